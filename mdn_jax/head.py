@@ -1,0 +1,219 @@
+r"""From a network's raw outputs to a mixture: every real vector is a valid one.
+
+`unpack` reads the raw outputs component by component, [logit, centre, scale] K times (what components share comes
+first), so that the outputs of a network with fewer components are a prefix of one with more. Standard deviations are
+
+    std = min_std + exp(g(raw)),    g(r) = r for |r| <= 8,    +-(8 + log(1 + |r| - 8)) beyond:
+
+Bishop's exponential wherever a trained network is, growing no faster than |raw| outside, with a floor that keeps the
+likelihood bounded and a gradient that is nowhere zero, so that any excursion is pulled back. A full covariance is a
+chain of regressions, y_i on y_1 ... y_{i-1}: the raw outputs give its coefficients and the standard deviations of
+what remains, to which `min_std` applies.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from mdn_jax._checks import nearest, require
+from mdn_jax._typing import ArrayLike, Float
+from mdn_jax.mixture import Mixture
+from mdn_jax.scales import Diagonal, Isotropic, Scale, Triangular
+
+__all__ = ["Covariance", "MixtureSpec", "initial_bias", "unpack"]
+
+Covariance = Literal["isotropic", "diagonal", "tied", "full"]
+EXPONENTIAL_RANGE = 8.0  # exp(-8) = 3e-4 and exp(8) = 3e3 target units: beyond what training reaches
+
+
+@dataclass(frozen=True)
+class MixtureSpec:
+    """Which mixture a network's outputs describe.
+
+    Attributes:
+        num_components: K.
+        target_dim: D.
+        covariance: "isotropic" (one std per component), "diagonal" (one per component and dimension), "tied" (one
+            full covariance shared by all components) or "full" (one each). "unit" is least squares' own: one
+            component of unit covariance, so that the outputs are the mean alone.
+        min_std: floor of the standard deviations, in the units given to `unpack`; for tied and full of each target
+            given the ones before it.
+
+    Raises:
+        InputError: for counts below 1, an unknown covariance, or a floor that is not positive.
+
+    Example:
+        >>> import mdn_jax as mdn
+        >>> mdn.MixtureSpec(num_components=5, target_dim=2, covariance="full").num_outputs
+        30
+    """
+
+    num_components: int
+    target_dim: int = 1
+    covariance: Covariance | Literal["unit"] = "diagonal"
+    min_std: float = 1e-3
+
+    def __post_init__(self) -> None:
+        require(self.num_components >= 1, f"num_components must be at least 1; got {self.num_components}")
+        require(self.target_dim >= 1, f"target_dim must be at least 1; got {self.target_dim}")
+        legal = (*get_args(Covariance), "unit")
+        require(self.covariance in legal, f"unknown covariance {self.covariance!r}: {nearest(self.covariance, legal)}")
+        require(
+            0 < self.min_std < math.inf,
+            f"min_std must be positive, or a density can grow without bound; got {self.min_std}",
+        )
+        require(
+            self.covariance != "unit" or self.num_components == 1,
+            f"covariance 'unit' has one component; got num_components = {self.num_components}",
+        )
+
+    @property
+    def outputs_per_component(self) -> int:
+        """Raw outputs that belong to one component: [logit, centre, scale]."""
+        if self.covariance == "unit":
+            return self.target_dim
+        own = {"isotropic": 1, "diagonal": self.target_dim, "tied": 0, "full": _triangle(self.target_dim)}
+        return 1 + self.target_dim + own[self.covariance]
+
+    @property
+    def outputs_shared(self) -> int:
+        """Raw outputs that all components share: the tied scale."""
+        return _triangle(self.target_dim) if self.covariance == "tied" else 0
+
+    @property
+    def num_outputs(self) -> int:
+        """How many raw outputs a network needs."""
+        return self.outputs_shared + self.num_components * self.outputs_per_component
+
+
+def unpack(spec: MixtureSpec, raw: Float[Array, " P"]) -> Mixture:
+    """The mixture that raw network outputs describe. EVERY real vector is valid.
+
+    Args:
+        spec: which mixture.
+        raw: (spec.num_outputs,) unconstrained; half precision is raised to float32.
+
+    Returns:
+        One mixture with K components in D dimensions.
+
+    Raises:
+        InputError: where `raw` has another shape (a batch needs `jax.vmap`).
+
+    Example:
+        >>> import jax.numpy as jnp, mdn_jax as mdn
+        >>> spec = mdn.MixtureSpec(num_components=3, target_dim=2)
+        >>> mdn.unpack(spec, jnp.zeros(spec.num_outputs)).locs.shape
+        (3, 2)
+    """
+    raw = jnp.asarray(raw)
+    require(
+        raw.shape == (spec.num_outputs,),
+        f"unpack takes one raw vector of shape ({spec.num_outputs},); got {raw.shape}: "
+        f"use jax.vmap(lambda raw: mdn.unpack(spec, raw)) for a batch",
+    )
+    raw = raw.astype(jnp.promote_types(raw.dtype, jnp.float32))
+    shared, own = raw[: spec.outputs_shared], raw[spec.outputs_shared :]
+    own = own.reshape(spec.num_components, spec.outputs_per_component)
+    if spec.covariance == "unit":
+        return Mixture(jnp.zeros(1, raw.dtype), own, Diagonal(jnp.zeros_like(own)))
+    logits, locs, rest = own[:, 0], own[:, 1 : 1 + spec.target_dim], own[:, 1 + spec.target_dim :]
+    return Mixture(logits, locs, _unpack_scale(spec, shared, rest))
+
+
+def initial_bias(spec: MixtureSpec, y: ArrayLike) -> Float[Array, " P"]:
+    """Raw outputs to start from: equal weights, and centres spread over the quantiles of the targets.
+
+    Add them to the last layer's bias of ANY network. Component k starts at a place that depends on k alone (a
+    low-discrepancy sequence over the quantiles), so that fewer components start as a prefix of more.
+
+    Args:
+        spec: which mixture.
+        y: (N, D) or (N,) training targets in the units given to `unpack`; NaN is left out.
+
+    Returns:
+        (spec.num_outputs,) float32.
+
+    Raises:
+        InputError: where `y` has another number of columns, or a column without a finite value.
+
+    Example:
+        >>> import numpy as np, mdn_jax as mdn
+        >>> spec = mdn.MixtureSpec(num_components=3)
+        >>> raw = mdn.initial_bias(spec, np.linspace(-1.0, 1.0, 101))
+        >>> print(mdn.unpack(spec, raw).locs.ravel().round(2))
+        [ 0.    0.24 -0.53]
+
+    References:
+        M. Roberts, "The unreasonable effectiveness of quasirandom sequences", 2018 (the sequence).
+    """
+    y = np.asarray(y, np.float64)
+    y = y[:, None] if y.ndim == 1 else y
+    require(
+        y.ndim == 2 and y.shape[1] == spec.target_dim,
+        f"initial_bias takes targets (N, {spec.target_dim}); got {y.shape}",
+    )
+    require(bool(np.isfinite(y).any(axis=0).all()), "initial_bias needs a finite value in every target column")
+    columns = [column[np.isfinite(column)] for column in y.T]
+    ranks = _low_discrepancy(spec.num_components, spec.target_dim)
+    locs = np.stack([np.quantile(column, rank) for column, rank in zip(columns, ranks.T, strict=True)], axis=1)
+    if spec.covariance == "unit":
+        locs = np.array([[column.mean() for column in columns]])
+        return jnp.asarray(locs[0], jnp.float32)
+    # a single component covers everything; several start half as wide, so that they can tell their shares apart
+    spread = np.array([column.std() for column in columns]) * (1.0 if spec.num_components == 1 else 0.5)
+    log_std = np.log(np.maximum(spread, spec.min_std))
+    scale = {
+        "isotropic": log_std.mean(keepdims=True),
+        "diagonal": log_std,
+        "tied": np.zeros(0),
+        "full": np.concatenate([log_std, np.zeros(_triangle(spec.target_dim) - spec.target_dim)]),
+    }
+    own = [np.concatenate([[0.0], loc, scale[spec.covariance]]) for loc in locs]
+    shared = scale["full"] if spec.covariance == "tied" else np.zeros(0)
+    return jnp.asarray(np.concatenate([shared, *own]), jnp.float32)
+
+
+def _unpack_scale(spec: MixtureSpec, shared: Float[Array, " S"], own: Float[Array, "K R"]) -> Scale:
+    """The scale of K components from their raw outputs."""
+    if spec.covariance == "isotropic":
+        return Isotropic(_log_std(own[:, 0], spec.min_std))
+    if spec.covariance == "diagonal":
+        return Diagonal(_log_std(own, spec.min_std))
+    if spec.covariance == "full":
+        return Triangular(jax.vmap(lambda raw: _whitener(spec, raw))(own))
+    whitener = _whitener(spec, shared)
+    return Triangular(jnp.broadcast_to(whitener, (spec.num_components, *whitener.shape)))
+
+
+def _log_std(raw: Float[Array, "..."], min_std: float) -> Float[Array, "..."]:
+    """log(min_std + exp(g(raw))), g the identity within the exponential range and logarithmic outside."""
+    excess = jnp.maximum(jnp.abs(raw) - EXPONENTIAL_RANGE, 0.0)
+    g = jnp.clip(raw, -EXPONENTIAL_RANGE, EXPONENTIAL_RANGE) + jnp.sign(raw) * jnp.log1p(excess)
+    return jnp.logaddexp(g, math.log(min_std))
+
+
+def _whitener(spec: MixtureSpec, raw: Float[Array, " T"]) -> Float[Array, "D D"]:
+    """W = diag(1 / std) (I - A): row i is y_i less its regression on the ones before, in units of what remains."""
+    dim = spec.target_dim
+    log_std, coefficients = _log_std(raw[:dim], spec.min_std), raw[dim:]
+    regression = jnp.eye(dim, dtype=raw.dtype).at[np.tril_indices(dim, -1)].set(-coefficients)
+    return jnp.exp(-log_std)[:, None] * regression
+
+
+def _triangle(target_dim: int) -> int:
+    """Entries of a lower triangle with its diagonal."""
+    return target_dim * (target_dim + 1) // 2
+
+
+def _low_discrepancy(count: int, dim: int) -> np.ndarray:
+    """(count, dim) in (0, 1): Roberts' additive recurrence, the golden ratio's generalisation to `dim` dimensions."""
+    ratio = 2.0
+    for _ in range(64):
+        ratio = (1 + ratio) ** (1 / (dim + 1))
+    steps = ratio ** -np.arange(1, dim + 1)
+    return (0.5 + np.arange(count)[:, None] * steps) % 1.0

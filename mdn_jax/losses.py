@@ -1,0 +1,161 @@
+r"""Scores of one mixture against one target: one example in, one number out, never reduced.
+
+All are proper scores but `squared_error`, which sees the mean alone; lower is better. Take the mean over a batch
+yourself: `jax.vmap(mdn.nll)(mixtures, ys).mean()`.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.scipy.special import ndtr
+from jax.scipy.stats import norm
+
+from mdn_jax._checks import check_single, require
+from mdn_jax._typing import Bool, Float, Key, Scalar
+from mdn_jax.mixture import Mixture, log_prob
+from mdn_jax.scales import PRECISION
+from mdn_jax.statistics import mean
+
+__all__ = ["crps", "energy_score", "nll", "squared_error"]
+
+
+def nll(mixture: Mixture, y: Float[Array, " D"], *, observed: Bool[Array, " D"] | None = None) -> Scalar:
+    """Negative log-likelihood: -log p(y), in nats. Negative where the density exceeds 1.
+
+    Args:
+        mixture: one mixture.
+        y: (D,) one target.
+        observed: (D,) which targets are known; the others are integrated out.
+
+    Returns:
+        () nats, constants included.
+
+    Raises:
+        InputError: for a batch (use `jax.vmap(mdn.nll)`).
+
+    Example:
+        >>> import jax.numpy as jnp, mdn_jax as mdn
+        >>> mixture = mdn.Mixture(jnp.zeros(1), jnp.zeros((1, 1)), mdn.Isotropic(jnp.zeros(1)))
+        >>> print(mdn.nll(mixture, jnp.zeros(1)).round(4))
+        0.9189
+    """
+    check_single("nll", mixture, y=(jnp.asarray(y), mixture.locs.shape[-1:]))
+    return -log_prob(mixture, y, observed=observed)
+
+
+def squared_error(mixture: Mixture, y: Float[Array, " D"]) -> Scalar:
+    """Squared distance of the target from the mixture's mean: |y - E[Y]|^2, summed over the D targets.
+
+    Args:
+        mixture: one mixture.
+        y: (D,) one target.
+
+    Returns:
+        () squared units of the target.
+
+    Raises:
+        InputError: for a batch (use `jax.vmap(mdn.squared_error)`).
+
+    Example:
+        >>> import jax.numpy as jnp, mdn_jax as mdn
+        >>> mixture = mdn.Mixture(jnp.zeros(1), jnp.zeros((1, 1)), mdn.Isotropic(jnp.zeros(1)))
+        >>> print(mdn.squared_error(mixture, jnp.array([3.0])))
+        9.0
+    """
+    y = jnp.asarray(y)
+    check_single("squared_error", mixture, y=(y, mixture.locs.shape[-1:]))
+    return jnp.sum((y - mean(mixture)) ** 2)
+
+
+def crps(mixture: Mixture, y: Float[Array, " D"]) -> Scalar:
+    """Continuous ranked probability score of the marginals, averaged over the D targets, in closed form.
+
+    CRPS = E|Y - y| - E|Y - Y'| / 2 for each target. It does not see correlations: see `energy_score`.
+    Equivalent to `scoringrules.crps_mixnorm`.
+
+    Args:
+        mixture: one mixture.
+        y: (D,) one target.
+
+    Returns:
+        () in the units of the targets.
+
+    Raises:
+        InputError: for a batch (use `jax.vmap(mdn.crps)`).
+
+    Example:
+        >>> import jax.numpy as jnp, mdn_jax as mdn
+        >>> mixture = mdn.Mixture(jnp.zeros(1), jnp.zeros((1, 1)), mdn.Isotropic(jnp.zeros(1)))
+        >>> print(mdn.crps(mixture, jnp.zeros(1)).round(4))
+        0.2337
+
+    References:
+        E. P. Grimit, T. Gneiting, V. J. Berrocal and N. A. Johnson, "The continuous ranked probability score for
+        circular variables and its application to mesoscale forecast ensemble verification", 2006.
+    """
+    y = jnp.asarray(y)
+    check_single("crps", mixture, y=(y, mixture.locs.shape[-1:]))
+    weights, locs = mixture.weights, mixture.locs
+    variances = mixture.scale.std(mixture.target_dim) ** 2
+    to_target = _mean_distance(y[None, :] - locs, variances)
+    to_other = _mean_distance(locs[:, None, :] - locs[None, :, :], variances[:, None, :] + variances[None, :, :])
+    first = jnp.einsum("k,kd->d", weights, to_target, precision=PRECISION)
+    second = jnp.einsum("k,l,kld->d", weights, weights, to_other, precision=PRECISION)
+    return jnp.mean(first - 0.5 * second)
+
+
+def energy_score(key: Key, mixture: Mixture, y: Float[Array, " D"], num_samples: int) -> Scalar:
+    """Energy score E|Y - y| - E|Y - Y'| / 2, an unbiased estimate that sees correlations; CRPS where D = 1.
+
+    Every component is sampled `num_samples` times and weighted by its probability, so that the estimate has
+    gradients in the weights too.
+
+    Args:
+        key: a PRNG key.
+        mixture: one mixture.
+        y: (D,) one target.
+        num_samples: draws of EACH component, at least 2.
+
+    Returns:
+        () in the units of the targets.
+
+    Raises:
+        InputError: for a batch (use `jax.vmap` over keys, mixtures and targets), or num_samples below 2.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, mdn_jax as mdn
+        >>> mixture = mdn.Mixture(jnp.zeros(1), jnp.zeros((1, 1)), mdn.Isotropic(jnp.zeros(1)))
+        >>> print(mdn.energy_score(jax.random.key(0), mixture, jnp.zeros(1), 2000).round(1))
+        0.2
+
+    References:
+        T. Gneiting and A. E. Raftery, "Strictly proper scoring rules, prediction, and estimation", 2007, eq. 22.
+    """
+    y = jnp.asarray(y)
+    check_single("energy_score", mixture, y=(y, mixture.locs.shape[-1:]))
+    require(num_samples >= 2, f"energy_score needs num_samples of at least 2 (pairs of draws); got {num_samples}")
+    count = mixture.num_components
+    noise = jax.random.normal(key, (num_samples, *mixture.locs.shape), mixture.locs.dtype)
+    draws = mixture.locs[None] + jax.vmap(mixture.scale.colour)(noise)
+    weights = mixture.weights
+    to_target = jnp.mean(_norm(draws - y[None, None, :]), axis=0)
+    pairs = _norm(draws[:, None, :, None, :] - draws[None, :, None, :, :])  # (S, S, K, K)
+    totals = jnp.sum(pairs, axis=(0, 1))  # a draw's distance to itself adds 0: only the count must leave it out
+    own = jnp.eye(count, dtype=totals.dtype)
+    to_other = totals / (num_samples**2 - num_samples * own)
+    second = jnp.einsum("k,l,kl->", weights, weights, to_other, precision=PRECISION)
+    return jnp.sum(weights * to_target) - 0.5 * second
+
+
+def _mean_distance(shift: Float[Array, "..."], variance: Float[Array, "..."]) -> Float[Array, "..."]:
+    """E|X| for X normal with mean `shift`: 2 s phi(m / s) + m (2 Phi(m / s) - 1)."""
+    scale = jnp.sqrt(variance)
+    z = shift / scale
+    return 2 * scale * norm.pdf(z) + shift * (2 * ndtr(z) - 1)
+
+
+def _norm(vectors: Float[Array, "... D"]) -> Float[Array, "..."]:
+    """Euclidean length, with gradient 0 at 0."""
+    squares = jnp.sum(vectors**2, axis=-1)
+    positive = squares > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, squares, 1.0)), 0.0)

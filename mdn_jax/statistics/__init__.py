@@ -1,0 +1,23 @@
+"""What a mixture says: moments, modes, quantiles and regions, as pure functions of one mixture.
+
+What is defined by an equation (quantiles, modes, highest-density regions) is solved without gradients and then
+differentiated through that equation, to any order, by `jax.lax.custom_root`.
+"""
+
+from mdn_jax.statistics.maxima import mode, modes
+from mdn_jax.statistics.moments import covariance, mean, std
+from mdn_jax.statistics.quantiles import cdf, interval, quantile
+from mdn_jax.statistics.regions import density_level, highest_density
+
+__all__ = [
+    "cdf",
+    "covariance",
+    "density_level",
+    "highest_density",
+    "interval",
+    "mean",
+    "mode",
+    "modes",
+    "quantile",
+    "std",
+]

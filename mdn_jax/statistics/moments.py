@@ -1,0 +1,84 @@
+"""Mean, covariance and standard deviation of a mixture."""
+
+import jax.numpy as jnp
+from jax import Array
+
+from mdn_jax._checks import check_single
+from mdn_jax._typing import Float
+from mdn_jax.mixture import Mixture
+from mdn_jax.scales import PRECISION
+
+__all__ = ["covariance", "mean", "std"]
+
+
+def mean(mixture: Mixture) -> Float[Array, " D"]:
+    """E[Y] = sum_k w_k mu_k.
+
+    Args:
+        mixture: one mixture.
+
+    Returns:
+        (D,) in the units of the target.
+
+    Raises:
+        InputError: for a batch (use `jax.vmap(mdn.mean)`).
+
+    Example:
+        >>> import jax.numpy as jnp, mdn_jax as mdn
+        >>> print(mdn.mean(mdn.Mixture(jnp.zeros(2), jnp.array([[0.0], [4.0]]), mdn.Isotropic(jnp.zeros(2)))))
+        [2.]
+    """
+    check_single("mean", mixture)
+    return _mean(mixture)
+
+
+def covariance(mixture: Mixture) -> Float[Array, "D D"]:
+    """Cov[Y] = E[Cov(Y|k)] + Cov(E[Y|k]).
+
+    Args:
+        mixture: one mixture.
+
+    Returns:
+        (D, D) in squared units of the target.
+
+    Raises:
+        InputError: for a batch (use `jax.vmap(mdn.covariance)`).
+
+    Example:
+        >>> import jax.numpy as jnp, mdn_jax as mdn
+        >>> mixture = mdn.Mixture(jnp.zeros(2), jnp.array([[0.0], [4.0]]), mdn.Isotropic(jnp.zeros(2)))
+        >>> print(mdn.covariance(mixture))
+        [[5.]]
+    """
+    check_single("covariance", mixture)
+    centred = mixture.locs - _mean(mixture)[None, :]
+    between = jnp.einsum("k,ki,kj->ij", mixture.weights, centred, centred, precision=PRECISION)
+    within = mixture.scale.covariance(mixture.target_dim)
+    return jnp.einsum("k,kij->ij", mixture.weights, within, precision=PRECISION) + between
+
+
+def std(mixture: Mixture) -> Float[Array, " D"]:
+    """Standard deviation of each target: the root of the covariance's diagonal.
+
+    Args:
+        mixture: one mixture.
+
+    Returns:
+        (D,) in the units of the target.
+
+    Raises:
+        InputError: for a batch (use `jax.vmap(mdn.std)`).
+
+    Example:
+        >>> import jax.numpy as jnp, mdn_jax as mdn
+        >>> print(mdn.std(mdn.Mixture(jnp.zeros(1), jnp.zeros((1, 2)), mdn.Isotropic(jnp.zeros(1)))))
+        [1. 1.]
+    """
+    check_single("std", mixture)
+    centred = mixture.locs - _mean(mixture)[None, :]
+    variances = mixture.scale.std(mixture.target_dim) ** 2 + centred**2
+    return jnp.sqrt(jnp.einsum("k,kd->d", mixture.weights, variances, precision=PRECISION))
+
+
+def _mean(mixture: Mixture) -> Float[Array, " D"]:
+    return jnp.einsum("k,kd->d", mixture.weights, mixture.locs, precision=PRECISION)

@@ -1,0 +1,183 @@
+"""Regions of highest density: exact intervals on a line, a level of density in any dimension."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from mdn_jax._checks import check_range, check_single, require
+from mdn_jax._typing import Bool, Float, Key, Scalar
+from mdn_jax.mixture import Mixture, log_prob
+from mdn_jax.sampling import sample
+from mdn_jax.statistics.quantiles import bisect, cdf
+
+__all__ = ["density_level", "highest_density"]
+
+GRID_PER_COMPONENT = 33  # points within GRID_REACH standard deviations of each centre: they bracket every mode
+GRID_REACH = 4.0
+TAIL_REACH = {"float32": 13.0, "float64": 38.0}  # standard deviations beyond which a normal density underflows
+
+
+def density_level(key: Key, mixture: Mixture, mass: float | Scalar, num_samples: int) -> Scalar:
+    """The log density above which a share `mass` of the probability lies, in any dimension, by sampling.
+
+    `log_prob(mixture, y) >= level` tells whether y lies in the smallest region of that mass.
+
+    Args:
+        key: a PRNG key.
+        mixture: one mixture.
+        mass: () in (0, 1).
+        num_samples: how many draws estimate it; the mass is met within sqrt(mass (1 - mass) / num_samples).
+
+    Returns:
+        () nats.
+
+    Raises:
+        InputError: for a batch (use `jax.vmap`), a mass outside (0, 1), or num_samples below 1.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, mdn_jax as mdn
+        >>> mixture = mdn.Mixture(jnp.zeros(1), jnp.zeros((1, 2)), mdn.Isotropic(jnp.zeros(1)))
+        >>> level = mdn.density_level(jax.random.key(0), mixture, 0.5, 4096)
+        >>> round(float(level), 1)  # log(0.5 / (2 pi))
+        -2.5
+    """
+    check_single("density_level", mixture)
+    check_range("mass", mass, 0, 1)
+    require(num_samples >= 1, f"num_samples must be at least 1; got {num_samples}")
+    draws = sample(key, mixture, (num_samples,))
+    return jnp.quantile(jax.vmap(lambda y: log_prob(mixture, y))(draws), 1 - mass)
+
+
+def highest_density(mixture: Mixture, mass: float | Scalar) -> Float[Array, "K 2"]:
+    """The smallest region that holds a share `mass` of a one-dimensional mixture: disjoint intervals.
+
+    Args:
+        mixture: one mixture with D = 1.
+        mass: () in (0, 1), say 0.9.
+
+    Returns:
+        (K, 2) lower and upper ends in rising order, in the units of the target; unused rows are NaN (a mixture of K
+        Gaussians on a line has at most K modes).
+
+    Raises:
+        InputError: for a batch (use `jax.vmap`), for D > 1 (use `density_level`, or `marginal` first), or a mass
+            outside (0, 1).
+
+    Example:
+        >>> import jax.numpy as jnp, mdn_jax as mdn
+        >>> mixture = mdn.Mixture(jnp.zeros(2), jnp.array([[-9.0], [9.0]]), mdn.Isotropic(jnp.zeros(2)))
+        >>> print(mdn.highest_density(mixture, 0.9).round(2))
+        [[-10.64  -7.36]
+         [  7.36  10.64]]
+
+    References:
+        R. J. Hyndman, "Computing and graphing highest density regions", 1996.
+    """
+    check_single("highest_density", mixture)
+    check_range("mass", mass, 0, 1)
+    require(
+        mixture.target_dim == 1,
+        f"highest_density needs one target, not {mixture.target_dim}: take mdn.marginal(mixture, d) first, or "
+        f"mdn.density_level in any dimension",
+    )
+    mass = jnp.asarray(mass, mixture.locs.dtype)
+    ends, used = _region(jax.lax.stop_gradient(mixture), jax.lax.stop_gradient(mass))
+    ends = _differentiable_ends(mixture, mass, ends, used)
+    return jnp.where(used[:, None], ends, jnp.nan)
+
+
+def _log_density(mixture: Mixture, y: Float[Array, " S"]) -> Float[Array, " S"]:
+    """log p at S points of a line."""
+    return jax.vmap(lambda point: log_prob(mixture, point[None]))(y)
+
+
+def _slope(mixture: Mixture, y: Float[Array, " S"]) -> Float[Array, " S"]:
+    """d log p / dy at S points of a line."""
+    return jax.vmap(lambda point: jax.grad(log_prob, argnums=1)(mixture, point[None])[0])(y)
+
+
+def _landscape(mixture: Mixture) -> tuple[Float[Array, " K"], Float[Array, " K+1"], Bool[Array, " K"]]:
+    """The peaks of the density in rising order, the valleys around each, and which of the K places hold a peak."""
+    count, locs, stds = mixture.num_components, mixture.locs[:, 0], mixture.scale.std(1)[:, 0]
+    offsets = jnp.linspace(-GRID_REACH, GRID_REACH, GRID_PER_COMPONENT, dtype=locs.dtype)
+    grid = jnp.sort((locs[:, None] + stds[:, None] * offsets[None, :]).ravel())
+    height = _log_density(mixture, grid)
+    padded = jnp.concatenate([jnp.array([-jnp.inf], height.dtype), height, jnp.array([-jnp.inf], height.dtype)])
+    is_peak = (height > padded[:-2]) & (height >= padded[2:])
+    # where rounding ripples the density there can be more than K: the highest K are kept
+    found, index = jax.lax.top_k(jnp.where(is_peak, height, -jnp.inf), count)
+    index = jnp.sort(jnp.where(jnp.isneginf(found), grid.size, index))
+    exists = index < grid.size
+    index = jnp.minimum(index, grid.size - 1)
+    below, above = grid[jnp.maximum(index - 1, 0)], grid[jnp.minimum(index + 1, grid.size - 1)]
+    peaks = bisect(lambda y: -_slope(mixture, y), below, above)
+
+    places = jnp.arange(grid.size)[None, :]
+    between = (places > index[:-1, None]) & (places < index[1:, None])
+    lowest = jnp.argmin(jnp.where(between, height[None, :], jnp.inf), axis=1)
+    inner = bisect(
+        lambda y: _slope(mixture, y),
+        jnp.maximum(grid[jnp.maximum(lowest - 1, 0)], peaks[:-1]),
+        jnp.minimum(grid[jnp.minimum(lowest + 1, grid.size - 1)], peaks[1:]),
+    )
+    reach = TAIL_REACH[locs.dtype.name] * stds
+    first, last = jnp.min(locs - reach)[None], jnp.max(locs + reach)[None]
+    inner = jnp.where(exists[1:], inner, last[0])  # the last peak's valley is the tail
+    return peaks, jnp.concatenate([first, inner, last]), exists
+
+
+def _region(mixture: Mixture, mass: Scalar) -> tuple[Float[Array, "K 2"], Bool[Array, " K"]]:
+    """Ends of the highest-density intervals in rising order, and which of the K rows are used."""
+    peaks, valleys, exists = _landscape(mixture)
+    left, right = valleys[:-1], valleys[1:]
+    peak_height, left_height, right_height = (_log_density(mixture, y) for y in (peaks, left, right))
+    peak_height = jnp.where(exists, peak_height, -jnp.inf)
+
+    def ends_at(level: Scalar) -> tuple[Array, Array]:
+        """Where the density falls to `level` around each peak: at the valley if never, at the peak if below."""
+        lower = bisect(lambda y: _log_density(mixture, y) - level, left, peaks)
+        upper = bisect(lambda y: level - _log_density(mixture, y), peaks, right)
+        lower = jnp.where(left_height >= level, left, lower)
+        upper = jnp.where(right_height >= level, right, upper)
+        empty = peak_height <= level
+        return jnp.where(empty, peaks, lower), jnp.where(empty, peaks, upper)
+
+    def shortfall(level: Scalar) -> Scalar:
+        lower, upper = ends_at(level)
+        masses = jax.vmap(lambda y: cdf(mixture, y[None])[0])
+        return mass - jnp.sum(masses(upper) - masses(lower))
+
+    level = bisect(shortfall, jnp.minimum(left_height[0], jnp.min(right_height)), jnp.max(peak_height))
+    lower, upper = ends_at(level)
+    above = peak_height > level
+    # neighbours that meet in a valley above the level are one interval: keep only its outer ends
+    meets = above[:-1] & above[1:] & (right_height[:-1] >= level)
+    starts = above & ~jnp.concatenate([jnp.array([False]), meets])
+    stops = above & ~jnp.concatenate([meets, jnp.array([False])])
+    ends = jnp.stack([jnp.sort(jnp.where(starts, lower, jnp.inf)), jnp.sort(jnp.where(stops, upper, jnp.inf))], axis=1)
+    return ends, jnp.isfinite(ends[:, 0])
+
+
+def _differentiable_ends(
+    mixture: Mixture, mass: Scalar, ends: Float[Array, "K 2"], used: Bool[Array, " K"]
+) -> Float[Array, "K 2"]:
+    """The same ends, differentiable through what defines them: equal densities, and the mass between them."""
+    used_ends = jnp.repeat(used, 2)
+    fixed = jnp.where(used_ends, ends.ravel(), mixture.locs[0, 0])
+    fixed = jax.lax.stop_gradient(fixed)
+    signs = jnp.where(jnp.arange(fixed.size) % 2 == 0, -1.0, 1.0).astype(fixed.dtype)
+
+    def residual(ends: Array) -> Array:
+        heights = _log_density(mixture, ends)
+        levels = jax.vmap(lambda y: cdf(mixture, y[None])[0])(ends)
+        inside = jnp.sum(jnp.where(used_ends, signs * levels, 0.0)) - mass
+        equal = jnp.where(used_ends, heights - heights[0], ends - fixed)
+        return equal.at[0].set(inside)
+
+    flat = jax.lax.custom_root(
+        residual,
+        fixed,
+        solve=lambda _, start: start,
+        tangent_solve=lambda linear, rhs: jnp.linalg.solve(jax.jacfwd(linear)(jnp.zeros_like(rhs)), rhs),
+    )
+    return flat.reshape(-1, 2)
