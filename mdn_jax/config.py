@@ -1,0 +1,249 @@
+"""Typed, frozen, strict configs: a TOML text in, one validated `Config` out.
+
+Unknown keys, wrong types and values out of bounds are refused with one line that names the field and the cure. A
+field of `TrainingConfig` that is marked `VARIES` is a number inside the compiled training program: members of one
+sweep may differ in it. Every other field shapes the program itself.
+"""
+
+import math
+import tomllib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from mdn_jax._checks import InputError, nearest, require
+from mdn_jax.head import Covariance
+from mdn_jax.networks import Activation
+
+__all__ = [
+    "Config",
+    "DatasetConfig",
+    "ModelConfig",
+    "TrainingConfig",
+    "differences",
+    "parse",
+    "validate",
+    "varying_fields",
+]
+
+VARIES = "varies"  # the marker of a field that members of one compiled program may differ in
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError("Input should be a finite number")
+    return value
+
+
+Finite = Annotated[float, AfterValidator(_finite)]
+Positive = Annotated[Finite, Field(gt=0)]
+NonNegative = Annotated[Finite, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Fraction = Annotated[Finite, Field(ge=0, lt=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
+
+
+class DatasetConfig(_Strict):
+    """Which data: a built-in problem by `name`, or a table by `path`."""
+
+    name: str | None = None
+    """Built-in problem, drawn with `num_points` training rows and `num_test_points` fresh test rows."""
+    num_points: Count = 2_500
+    """Training rows of a built-in problem."""
+    num_test_points: Count = 50_000
+    """Fresh test rows of a built-in problem."""
+    path: str | None = None
+    """Table (.csv) whose columns are named in `inputs` and `targets`; relative to the config file."""
+    inputs: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = ()
+    """Input columns of a table; none for an unconditional density."""
+    targets: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = ()
+    """Target columns of a table."""
+    split: Literal["random", "ordered"] = "random"
+    """How a table's test rows are chosen: at random, or its last rows (train on the past)."""
+    test_fraction: Annotated[Finite, Field(gt=0, lt=1)] = 0.1
+    """Share of a table's rows kept apart for the test."""
+    seed: Seed = 0
+    """Draws and splits the data; the run's own `seed` never moves them."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.name is None) == (self.path is None):
+            raise ValueError('give either name = "..." of a built-in problem or path = "..." of a table')
+        if self.path is not None and not self.targets:
+            raise ValueError('a table needs targets = ["..."], the columns to predict')
+        if self.name is not None and (self.inputs or self.targets):
+            raise ValueError("inputs and targets name columns of a table; a built-in problem has its own")
+        twice = set(self.inputs) & set(self.targets) or _repeated(self.inputs + self.targets)
+        if twice:
+            raise ValueError(f"column {min(twice)!r} is named twice in inputs and targets")
+        return self
+
+
+class ModelConfig(_Strict):
+    """How many components, and how wide a network."""
+
+    num_components: Count = 10
+    """Gaussians in the mixture."""
+    hidden_sizes: Annotated[tuple[Count, ...], BeforeValidator(_as_tuple)] = (32,)
+    """Units of each hidden layer; [] is a linear model."""
+    activation: Activation = "tanh"
+    """Nonlinearity of the hidden layers."""
+    covariance: Covariance = "diagonal"
+    """Scale of the components; tied and full see correlations between targets."""
+    min_std: Positive = 1e-3
+    """Floor of the standard deviations, as a fraction of the target's training standard deviation."""
+
+
+class TrainingConfig(_Strict):
+    """How the network is trained. Noise and decay act on standardised data."""
+
+    objective: Literal["nll", "squared_error", "crps", "energy_score"] = "nll"
+    """What is minimised; squared_error trains the mean alone (num_components = 1)."""
+    optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
+    """Optax optimizer."""
+    learning_rate: Annotated[Positive, VARIES] = 1e-2
+    """Peak learning rate."""
+    schedule: Literal["constant", "cosine", "warmup_cosine", "linear"] = "cosine"
+    """How the learning rate falls over num_steps."""
+    batch_size: Count | Literal["full"] = 128
+    """Rows drawn (with replacement) for each step, or "full" for all of them."""
+    num_steps: Count = 4_000
+    """Optimizer steps."""
+    weight_decay: Annotated[NonNegative, VARIES] = 0.0
+    """Decay of the weight matrices (never of biases): decoupled for adamw, added to the gradient otherwise."""
+    clip_norm: Annotated[float, Field(gt=0), VARIES] = math.inf
+    """Largest global gradient norm; inf clips nothing."""
+    input_noise: Annotated[NonNegative, VARIES] = 0.0
+    """Standard deviation of fresh noise on the inputs at each step."""
+    target_noise: Annotated[NonNegative, VARIES] = 0.0
+    """Standard deviation of fresh noise on the targets at each step."""
+    validation_fraction: Fraction = 0.1
+    """Share of the training rows that choose the best step; 0 trains on all and keeps the last."""
+    evaluate_every: Count = 100
+    """Steps between evaluations."""
+    patience: Count | None = None
+    """Stop after so many evaluations without a better one."""
+    ensemble_size: Count = 1
+    """Networks trained together and answered as one mixture."""
+    num_samples: Annotated[int, Field(ge=2)] = 16
+    """Draws of each component for the energy score."""
+
+
+class Config(_Strict):
+    """One experiment: seed, data, model and training."""
+
+    seed: Seed = 0
+    """Weights, batches and noise."""
+    dataset: DatasetConfig
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.training.objective == "squared_error" and self.model.num_components != 1:
+            raise ValueError(
+                "training.objective squared_error trains one mean: set model.num_components = 1, not "
+                f"{self.model.num_components}"
+            )
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for TOML: every field that has one, defaults included."""
+        return self.model_dump(mode="python", exclude_none=True)
+
+
+def parse(text: str, source: str) -> tuple[Config, dict[str, Any]]:
+    """A TOML text as a validated config and its `[sweep]` table (empty where absent).
+
+    Args:
+        text: the TOML text.
+        source: where it came from, for messages.
+
+    Returns:
+        The config, and the sweep's axes as they stand.
+
+    Raises:
+        InputError: one line that names the source, the field, what was expected and the cure.
+
+    Example:
+        >>> from mdn_jax.config import parse
+        >>> config, sweep = parse('dataset.name = "sinusoid"', "example.toml")
+        >>> config.model.num_components
+        10
+    """
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{source}: not valid TOML: {error}") from None
+    sweep = table.pop("sweep", {})
+    require(isinstance(sweep, dict), f"{source}: [sweep] must be a table")
+    return validate(table, source), sweep
+
+
+def validate(table: Mapping[str, Any], source: str) -> Config:
+    """Nested plain values as a `Config`, or an `InputError` of one line."""
+    try:
+        return Config.model_validate(table)
+    except ValidationError as error:
+        raise InputError(f"{source}: {describe(error)}") from None
+
+
+def describe(error: ValidationError) -> str:
+    """The first mistake of a pydantic report in one line, and how many more there are."""
+    mistakes = error.errors(include_url=False)
+    first, path = mistakes[0], [str(part) for part in mistakes[0]["loc"]]
+    # a union reports each of its branches: their names are no part of the field's
+    known = [part for part in path if not part.startswith(("constrained", "literal", "function", "int", "none"))]
+    name = ".".join(known) or "config"
+    if first["type"] == "extra_forbidden":
+        message = f"unknown key {name!r}: {nearest(path[-1], _fields(path[:-1]))}"
+    elif first["type"] == "missing":
+        message = f'missing [{name}]: say which data, for example name = "inverse_sinusoid"'
+    else:
+        same = [m for m in mistakes if m["loc"][: len(known)] == first["loc"][: len(known)]]
+        wants = " or ".join(dict.fromkeys(m["msg"].removeprefix("Value error, ") for m in same))
+        got = "" if isinstance(first["input"], dict | BaseModel) else f"; got {first['input']!r}"
+        message = f"{name}: {wants[0].lower()}{wants[1:]}{got}"
+        mistakes = [first, *(m for m in mistakes if m not in same)]
+    more = len(mistakes) - 1
+    return message + (f" (and {more} more)" if more else "")
+
+
+def differences(old: Config, new: Config) -> list[str]:
+    """The fields in which two configs differ: `"model.num_components: 5 -> 10"`."""
+    before, after = _flat(old.to_dict()), _flat(new.to_dict())
+    names = [*before, *(name for name in after if name not in before)]
+    return [f"{name}: {before.get(name)} -> {after.get(name)}" for name in names if before.get(name) != after.get(name)]
+
+
+def varying_fields(config: type[BaseModel]) -> tuple[str, ...]:
+    """Names of the fields that members of one compiled program may differ in."""
+    return tuple(name for name, field in config.model_fields.items() if VARIES in field.metadata)
+
+
+def _fields(path: list[str]) -> list[str]:
+    """Legal keys of the table at `path`."""
+    model: Any = Config
+    for part in path:
+        model = model.model_fields[part].annotation
+    return list(model.model_fields)
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for name, value in table.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
+
+
+def _repeated(names: tuple[str, ...]) -> set[str]:
+    return {name for name in names if names.count(name) > 1}

@@ -1,0 +1,140 @@
+"""Networks, in Flax NNX's tree style: modules are pytrees, used with plain `jax.jit`, `vmap`, `grad` and `scan`."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+
+from mdn_jax._checks import nearest, require
+from mdn_jax._typing import Float, Key
+from mdn_jax.head import MixtureSpec, unpack
+from mdn_jax.mixture import Mixture
+
+__all__ = ["MDN", "MLP", "Activation"]
+
+Activation = Literal["tanh", "relu", "elu", "gelu", "silu", "softplus", "sigmoid", "sin"]
+_ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "tanh": jnp.tanh,
+    "relu": jax.nn.relu,
+    "elu": jax.nn.elu,
+    "gelu": jax.nn.gelu,
+    "silu": jax.nn.silu,
+    "softplus": jax.nn.softplus,
+    "sigmoid": jax.nn.sigmoid,
+    "sin": jnp.sin,
+}
+
+
+class MLP(nnx.Module):
+    """A multilayer perceptron of one example: hidden layers with an activation, then a linear one.
+
+    Args:
+        input_dim: X; with 0 the network is a bias vector.
+        hidden_sizes: units of each hidden layer.
+        output_dim: size of the output.
+        activation: by name.
+        key: draws the weights (LeCun normal); biases start at 0.
+
+    Raises:
+        InputError: for an unknown activation.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, mdn_jax as mdn
+        >>> mdn.MLP(1, (24,), 30, key=jax.random.key(0))(jnp.ones(1)).shape
+        (30,)
+    """
+
+    def __init__(
+        self,
+        input_dim: int,
+        hidden_sizes: tuple[int, ...],
+        output_dim: int,
+        activation: Activation = "tanh",
+        *,
+        key: Key,
+    ) -> None:
+        require(activation in _ACTIVATIONS, f"unknown activation {activation!r}: {nearest(activation, _ACTIVATIONS)}")
+        # without inputs hidden layers would only see their own biases
+        sizes = (input_dim, *hidden_sizes) if input_dim else ()
+        keys = jax.random.split(key, len(sizes) + 1)
+        self.hidden = nnx.List(
+            [
+                nnx.Linear(fan_in, fan_out, rngs=nnx.Rngs(layer_key))
+                for fan_in, fan_out, layer_key in zip(sizes, sizes[1:], keys[1:], strict=False)
+            ]
+        )
+        self.activation = activation
+        fan_in = sizes[-1] if sizes else 0
+        kernel = (
+            jax.nn.initializers.lecun_normal()(keys[0], (fan_in, output_dim)) if fan_in else jnp.zeros((0, output_dim))
+        )
+        self.kernel = nnx.Param(kernel)
+        self.bias = nnx.Param(jnp.zeros(output_dim))
+
+    def __call__(self, x: Float[Array, " X"]) -> Float[Array, " P"]:
+        """Raw outputs of one example: x (X,) -> (output_dim,)."""
+        for layer in self.hidden:
+            x = _ACTIVATIONS[self.activation](layer(x))
+        if self.kernel[...].shape[0] == 0:
+            return self.bias[...]
+        return x @ self.kernel[...] + self.bias[...]
+
+
+class MDN(nnx.Module):
+    """A mixture density network: an MLP whose outputs are unpacked into a mixture.
+
+    Each component's head weights are drawn with `fold_in(key, k)`, so that a network with fewer components is a
+    prefix of one with more.
+
+    Args:
+        input_dim: X; with 0 the network is a bias vector, an ordinary Gaussian mixture.
+        hidden_sizes: units of each hidden layer.
+        spec: which mixture.
+        activation: by name.
+        bias: (spec.num_outputs,) where the raw outputs start, say `initial_bias(spec, y)`.
+        key: draws the weights.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, mdn_jax as mdn
+        >>> network = mdn.MDN(1, (24,), mdn.MixtureSpec(num_components=5), key=jax.random.key(0))
+        >>> network(jnp.ones(1)).locs.shape
+        (5, 1)
+    """
+
+    def __init__(
+        self,
+        input_dim: int,
+        hidden_sizes: tuple[int, ...],
+        spec: MixtureSpec,
+        activation: Activation = "tanh",
+        *,
+        bias: Float[Array, " P"] | None = None,
+        key: Key,
+    ) -> None:
+        trunk_key, head_key = jax.random.split(key)
+        self.spec = spec
+        self.mlp = MLP(input_dim, hidden_sizes, spec.num_outputs, activation, key=trunk_key)
+        fan_in = self.mlp.kernel[...].shape[0]
+        if fan_in:
+            self.mlp.kernel = nnx.Param(_head_kernel(head_key, fan_in, spec))
+        if bias is not None:
+            self.mlp.bias = nnx.Param(jnp.asarray(bias))
+
+    def __call__(self, x: Float[Array, " X"]) -> Mixture:
+        """The mixture of one example: x (X,) -> Mixture."""
+        return unpack(self.spec, self.mlp(x))
+
+
+def _head_kernel(key: Key, fan_in: int, spec: MixtureSpec) -> Float[Array, "H P"]:
+    """Columns in the order that `unpack` reads: what is shared, then component after component."""
+    draw = jax.nn.initializers.lecun_normal()
+    shared_key, component_key = jax.random.split(key)
+    shared = draw(shared_key, (fan_in, spec.outputs_shared)) if spec.outputs_shared else jnp.zeros((fan_in, 0))
+    own = [
+        draw(jax.random.fold_in(component_key, k), (fan_in, spec.outputs_per_component))
+        for k in range(spec.num_components)
+    ]
+    return jnp.concatenate([shared, *own], axis=1)
