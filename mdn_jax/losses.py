@@ -95,13 +95,7 @@ def crps(mixture: Mixture, y: Float[Array, " D"]) -> Scalar:
     """
     y = jnp.asarray(y)
     check_single("crps", mixture, y=(y, mixture.locs.shape[-1:]))
-    weights, locs = mixture.weights, mixture.locs
-    variances = mixture.scale.std(mixture.target_dim) ** 2
-    to_target = _mean_distance(y[None, :] - locs, variances)
-    to_other = _mean_distance(locs[:, None, :] - locs[None, :, :], variances[:, None, :] + variances[None, :, :])
-    first = jnp.einsum("k,kd->d", weights, to_target, precision=PRECISION)
-    second = jnp.einsum("k,l,kld->d", weights, weights, to_other, precision=PRECISION)
-    return jnp.mean(first - 0.5 * second)
+    return jnp.mean(marginal_crps(mixture, y))
 
 
 def energy_score(key: Key, mixture: Mixture, y: Float[Array, " D"], num_samples: int) -> Scalar:
@@ -145,6 +139,17 @@ def energy_score(key: Key, mixture: Mixture, y: Float[Array, " D"], num_samples:
     to_other = totals / (num_samples**2 - num_samples * own)
     second = jnp.einsum("k,l,kl->", weights, weights, to_other, precision=PRECISION)
     return jnp.sum(weights * to_target) - 0.5 * second
+
+
+def marginal_crps(mixture: Mixture, y: Float[Array, " D"]) -> Float[Array, " D"]:
+    """The CRPS of each target's marginal, before `crps` takes their mean."""
+    weights, locs = mixture.weights, mixture.locs
+    variances = mixture.scale.std(mixture.target_dim) ** 2
+    to_target = _mean_distance(y[None, :] - locs, variances)
+    to_other = _mean_distance(locs[:, None, :] - locs[None, :, :], variances[:, None, :] + variances[None, :, :])
+    first = jnp.einsum("k,kd->d", weights, to_target, precision=PRECISION)
+    second = jnp.einsum("k,l,kld->d", weights, weights, to_other, precision=PRECISION)
+    return first - 0.5 * second
 
 
 def _mean_distance(shift: Float[Array, "..."], variance: Float[Array, "..."]) -> Float[Array, "..."]:

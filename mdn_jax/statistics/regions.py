@@ -101,25 +101,20 @@ def _landscape(mixture: Mixture) -> tuple[Float[Array, " K"], Float[Array, " K+1
     count, locs, stds = mixture.num_components, mixture.locs[:, 0], mixture.scale.std(1)[:, 0]
     offsets = jnp.linspace(-GRID_REACH, GRID_REACH, GRID_PER_COMPONENT, dtype=locs.dtype)
     grid = jnp.sort((locs[:, None] + stds[:, None] * offsets[None, :]).ravel())
-    height = _log_density(mixture, grid)
-    padded = jnp.concatenate([jnp.array([-jnp.inf], height.dtype), height, jnp.array([-jnp.inf], height.dtype)])
-    is_peak = (height > padded[:-2]) & (height >= padded[2:])
+    low, high, slope, height = grid[:-1], grid[1:], _slope(mixture, grid), _log_density(mixture, grid)
+    # between which neighbours the slope turns: heights would see a peak wherever equal components repeat a point
+    tops, dips = (slope[:-1] > 0) & (slope[1:] <= 0), (slope[:-1] <= 0) & (slope[1:] > 0)
     # where rounding ripples the density there can be more than K: the highest K are kept
-    found, index = jax.lax.top_k(jnp.where(is_peak, height, -jnp.inf), count)
-    index = jnp.sort(jnp.where(jnp.isneginf(found), grid.size, index))
-    exists = index < grid.size
-    index = jnp.minimum(index, grid.size - 1)
-    below, above = grid[jnp.maximum(index - 1, 0)], grid[jnp.minimum(index + 1, grid.size - 1)]
-    peaks = bisect(lambda y: -_slope(mixture, y), below, above)
+    found, index = jax.lax.top_k(jnp.where(tops, jnp.maximum(height[:-1], height[1:]), -jnp.inf), count)
+    index = jnp.sort(jnp.where(jnp.isneginf(found), low.size, index))
+    exists = index < low.size
+    index = jnp.minimum(index, low.size - 1)
+    peaks = bisect(lambda y: -_slope(mixture, y), low[index], high[index])
 
-    places = jnp.arange(grid.size)[None, :]
-    between = (places > index[:-1, None]) & (places < index[1:, None])
-    lowest = jnp.argmin(jnp.where(between, height[None, :], jnp.inf), axis=1)
-    inner = bisect(
-        lambda y: _slope(mixture, y),
-        jnp.maximum(grid[jnp.maximum(lowest - 1, 0)], peaks[:-1]),
-        jnp.minimum(grid[jnp.minimum(lowest + 1, grid.size - 1)], peaks[1:]),
-    )
+    places = jnp.arange(low.size)[None, :]
+    between = (places > index[:-1, None]) & (places < index[1:, None]) & dips[None, :]
+    lowest = jnp.argmin(jnp.where(between, jnp.minimum(height[:-1], height[1:])[None, :], jnp.inf), axis=1)
+    inner = bisect(lambda y: _slope(mixture, y), low[lowest], high[lowest])
     reach = TAIL_REACH[locs.dtype.name] * stds
     first, last = jnp.min(locs - reach)[None], jnp.max(locs + reach)[None]
     inner = jnp.where(exists[1:], inner, last[0])  # the last peak's valley is the tail

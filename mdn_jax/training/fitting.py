@@ -1,0 +1,383 @@
+"""The one trainer: `start` makes a state, `advance` is one compiled chunk, `finish` makes the fit.
+
+`fit` is a loop around them. Whatever else drives training (a command line, a sweep, a demo) acts between two
+`advance`s; the trainer itself returns, and does not print, plot or save.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mdn_jax._checks import require
+from mdn_jax._typing import ArrayLike, Float, Key, PyTree
+from mdn_jax.config import ModelConfig, TrainingConfig, varying_fields
+from mdn_jax.head import MixtureSpec, initial_bias
+from mdn_jax.members import map_members
+from mdn_jax.model import ConstantStd, Ensemble, Functional, Model, Standardizer, ensemble
+from mdn_jax.networks import MDN
+from mdn_jax.training.member import OK, Member, Plan, advance_member, start_member
+from mdn_jax.training.objectives import Objective, Rows
+
+__all__ = ["Fit", "TrainingState", "advance", "finish", "fit", "start"]
+
+STATUS = ("ok", "diverged", "stopped_early")
+OnEvaluation = Callable[[int, dict[str, Any]], bool | None]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingState:
+    """Training between two chunks.
+
+    Attributes:
+        plan: what is static.
+        members: the M networks that train together, each leaf with a leading axis M; all that changes is here.
+        rows: training rows in standard units.
+        validation: rows that choose the best step, or None.
+        inputs: units of x, or None where the network takes x as given.
+        targets: units of y.
+        input_names: names of the inputs, or none.
+        target_names: names of the targets, or none.
+        evaluate_every: steps of a whole chunk.
+    """
+
+    plan: Plan
+    members: Member
+    rows: Rows
+    validation: Rows | None
+    inputs: Standardizer | None
+    targets: Standardizer
+    input_names: tuple[str, ...]
+    target_names: tuple[str, ...]
+    evaluate_every: int
+
+    @property
+    def step(self) -> int:
+        """Steps taken by the member that has gone furthest."""
+        return int(jnp.max(self.members.step))
+
+    @property
+    def done(self) -> bool:
+        """Whether every member has taken all its steps, diverged or stopped."""
+        ended = (self.members.status != OK) | (self.members.step >= self.plan.num_steps)
+        return bool(jnp.all(ended))
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What training gives.
+
+    Attributes:
+        model: maps x (X,) to the mixture of y in its original units; with several members, one exact mixture.
+        history: arrays with one row per evaluation, `step`, `train_loss`, `val_loss`, `learning_rate`: (E,), or (E, M)
+            for M members. The objective nll is in nats of the original y, every other in standard units.
+        status: "ok", "diverged" (a step was not finite: the last finite parameters stand) or "stopped_early"; of
+            several members the worst.
+        statuses: the members' own.
+        best_step: (M,) the step whose parameters were kept.
+    """
+
+    model: Model | Ensemble
+    history: dict[str, np.ndarray]
+    status: str
+    statuses: tuple[str, ...]
+    best_step: np.ndarray
+
+
+def start(
+    key: Key,
+    x: PyTree,
+    y: ArrayLike,
+    *,
+    model: ModelConfig | None = None,
+    training: TrainingConfig | None = None,
+    weights: ArrayLike | None = None,
+    params: PyTree | None = None,
+    apply: Callable[[PyTree, Any], Float[jax.Array, " P"]] | None = None,
+    spec: MixtureSpec | None = None,
+    input_names: tuple[str, ...] = (),
+    target_names: tuple[str, ...] = (),
+) -> TrainingState:
+    """A state before its first step; the arguments are those of `fit`."""
+    model, training = model or ModelConfig(), training or TrainingConfig()
+    own = params is not None
+    require(
+        own == (apply is not None) == (spec is not None),
+        "a network of your own needs all of params, apply and spec",
+    )
+    rows, inputs, targets = _prepare(x, y, weights, own=own)
+    target_dim = rows.y.shape[1]
+    if spec is None:
+        spec = _spec(model, training, target_dim)
+    require(spec.target_dim == target_dim, f"spec has target_dim {spec.target_dim}, but y has {target_dim} columns")
+    _check_objective(training, spec)
+    rows, validation = _split(rows, training.validation_fraction)
+    rates = {name: jnp.float32(getattr(training, name)) for name in varying_fields(TrainingConfig)}
+    plan = Plan(
+        loss=Objective(training.objective, training.num_samples),
+        optimizer=training.optimizer,
+        schedule=training.schedule,
+        batch_size=None if training.batch_size == "full" else training.batch_size,
+        num_steps=training.num_steps,
+        num_evaluations=math.ceil(training.num_steps / training.evaluate_every),
+        patience=training.patience,
+        noisy=training.input_noise > 0 or training.target_noise > 0,
+        decays=training.weight_decay > 0,
+        clips=math.isfinite(training.clip_norm),
+    )
+    keys = jnp.stack([jax.random.fold_in(key, index) for index in range(training.ensemble_size)])
+    if own:
+        require(training.ensemble_size == 1, "a network of your own trains alone: fit several and use mdn.ensemble")
+        _check_params(params)
+        network = Functional(jax.tree.map(jnp.asarray, params), apply, spec)  # pyright: ignore[reportArgumentType]
+        members = _start_own(plan, network, keys, rates)
+    else:
+        architecture = (rows.x.shape[1], model.hidden_sizes, spec, model.activation)
+        members = _start_networks(plan, architecture, keys, rates, initial_bias(spec, np.asarray(rows.y)))
+    return TrainingState(
+        plan, members, rows, validation, inputs, targets, input_names, target_names, training.evaluate_every
+    )  # fmt: skip
+
+
+def advance(state: TrainingState, num_steps: int | None = None) -> tuple[TrainingState, dict[str, Any]]:
+    """One compiled chunk: `num_steps` steps, then one evaluation.
+
+    Args:
+        state: from `start` or an earlier `advance`.
+        num_steps: static; a whole chunk (`evaluate_every`), or what is left of `num_steps`, where absent.
+
+    Returns:
+        The state after it, and the evaluation: `step`, `train_loss`, `val_loss`, `learning_rate`, `best_loss`; each a
+        number, or an array (M,) for M members; in the units of `Fit.history`.
+    """
+    if num_steps is None:
+        num_steps = max(1, min(state.evaluate_every, state.plan.num_steps - state.step))
+    members = _advance(state.plan, num_steps, state.rows, state.validation, state.members)
+    state = replace(state, members=members)
+    last = np.maximum(np.asarray(members.evaluations) - 1, 0)
+    latest = {name: np.asarray(column)[np.arange(len(last)), last] for name, column in members.history.items()}
+    latest["best_loss"] = np.asarray(members.best_loss)
+    return state, {name: _squeeze(column) for name, column in _in_nats(state, latest).items()}
+
+
+def finish(state: TrainingState) -> Fit:
+    """The fit: each member's best parameters, its status, and the history so far."""
+    count = state.members.step.shape[0]
+    networks = [jax.tree.map(lambda leaf, i=i: leaf[i], state.members.best_network) for i in range(count)]
+    if state.plan.loss.name == "squared_error":
+        networks = [ConstantStd(network, _residual_log_std(network, state.rows)) for network in networks]
+    models = [
+        Model(network, state.inputs, state.targets, state.input_names, state.target_names) for network in networks
+    ]
+    written = int(jnp.max(state.members.evaluations))
+    history = _in_nats(state, {name: np.asarray(column) for name, column in state.members.history.items()})
+    codes = np.asarray(state.members.status)
+    return Fit(
+        model=models[0] if count == 1 else ensemble(models),
+        history={name: _squeeze(column[:, :written]).T for name, column in history.items()},
+        status=next((STATUS[code] for code in (1, 2) if code in codes), STATUS[0]),
+        statuses=tuple(STATUS[code] for code in codes),
+        best_step=np.asarray(state.members.best_step),
+    )
+
+
+def fit(
+    key: Key,
+    x: PyTree,
+    y: ArrayLike,
+    *,
+    model: ModelConfig | None = None,
+    training: TrainingConfig | None = None,
+    weights: ArrayLike | None = None,
+    params: PyTree | None = None,
+    apply: Callable[[PyTree, Any], Float[jax.Array, " P"]] | None = None,
+    spec: MixtureSpec | None = None,
+    input_names: tuple[str, ...] = (),
+    target_names: tuple[str, ...] = (),
+    on_evaluation: OnEvaluation | None = None,
+) -> Fit:
+    """Train a mixture density network, or a network of your own, on rows of x and y.
+
+    Data are standardised inside; the model answers in original units. `key` decides weights, batches and noise. The
+    validation rows are the same for every key, so that runs with different seeds compare.
+
+    Args:
+        key: a PRNG key, typed or legacy.
+        x: (N, X) inputs; X may be 0. With a network of your own, any pytree whose leaves lead with N, taken as given.
+        y: (N, D) or (N,) targets.
+        model: components, widths, covariance; its `min_std` is a fraction of the target's training std.
+        training: objective, optimizer, schedule, steps, noise, ensemble size.
+        weights: (N,) how much each row counts.
+        params: your own parameters, a pytree of floating arrays; `model` is then not used.
+        apply: `apply(params, x) -> raw (spec.num_outputs,)` for one x. Pass the same function object again to reuse
+            the compiled program.
+        spec: which mixture the raw outputs describe, in units of the standardised targets.
+        input_names: names of the inputs, kept with the model.
+        target_names: names of the targets, kept with the model.
+        on_evaluation: `f(step, metrics)`, called on the host after each chunk; True stops.
+
+    Returns:
+        A `Fit`. A step that is not finite ends the training of its network with status "diverged"; no error is raised.
+
+    Raises:
+        InputError: for shapes that do not fit, values that are not finite, too few rows, or an objective that the
+            mixture cannot be trained by.
+
+    Example:
+        >>> import jax, numpy as np, mdn_jax as mdn
+        >>> x = np.linspace(-1, 1, 200)[:, None]
+        >>> fit = mdn.fit(jax.random.key(0), x, x[:, 0] ** 2, training=mdn.TrainingConfig(num_steps=200))
+        >>> fit.status, fit.model(np.array([0.5])).num_components
+        ('ok', 10)
+    """
+    state = start(
+        key, x, y, model=model, training=training, weights=weights, params=params, apply=apply, spec=spec,
+        input_names=input_names, target_names=target_names,
+    )  # fmt: skip
+    while not state.done:
+        state, metrics = advance(state)
+        if on_evaluation is not None and on_evaluation(state.step, metrics):
+            state = stop(state)
+    return finish(state)
+
+
+def stop(state: TrainingState) -> TrainingState:
+    """The state with every member that still trains marked as stopped early."""
+    status = jnp.where(state.members.status == OK, STATUS.index("stopped_early"), state.members.status)
+    return replace(state, members=state.members._replace(status=status))
+
+
+@functools.partial(jax.jit, static_argnames=("plan", "num_steps"))
+def _advance(plan: Plan, num_steps: int, rows: Rows, validation: Rows | None, members: Member) -> Member:
+    return map_members(
+        lambda shared, member: advance_member(plan, num_steps, *shared, member), (rows, validation), members
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("plan", "architecture"))
+def _start_networks(plan: Plan, architecture: tuple, keys: Key, rates: Mapping, bias: jax.Array) -> Member:
+    input_dim, hidden_sizes, spec, activation = architecture
+
+    def begin(shared: tuple, key: Key) -> Member:
+        weights_key, training_key = jax.random.split(key)
+        rates, bias = shared
+        network = MDN(input_dim, hidden_sizes, spec, activation, bias=bias, key=weights_key)
+        return start_member(plan, network, training_key, rates)
+
+    return map_members(begin, (dict(rates), bias), keys)
+
+
+def _start_own(plan: Plan, network: Functional, keys: Key, rates: Mapping) -> Member:
+    member = start_member(plan, network, jax.random.split(keys[0])[1], dict(rates))
+    return jax.tree.map(lambda leaf: leaf[None], member)
+
+
+def _prepare(
+    x: PyTree, y: ArrayLike, weights: ArrayLike | None, *, own: bool
+) -> tuple[Rows, Standardizer | None, Standardizer]:
+    """Checked rows in standard units on the device, and the units."""
+    y = np.asarray(y, np.float64)
+    y = y[:, None] if y.ndim == 1 else y
+    require(y.ndim == 2 and y.shape[1] > 0, f"y must have shape (N, D) or (N,); got {y.shape}")
+    _check_finite("y", y)
+    constant = np.flatnonzero(np.ptp(y, axis=0) == 0)
+    require(constant.size == 0, f"y column {constant[:1].sum()} is constant: there is nothing to predict")
+    targets, inputs = Standardizer.fit(y), None
+    if not own:
+        x = np.asarray(x, np.float64)
+        require(x.ndim == 2, f"x must have shape (N, X); got {x.shape}" + (": use x[:, None]" if x.ndim == 1 else ""))
+        _check_finite("x", x)
+        inputs = Standardizer.fit(x)
+        x = inputs.standardize(x).astype(np.float32)
+    weight = np.ones(len(y)) if weights is None else np.asarray(weights, np.float64)
+    require(weight.shape == (len(y),), f"weights must have shape ({len(y)},); got {weight.shape}")
+    require(bool((weight >= 0).all() and weight.sum() > 0), "weights must be 0 or more, and not all 0")
+    rows = Rows(
+        jax.tree.map(jnp.asarray, x), jnp.asarray(targets.standardize(y), jnp.float32), jnp.asarray(weight, jnp.float32)
+    )
+    lengths = {int(leaf.shape[0]) for leaf in jax.tree.leaves(rows)}
+    require(len(lengths) == 1, f"x, y and weights must have as many rows each; got {sorted(lengths)}")
+    return rows, inputs, targets
+
+
+def _split(rows: Rows, fraction: float) -> tuple[Rows, Rows | None]:
+    """Training and validation rows: the same ones for every key, so that seeds compare."""
+    count = rows.weight.shape[0]
+    held = round(fraction * count)
+    require(count - held >= 2, f"too few rows to train on: {count} rows, {held} of them kept for validation")
+    if held == 0:
+        return rows, None
+    order = np.random.default_rng(0).permutation(count)
+    train, validation = np.sort(order[held:]), np.sort(order[:held])
+    return jax.tree.map(lambda leaf: leaf[train], rows), jax.tree.map(lambda leaf: leaf[validation], rows)
+
+
+def _spec(model: ModelConfig, training: TrainingConfig, target_dim: int) -> MixtureSpec:
+    """The mixture of a config; least squares needs the mean alone."""
+    if training.objective == "squared_error":
+        require(
+            model.num_components == 1,
+            f"objective squared_error trains one mean: set num_components = 1, not {model.num_components}",
+        )
+        return MixtureSpec(1, target_dim, "unit")
+    return MixtureSpec(model.num_components, target_dim, model.covariance, model.min_std)
+
+
+def _check_objective(training: TrainingConfig, spec: MixtureSpec) -> None:
+    require(
+        training.objective != "squared_error" or spec.num_components == 1,
+        f"objective squared_error trains one mean: give a spec of 1 component, not {spec.num_components}",
+    )
+    require(
+        not (training.objective == "crps" and spec.target_dim > 1 and spec.covariance in ("tied", "full")),
+        f"objective crps cannot see the correlations of a {spec.covariance} covariance: use energy_score",
+    )
+
+
+def _check_finite(name: str, values: np.ndarray) -> None:
+    bad = np.argwhere(~np.isfinite(values))
+    require(
+        bad.size == 0,
+        f"{name} must be finite; got {values[tuple(bad[0])] if bad.size else ''} in row "
+        f"{bad[0][0] if bad.size else ''}, column {bad[0][-1] if bad.size else ''} ({len(bad)} such values)",
+    )
+
+
+def _check_params(params: PyTree) -> None:
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        require(
+            hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating),
+            f"params must be a pytree of floating arrays; got {type(leaf).__name__} at "
+            f"params{jax.tree_util.keystr(path)}: keep it in apply instead",
+        )
+
+
+def _residual_log_std(network: Callable, rows: Rows) -> np.ndarray:
+    """log RMS of the training residuals of each target, in standard units: the constant-variance Gaussian's own."""
+    means = np.asarray(_means(network, rows.x), np.float64)
+    weight = np.asarray(rows.weight, np.float64)
+    squares = np.average((np.asarray(rows.y, np.float64) - means) ** 2, axis=0, weights=weight)
+    return (0.5 * np.log(np.maximum(squares, np.finfo(np.float32).tiny))).astype(np.float32)
+
+
+@jax.jit
+def _means(network: Callable, x: PyTree) -> jax.Array:
+    return jax.lax.map(lambda row: network(row).locs[0], x, batch_size=16_384)
+
+
+def _in_nats(state: TrainingState, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Losses in nats of the original y, where the objective is a density."""
+    offset = np.log(state.targets.scale).sum() if state.plan.loss.name == "nll" else 0.0
+    return {
+        name: column.astype(np.float64) + (offset if name.endswith("loss") else 0.0) for name, column in columns.items()
+    }
+
+
+def _squeeze(column: np.ndarray) -> Any:
+    """A lone member's column without the axis of members."""
+    return column[0] if len(column) == 1 else column

@@ -1,0 +1,243 @@
+"""One member's training as pure functions: where it starts, and one chunk of its steps.
+
+Everything here is written for ONE network. What is static (`Plan`) is hashable, so that a second fit of the same
+shapes finds the compiled program; what may differ between members of one program (`rates`) is a pytree of scalars.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from mdn_jax._typing import Bool, Float, Int, Key, PyTree, Scalar
+from mdn_jax.training.objectives import Rows, weighted_mean
+
+__all__ = ["DIVERGED", "OK", "STOPPED_EARLY", "Member", "Plan", "advance_member", "start_member"]
+
+OK, DIVERGED, STOPPED_EARLY = 0, 1, 2
+WARMUP_SHARE = 0.05  # of the steps, for the schedule "warmup_cosine"
+ROWS_AT_ONCE = 16_384  # validation rows evaluated side by side
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The static side of training: it shapes the compiled program.
+
+    Attributes:
+        loss: `loss(network, rows, key) -> (values (B,), weights (B,))`, hashable.
+        optimizer: by name.
+        schedule: by name.
+        batch_size: rows per step, drawn with replacement; None takes all of them.
+        num_steps: the schedule's length.
+        num_evaluations: rows of history.
+        patience: evaluations without a better one before the member stops; None never.
+        noisy: whether any member adds noise.
+        decays: whether any member decays its weights.
+        clips: whether any member clips its gradients.
+    """
+
+    loss: Callable
+    optimizer: str
+    schedule: str
+    batch_size: int | None
+    num_steps: int
+    num_evaluations: int
+    patience: int | None
+    noisy: bool
+    decays: bool
+    clips: bool
+
+
+class Member(NamedTuple):
+    """Everything that changes while one network trains.
+
+    Attributes:
+        key: draws its batches and noise, step by step.
+        rates: its own learning rate, weight decay, clip norm and noise.
+        network: the parameters of the last finite step.
+        optimizer: Optax's state.
+        step: steps taken.
+        status: OK, DIVERGED or STOPPED_EARLY; a member that is not OK rests.
+        best_network: the parameters at the best evaluation so far.
+        best_loss: its value.
+        best_step: when that was.
+        waited: evaluations since then.
+        evaluations: rows of history written.
+        history: name -> (num_evaluations,), NaN where not yet reached.
+    """
+
+    key: Key
+    rates: dict[str, Scalar]
+    network: PyTree
+    optimizer: PyTree
+    step: Int[Array, ""]
+    status: Int[Array, ""]
+    best_network: PyTree
+    best_loss: Scalar
+    best_step: Int[Array, ""]
+    waited: Int[Array, ""]
+    evaluations: Int[Array, ""]
+    history: dict[str, Float[Array, " E"]]
+
+
+def start_member(plan: Plan, network: PyTree, key: Key, rates: dict[str, Scalar]) -> Member:
+    """A member before its first step."""
+    zero = jnp.zeros((), jnp.int32)
+    names = ("step", "train_loss", "val_loss", "learning_rate")
+    return Member(
+        key=key,
+        rates=rates,
+        network=network,
+        optimizer=_optimizer(plan, rates).init(network),
+        step=zero,
+        status=zero,
+        best_network=network,
+        best_loss=jnp.array(jnp.inf, jnp.float32),
+        best_step=zero,
+        waited=zero,
+        evaluations=zero,
+        history={name: jnp.full(plan.num_evaluations, jnp.nan, jnp.float32) for name in names},
+    )
+
+
+def advance_member(plan: Plan, num_steps: int, rows: Rows, validation: Rows | None, member: Member) -> Member:
+    """`num_steps` steps and one evaluation; a member that has ended is returned as it is."""
+    return jax.lax.cond(member.status == OK, lambda: _chunk(plan, num_steps, rows, validation, member), lambda: member)
+
+
+def _chunk(plan: Plan, num_steps: int, rows: Rows, validation: Rows | None, member: Member) -> Member:
+    optimizer = _optimizer(plan, member.rates)
+    num_rows = rows.weight.shape[0]
+    keys = jax.vmap(lambda step: jax.random.fold_in(member.key, step))(member.step + jnp.arange(num_steps))
+    # a chunk's batches are drawn at once: each depends on its step alone, and one large draw costs less than many
+    draws = None
+    if plan.batch_size is not None:
+        draws = jax.vmap(lambda key: jax.random.randint(key, (plan.batch_size,), 0, num_rows))(keys)
+
+    def step(carry: tuple, drawn: tuple) -> tuple[tuple, Scalar]:
+        network, state, alive = carry
+        key, indices = drawn
+        batch = rows if indices is None else jax.tree.map(lambda leaf: leaf[indices], rows)
+        noise_key, loss_key = jax.random.split(key)
+        if plan.noisy:
+            batch = _add_noise(noise_key, batch, member.rates)
+        loss, gradient = jax.value_and_grad(lambda n: weighted_mean(*plan.loss(n, batch, loss_key)))(network)
+        updates, new_state = optimizer.update(gradient, state, network)
+        # one number sees every entry: a non-finite one anywhere makes the norm non-finite
+        alive = alive & jnp.isfinite(loss) & jnp.isfinite(optax.global_norm(updates))
+        proposal = (optax.apply_updates(network, updates), new_state)
+        network, state = _choose(alive, proposal, (network, state))
+        return (network, state, alive), loss
+
+    start = (member.network, member.optimizer, jnp.array(True))
+    (network, state, alive), losses = jax.lax.scan(step, start, (keys, draws))
+    train_loss = jnp.mean(losses)
+    val_loss = jnp.array(jnp.nan) if validation is None else _evaluate(plan, network, validation)
+    return _record(plan, num_steps, member, (network, state, alive), train_loss, val_loss)
+
+
+def _record(plan: Plan, num_steps: int, member: Member, result: tuple, train_loss: Scalar, val_loss: Scalar) -> Member:
+    """The member after a chunk: history, best parameters, and whether it goes on."""
+    network, state, alive = result
+    step = member.step + num_steps
+    judged = jnp.where(jnp.isnan(val_loss), train_loss, val_loss)
+    # without validation rows the last parameters are kept: the training loss of noisy batches chooses nothing
+    better = alive & ((judged < member.best_loss) | jnp.isnan(val_loss))
+    waited = jnp.where(better, 0, member.waited + 1)
+    impatient = jnp.array(False) if plan.patience is None else waited >= plan.patience
+    row = {
+        "step": step.astype(jnp.float32),
+        "train_loss": train_loss,
+        "val_loss": val_loss,
+        "learning_rate": jnp.asarray(_schedule(plan, member.rates["learning_rate"])(step - 1)),
+    }
+    return member._replace(
+        network=network,
+        optimizer=state,
+        step=step,
+        status=jnp.where(alive, jnp.where(impatient, STOPPED_EARLY, OK), DIVERGED).astype(jnp.int32),
+        best_network=_choose(better, network, member.best_network),
+        best_loss=jnp.where(better, judged, member.best_loss),
+        best_step=jnp.where(better, step, member.best_step),
+        waited=waited,
+        evaluations=member.evaluations + 1,
+        history={
+            name: column.at[member.evaluations].set(row[name].astype(column.dtype), mode="drop")
+            for name, column in member.history.items()
+        },
+    )
+
+
+def _evaluate(plan: Plan, network: PyTree, rows: Rows) -> Scalar:
+    """The objective on all of `rows`, the same draws every time, in chunks that fit memory."""
+    key = jax.random.key(0)
+    count = rows.weight.shape[0]
+    chunks = -(-count // ROWS_AT_ONCE)
+    if chunks == 1:
+        return weighted_mean(*plan.loss(network, rows, key))
+    # rows that only fill the last chunk weigh nothing
+    padded = jax.tree.map(lambda leaf: jnp.resize(leaf, (chunks * ROWS_AT_ONCE, *leaf.shape[1:])), rows)
+    weight = jnp.where(jnp.arange(chunks * ROWS_AT_ONCE) < count, padded.weight, 0.0)
+    split = jax.tree.map(
+        lambda leaf: leaf.reshape(chunks, ROWS_AT_ONCE, *leaf.shape[1:]), padded._replace(weight=weight)
+    )
+    values, weights = jax.lax.map(lambda chunk: plan.loss(network, chunk, key), split)
+    return weighted_mean(values.ravel(), weights.ravel())
+
+
+def _optimizer(plan: Plan, rates: dict[str, Scalar]) -> optax.GradientTransformation:
+    """Optax's optimizer by name, with rates that may be traced."""
+    rate = _schedule(plan, rates["learning_rate"])
+    decay = rates["weight_decay"] if plan.decays else 0.0
+    if plan.optimizer == "adamw":
+        core = optax.adamw(rate, weight_decay=decay, mask=_matrices)  # pyright: ignore[reportArgumentType]
+    else:
+        core = {"adam": optax.adam, "sgd": optax.sgd, "rmsprop": optax.rmsprop}[plan.optimizer](rate)
+        if plan.decays:
+            core = optax.chain(optax.add_decayed_weights(decay, mask=_matrices), core)  # pyright: ignore[reportArgumentType]
+    if plan.clips:
+        core = optax.chain(optax.clip_by_global_norm(rates["clip_norm"]), core)  # pyright: ignore[reportArgumentType]
+    return core
+
+
+def _schedule(plan: Plan, peak: Scalar) -> optax.Schedule:
+    """Learning rate at each step."""
+    if plan.schedule == "constant":
+        return lambda step: peak
+    if plan.schedule == "linear":
+        return optax.linear_schedule(peak, 0.0, plan.num_steps)  # pyright: ignore[reportArgumentType]
+    if plan.schedule == "cosine":
+        return optax.cosine_decay_schedule(peak, plan.num_steps)  # pyright: ignore[reportArgumentType]
+    warmup = max(1, round(WARMUP_SHARE * plan.num_steps))
+    return optax.warmup_cosine_decay_schedule(0.0, peak, warmup, max(plan.num_steps, warmup + 1))  # pyright: ignore[reportArgumentType]
+
+
+def _matrices(network: PyTree) -> PyTree:
+    """Decay weights, never biases: those hold where the components' centres start."""
+    return jax.tree.map(lambda leaf: leaf.ndim > 1, network)
+
+
+def _add_noise(key: Key, rows: Rows, rates: dict[str, Scalar]) -> Rows:
+    """Fresh normal noise on the floating leaves of x and y."""
+
+    def noisy(key: Key, tree: PyTree, std: Scalar) -> PyTree:
+        leaves, structure = jax.tree.flatten(tree)
+        keys = jax.random.split(key, max(len(leaves), 1))
+        drawn = [
+            leaf + std * jax.random.normal(k, leaf.shape, leaf.dtype)
+            if jnp.issubdtype(leaf.dtype, jnp.floating)
+            else leaf
+            for k, leaf in zip(keys, leaves, strict=False)
+        ]
+        return jax.tree.unflatten(structure, drawn)
+
+    x_key, y_key = jax.random.split(key)
+    return rows._replace(x=noisy(x_key, rows.x, rates["input_noise"]), y=noisy(y_key, rows.y, rates["target_noise"]))
+
+
+def _choose(condition: Bool[Array, ""], new: PyTree, old: PyTree) -> PyTree:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
