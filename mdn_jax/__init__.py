@@ -21,6 +21,7 @@ from mdn_jax.statistics import (
     quantile,
     std,
 )
+from mdn_jax.storage import load, save
 from mdn_jax.training import Fit, Objective, Rows, TrainingState, advance, finish, fit, start, stop
 
 __version__ = "0.1.0"

@@ -49,7 +49,9 @@ Fraction = Annotated[Finite, Field(ge=0, lt=1)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, validate_default=True, use_attribute_docstrings=True
+    )
 
 
 class DatasetConfig(_Strict):
@@ -93,9 +95,9 @@ class ModelConfig(_Strict):
 
     num_components: Count = 10
     """Gaussians in the mixture."""
-    hidden_sizes: Annotated[tuple[Count, ...], BeforeValidator(_as_tuple)] = (32,)
+    hidden_sizes: Annotated[tuple[Count, ...], BeforeValidator(_as_tuple)] = (32, 32)
     """Units of each hidden layer; [] is a linear model."""
-    activation: Activation = "tanh"
+    activation: Activation = "silu"
     """Nonlinearity of the hidden layers."""
     covariance: Covariance = "diagonal"
     """Scale of the components; tied and full see correlations between targets."""

@@ -130,13 +130,12 @@ def _load_problem(config: DatasetConfig) -> Dataset:
 def _load_table(config: DatasetConfig, base: Path | None) -> Dataset:
     path = (base or Path()) / Path(config.path or "").expanduser()
     columns, suffix = (*config.inputs, *config.targets), path.suffix.lower()
-    wanted = ", ".join(columns)
-    require(not path.is_dir(), f"{path}: is a folder: dataset.path must name a table with columns {wanted}")
-    require(path.is_file(), f"{path}: no such file: dataset.path must name a table with columns {wanted}")
+    wanted, fault = ", ".join(columns), "is a folder" if path.is_dir() else "no such file"
+    require(path.is_file(), f"{path}: {fault}: dataset.path must name a table with columns {wanted}")
     readable = ", ".join(_READERS)
     require(suffix in _READERS, f"{path}: cannot read {suffix!r} files: save the table as one of: {readable}")
     table = _READERS[suffix](path, columns)
-    require(len(table) >= MIN_ROWS, f"{path}: {len(table)} rows found, too few: give at least {MIN_ROWS}")
+    require(len(table) >= MIN_ROWS, f"{path}: number of rows is {len(table)}, too few: give at least {MIN_ROWS}")
     train, test = _split(config, len(table), str(path))
     x, y = np.split(table, [len(config.inputs)], axis=1)
     for name, column in zip(config.targets, y[train].T, strict=True):
@@ -173,7 +172,7 @@ def _read_csv(path: Path, columns: Sequence[str]) -> np.ndarray:
         raise InputError(
             f"{path}: the file is empty: expected a header line and columns {', '.join(columns)}"
         ) from None
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(f"{path}: {_why_unreadable(path, str(error))}") from None
     names = [(name or "").strip() for name in cells.row(0)]
     _check_header(path, names, columns)
@@ -185,7 +184,7 @@ def _read_csv(path: Path, columns: Sequence[str]) -> np.ndarray:
 
 def _check_header(path: Path, names: Sequence[str], columns: Sequence[str]) -> None:
     named = [name for name in names if name]
-    require(bool(named), f"{path}: the first line is blank: expected the names of the columns")
+    require(bool(named), f"{path}: the first line is blank: it must name the columns")
     twice = next((name for name in named if named.count(name) > 1), None)
     require(twice is None, f"{path}: {named.count(twice or '')} columns are named {twice!r}: rename all but one")
     for column in columns:
@@ -220,15 +219,15 @@ def _why_unreadable(path: Path, report: str) -> str:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             lines = csv.reader(file)
-            width = len(next(lines))
+            width = len(next(lines, []))
             for number, cells in enumerate(lines, start=1):
                 if len(cells) > width:
                     return f"row {number} has {len(cells)} values but the header has {width}: correct the row"
     except UnicodeDecodeError:
         return "the file is not UTF-8 text: save it as a CSV file in UTF-8"
-    except csv.Error as error:
+    except (csv.Error, OSError) as error:
         report = str(error)
-    return f"not a readable CSV file ({report.splitlines()[0]}): look for unclosed quotes"
+    return f"cannot be read as CSV ({report.splitlines()[0]}): look for unclosed quotes, check the permissions"
 
 
 _READERS: dict[str, Callable[[Path, Sequence[str]], np.ndarray]] = {".csv": _read_csv}
@@ -252,7 +251,8 @@ def _draw_sinusoid(rng: np.random.Generator, num_points: int) -> tuple[Rows, Tar
 
 
 def _draw_inverse_sinusoid(rng: np.random.Generator, num_points: int) -> tuple[Rows, Targets]:
-    return _draw_sinusoid(rng, num_points)[::-1]
+    x, y = _draw_sinusoid(rng, num_points)
+    return y, x
 
 
 def _log_sinusoid(x: Rows, y: Targets) -> Vector:
@@ -303,7 +303,8 @@ def _draw_bishop(rng: np.random.Generator, num_points: int) -> tuple[Rows, Targe
 
 
 def _draw_inverse_bishop(rng: np.random.Generator, num_points: int) -> tuple[Rows, Targets]:
-    return _draw_bishop(rng, num_points)[::-1]
+    t, x = _draw_bishop(rng, num_points)
+    return x, t
 
 
 def _log_bishop(x: Rows, y: Targets) -> Vector:

@@ -36,10 +36,11 @@ def nll(mixture: Mixture, y: Float[Array, " D"], *, observed: Bool[Array, " D"] 
     Example:
         >>> import jax.numpy as jnp, mdn_jax as mdn
         >>> mixture = mdn.Mixture(jnp.zeros(1), jnp.zeros((1, 1)), mdn.Isotropic(jnp.zeros(1)))
-        >>> print(mdn.nll(mixture, jnp.zeros(1)).round(4))
+        >>> print(round(float(mdn.nll(mixture, jnp.zeros(1))), 4))
         0.9189
     """
-    check_single("nll", mixture, y=(jnp.asarray(y), mixture.locs.shape[-1:]))
+    arrays = {"y": y} if observed is None else {"y": y, "observed": observed}
+    check_single("nll", mixture, **{name: (jnp.asarray(a), mixture.locs.shape[-1:]) for name, a in arrays.items()})
     return -log_prob(mixture, y, observed=observed)
 
 
@@ -86,7 +87,7 @@ def crps(mixture: Mixture, y: Float[Array, " D"]) -> Scalar:
     Example:
         >>> import jax.numpy as jnp, mdn_jax as mdn
         >>> mixture = mdn.Mixture(jnp.zeros(1), jnp.zeros((1, 1)), mdn.Isotropic(jnp.zeros(1)))
-        >>> print(mdn.crps(mixture, jnp.zeros(1)).round(4))
+        >>> print(round(float(mdn.crps(mixture, jnp.zeros(1))), 4))
         0.2337
 
     References:

@@ -264,8 +264,12 @@ def evaluate(model: Model | Ensemble, x: PyTree, y: ArrayLike) -> Scores:
         x = model.inputs.standardize(x)
     rows = {len(leaf) for leaf in jax.tree.leaves((x, y))}
     require(len(rows) == 1, f"evaluate takes as many inputs as targets; got {sorted(rows)} rows")
-    to_device = lambda leaf: jnp.asarray(leaf, jnp.float32 if np.asarray(leaf).dtype == np.float64 else None)  # noqa: E731
-    x, z = jax.tree.map(to_device, (x, model.targets.standardize(y)))
+    return evaluate_standard(model, x, model.targets.standardize(y))
+
+
+def evaluate_standard(model: Model | Ensemble, x: PyTree, z: ArrayLike) -> Scores:
+    """`evaluate` for inputs and targets that are in standard units already; the scores are in original ones."""
+    x, z = jax.tree.map(lambda leaf: jnp.asarray(leaf, _single(leaf)), (x, z))
     scores = {name: np.asarray(value, np.float64) for name, value in _score_rows(model, x, z).items()}
     scale = np.asarray(model.targets.scale)
     scores["nll"] = scores["nll"] + np.log(scale).sum()
@@ -277,6 +281,12 @@ def evaluate(model: Model | Ensemble, x: PyTree, y: ArrayLike) -> Scores:
 @jax.jit
 def _score_rows(model: Model | Ensemble, x: PyTree, z: Float[Array, "N D"]) -> dict[str, Float[Array, "N ..."]]:
     return jax.lax.map(lambda row: score(model.standardized(row[0]), row[1]), (x, z), batch_size=ROWS_AT_ONCE)
+
+
+def _single(leaf: ArrayLike) -> Any:
+    """float32 for the host's float64, any other dtype as it is."""
+    dtype = np.result_type(leaf)
+    return np.float32 if dtype == np.float64 else dtype
 
 
 def _standard_input(inputs: Standardizer | None, x: PyTree) -> PyTree:

@@ -15,6 +15,7 @@ from mdn_jax.mixture import Mixture
 
 __all__ = ["MDN", "MLP", "Activation"]
 
+INPUT_REACH = 3**0.5  # a uniform input with standard deviation 1 reaches this far
 Activation = Literal["tanh", "relu", "elu", "gelu", "silu", "softplus", "sigmoid", "sin"]
 _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "tanh": jnp.tanh,
@@ -36,7 +37,8 @@ class MLP(nnx.Module):
         hidden_sizes: units of each hidden layer.
         output_dim: size of the output.
         activation: by name.
-        key: draws the weights (LeCun normal); biases start at 0.
+        key: draws the weights (LeCun normal). The first layer's units are centred at places spread over standardised
+            inputs; other biases start at 0.
 
     Raises:
         InputError: for an unknown activation.
@@ -45,6 +47,10 @@ class MLP(nnx.Module):
         >>> import jax, jax.numpy as jnp, mdn_jax as mdn
         >>> mdn.MLP(1, (24,), 30, key=jax.random.key(0))(jnp.ones(1)).shape
         (30,)
+
+    References:
+        D. Nguyen and B. Widrow, "Improving the learning speed of 2-layer neural networks by choosing initial values
+        of the adaptive weights", 1990 (the spread of the first layer).
     """
 
     def __init__(
@@ -59,13 +65,16 @@ class MLP(nnx.Module):
         require(activation in _ACTIVATIONS, f"unknown activation {activation!r}: {nearest(activation, _ACTIVATIONS)}")
         # without inputs hidden layers would only see their own biases
         sizes = (input_dim, *hidden_sizes) if input_dim else ()
-        keys = jax.random.split(key, len(sizes) + 1)
+        keys = jax.random.split(key, len(sizes) + 2)
         self.hidden = nnx.List(
             [
                 nnx.Linear(fan_in, fan_out, rngs=nnx.Rngs(layer_key))
                 for fan_in, fan_out, layer_key in zip(sizes, sizes[1:], keys[1:], strict=False)
             ]
         )
+        if self.hidden:
+            kernel, bias = _spread(keys[-1], self.hidden[0].kernel[...])
+            self.hidden[0].kernel, self.hidden[0].bias = nnx.Param(kernel), nnx.Param(bias)
         self.activation = activation
         fan_in = sizes[-1] if sizes else 0
         kernel = (
@@ -116,6 +125,7 @@ class MDN(nnx.Module):
     ) -> None:
         trunk_key, head_key = jax.random.split(key)
         self.spec = spec
+        self.input_dim, self.hidden_sizes = input_dim, tuple(hidden_sizes)
         self.mlp = MLP(input_dim, hidden_sizes, spec.num_outputs, activation, key=trunk_key)
         fan_in = self.mlp.kernel[...].shape[0]
         if fan_in:
@@ -126,6 +136,14 @@ class MDN(nnx.Module):
     def __call__(self, x: Float[Array, " X"]) -> Mixture:
         """The mixture of one example: x (X,) -> Mixture."""
         return unpack(self.spec, self.mlp(x))
+
+
+def _spread(key: Key, kernel: Float[Array, "X H"]) -> tuple[Float[Array, "X H"], Float[Array, " H"]]:
+    """A first layer whose units bend at places of their own among the inputs: steeper where few inputs share many."""
+    input_dim, units = kernel.shape
+    slope = min(max(0.7 * units ** (1 / input_dim) / INPUT_REACH, 1.0), 2.0)  # Nguyen and Widrow's, within reason
+    centres = jax.random.uniform(key, kernel.shape, kernel.dtype, -INPUT_REACH, INPUT_REACH)
+    return slope * kernel, -jnp.sum(slope * kernel * centres, axis=0)
 
 
 def _head_kernel(key: Key, fan_in: int, spec: MixtureSpec) -> Float[Array, "H P"]:

@@ -47,7 +47,7 @@ def sample(
         >>> print(mdn.sample(jax.random.key(0), mixture, temperature=0.0))
         [9.]
     """
-    check_single("sample", mixture)
+    check_single("sample", mixture, temperature=(jnp.asarray(temperature), ()))
     require(
         not isinstance(temperature, int | float) or temperature >= 0,
         f"temperature must be 0 or more; got {temperature}",

@@ -80,7 +80,7 @@ def interval(mixture: Mixture, mass: float | Scalar) -> Float[Array, "2 D"]:
         (2, D) the lower and the upper ends, in the units of the target.
 
     Raises:
-        InputError: for a batch (use `jax.vmap`), or a mass outside (0, 1).
+        InputError: for a batch, of mixtures or of masses (use `jax.vmap`), or a mass outside (0, 1).
 
     Example:
         >>> import jax.numpy as jnp, mdn_jax as mdn
@@ -88,9 +88,10 @@ def interval(mixture: Mixture, mass: float | Scalar) -> Float[Array, "2 D"]:
         >>> print(mdn.interval(mixture, 0.9).round(2).ravel())
         [-1.64  1.64]
     """
-    check_single("interval", mixture)
     check_range("mass", mass, 0, 1)
-    tail = (1 - jnp.asarray(mass, mixture.locs.dtype)) / 2
+    mass = jnp.asarray(mass, mixture.locs.dtype)
+    check_single("interval", mixture, mass=(mass, ()))
+    tail = (1 - mass) / 2
     return jnp.stack([quantile(mixture, tail), quantile(mixture, 1 - tail)])
 
 

@@ -41,8 +41,8 @@ def density_level(key: Key, mixture: Mixture, mass: float | Scalar, num_samples:
         >>> round(float(level), 1)  # log(0.5 / (2 pi))
         -2.5
     """
-    check_single("density_level", mixture)
     check_range("mass", mass, 0, 1)
+    check_single("density_level", mixture, mass=(jnp.asarray(mass), ()))
     require(num_samples >= 1, f"num_samples must be at least 1; got {num_samples}")
     draws = sample(key, mixture, (num_samples,))
     return jnp.quantile(jax.vmap(lambda y: log_prob(mixture, y))(draws), 1 - mass)
@@ -66,21 +66,21 @@ def highest_density(mixture: Mixture, mass: float | Scalar) -> Float[Array, "K 2
     Example:
         >>> import jax.numpy as jnp, mdn_jax as mdn
         >>> mixture = mdn.Mixture(jnp.zeros(2), jnp.array([[-9.0], [9.0]]), mdn.Isotropic(jnp.zeros(2)))
-        >>> print(mdn.highest_density(mixture, 0.9).round(2))
-        [[-10.64  -7.36]
-         [  7.36  10.64]]
+        >>> print(mdn.highest_density(mixture, 0.9).round(1))
+        [[-10.6  -7.4]
+         [  7.4  10.6]]
 
     References:
         R. J. Hyndman, "Computing and graphing highest density regions", 1996.
     """
-    check_single("highest_density", mixture)
     check_range("mass", mass, 0, 1)
+    mass = jnp.asarray(mass, mixture.locs.dtype)
+    check_single("highest_density", mixture, mass=(mass, ()))
     require(
         mixture.target_dim == 1,
         f"highest_density needs one target, not {mixture.target_dim}: take mdn.marginal(mixture, d) first, or "
         f"mdn.density_level in any dimension",
     )
-    mass = jnp.asarray(mass, mixture.locs.dtype)
     ends, used = _region(jax.lax.stop_gradient(mixture), jax.lax.stop_gradient(mass))
     ends = _differentiable_ends(mixture, mass, ends, used)
     return jnp.where(used[:, None], ends, jnp.nan)

@@ -1,0 +1,35 @@
+"""Matplotlib figures from models and arrays: functions return a `Figure`, and nothing is written or shown.
+
+`run_figures` chooses what suits the sizes of x and y. The `draw_*` functions draw into Axes of your own.
+"""
+
+from mdn_jax.plotting.diagnostics import calibration_figure, loss_figure
+from mdn_jax.plotting.drawing import band_levels, draw_bands, draw_components, draw_data, draw_density
+from mdn_jax.plotting.gallery import run_figures
+from mdn_jax.plotting.joint import contours_figure
+from mdn_jax.plotting.predictions import predictions_figure, rows_figure
+from mdn_jax.plotting.statements import Components, cell_density, components_at, draws_at
+from mdn_jax.plotting.through_x import density_figure, parameters_figure, samples_figure
+from mdn_jax.plotting.unconditional import marginals_figure
+
+__all__ = [
+    "Components",
+    "band_levels",
+    "calibration_figure",
+    "cell_density",
+    "components_at",
+    "contours_figure",
+    "density_figure",
+    "draw_bands",
+    "draw_components",
+    "draw_data",
+    "draw_density",
+    "draws_at",
+    "loss_figure",
+    "marginals_figure",
+    "parameters_figure",
+    "predictions_figure",
+    "rows_figure",
+    "run_figures",
+    "samples_figure",
+]

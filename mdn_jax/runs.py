@@ -1,0 +1,301 @@
+"""A resolved config to a run folder and back.
+
+runs/NAME/  config.toml   the resolved config: running it again gives the same numbers
+            checkpoint/   the training state, only while the run is unfinished
+            history.csv   one row per evaluation
+            model/        what `mdn.load` reads
+            figures/      *.png
+            metrics.json  written last: it marks a whole run
+"""
+
+import csv
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import tomli_w
+
+from mdn_jax._checks import InputError, require
+from mdn_jax.config import Config, differences, parse
+from mdn_jax.datasets import Dataset
+from mdn_jax.datasets import load as load_dataset
+from mdn_jax.metrics import Scores
+from mdn_jax.model import Ensemble, Model, evaluate, evaluate_standard
+from mdn_jax.storage import load, read_tree, save, versions, write_text, write_tree
+from mdn_jax.training import Fit, TrainingState, advance, finish, start, stop
+
+__all__ = ["draw_figures", "read_config", "run"]
+
+CONFIG, METRICS, HISTORY, MODEL, FIGURES, CHECKPOINT = (
+    "config.toml", "metrics.json", "history.csv", "model", "figures", "checkpoint",
+)  # fmt: skip
+OnEvaluation = Callable[[int, dict[str, Any]], bool | None]
+
+
+def read_config(path: Path) -> tuple[Config, dict[str, Any]]:
+    """The config and sweep table of a TOML file; a table's path becomes absolute, from the file's own folder.
+
+    Raises:
+        InputError: for a file that is missing or not a valid config.
+    """
+    require(path.exists(), f"{path}: no such config file")
+    require(path.is_file(), f"{path} is a folder: give a config file (.toml)")
+    try:
+        config, sweep = parse(path.read_text(encoding="utf-8"), str(path))
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a text file in UTF-8") from None
+    if config.dataset.path is not None:
+        absolute = str((path.parent / config.dataset.path).resolve())
+        config = config.model_copy(update={"dataset": config.dataset.model_copy(update={"path": absolute})})
+    return config, sweep
+
+
+def run(
+    config: Config,
+    folder: Path,
+    *,
+    overwrite: bool = False,
+    on_evaluation: OnEvaluation | None = None,
+    checkpoint_seconds: float = 10.0,
+) -> dict[str, Any]:
+    """Train, evaluate, save and draw one experiment; the same config again goes on, or returns what is there.
+
+    Args:
+        config: what to run.
+        folder: where; made where it does not exist.
+        overwrite: replace another run in that folder.
+        on_evaluation: `f(step, metrics)` after each chunk; True stops early.
+        checkpoint_seconds: the most training that a kill can lose.
+
+    Returns:
+        What stands in metrics.json.
+
+    Raises:
+        InputError: for data that cannot be used, or a folder that holds another run or something else.
+    """
+    finished = _claim(config, folder, overwrite=overwrite)
+    if finished is not None:
+        return finished
+    dataset = load_dataset(config.dataset)
+    began = time.perf_counter()
+    state = start(
+        jax.random.key(config.seed),
+        dataset.train_x,
+        dataset.train_y,
+        model=config.model,
+        training=config.training,
+        input_names=dataset.input_names,
+        target_names=dataset.target_names,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / CONFIG, tomli_w.dumps(config.to_dict()))
+    clock = _Clock(compile_seconds=time.perf_counter() - began)
+    state, clock = _resume(folder / CHECKPOINT, state, clock)
+    state, clock = _train(state, clock, folder / CHECKPOINT, on_evaluation, checkpoint_seconds)
+    fit = finish(state)
+    scores = evaluate(fit.model, dataset.test_x, dataset.test_y)
+    metrics = _metrics(config, dataset, state, fit, scores, clock)
+    save(folder / MODEL, fit.model)
+    _write_history(folder / HISTORY, fit.history)
+    _draw(folder / FIGURES, config, dataset, fit.model, scores, fit.history, metrics)
+    write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
+    shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
+    return metrics
+
+
+def draw_figures(folder: Path) -> list[Path]:
+    """Draw a finished run's figures again.
+
+    Raises:
+        InputError: where the folder holds no finished run.
+    """
+    require((folder / METRICS).is_file(), f"{folder}: no finished run there ({METRICS} is missing)")
+    config, _ = read_config(folder / CONFIG)
+    metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+    dataset, model = load_dataset(config.dataset), load(folder / MODEL)
+    scores = evaluate(model, dataset.test_x, dataset.test_y)
+    return _draw(folder / FIGURES, config, dataset, model, scores, _read_history(folder / HISTORY), metrics)
+
+
+@dataclass(frozen=True)
+class _Clock:
+    """Seconds of a run: setting up and compiling (the first chunk included), and the chunks after it."""
+
+    compile_seconds: float = 0.0
+    train_seconds: float = 0.0
+    timed_steps: int = 0
+
+
+def _claim(config: Config, folder: Path, *, overwrite: bool) -> dict[str, Any] | None:
+    """Whether `folder` is this config's: the metrics of a finished run, or None where there is work to do."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return None
+    require(
+        folder.is_dir() and (folder / CONFIG).is_file(),
+        f"{folder} is not a run folder (no {CONFIG}): choose another with --out",
+    )
+    if overwrite:
+        shutil.rmtree(folder)
+        return None
+    other, _ = read_config(folder / CONFIG)
+    changed = differences(other, config)
+    require(
+        not changed,
+        f"{folder} holds another run; these fields differ: {'; '.join(changed)}: choose another folder with --out, "
+        f"or replace it with --overwrite",
+    )
+    if not (folder / METRICS).is_file():
+        return None
+    return json.loads((folder / METRICS).read_text(encoding="utf-8"))
+
+
+def _resume(folder: Path, state: TrainingState, clock: _Clock) -> tuple[TrainingState, _Clock]:
+    """The state of the last whole checkpoint, or the state as it starts."""
+    if not folder.exists():
+        return state, clock
+    description, members = read_tree(folder, lambda _: state.members)
+    seconds = description["seconds"]
+    resumed = _Clock(clock.compile_seconds + seconds["compile"], seconds["train"], seconds["timed_steps"])
+    return replace(state, members=members), resumed
+
+
+def _train(
+    state: TrainingState,
+    clock: _Clock,
+    folder: Path,
+    on_evaluation: OnEvaluation | None,
+    checkpoint_seconds: float,
+) -> tuple[TrainingState, _Clock]:
+    """All chunks, with a checkpoint every so often, and one more where the user interrupts."""
+    saved, first = time.perf_counter(), True
+    try:
+        while not state.done:
+            began, before = time.perf_counter(), state.step
+            state, metrics = advance(state)
+            spent = time.perf_counter() - began
+            if first:
+                clock = replace(clock, compile_seconds=clock.compile_seconds + spent)
+            else:
+                steps = clock.timed_steps + state.step - before
+                clock = replace(clock, train_seconds=clock.train_seconds + spent, timed_steps=steps)
+            first = False
+            if on_evaluation is not None and on_evaluation(state.step, metrics):
+                state = stop(state)
+            if not state.done and time.perf_counter() - saved >= checkpoint_seconds:
+                _checkpoint(folder, state, clock)
+                saved = time.perf_counter()
+    except KeyboardInterrupt:
+        _checkpoint(folder, state, clock)
+        raise
+    return state, clock
+
+
+def _checkpoint(folder: Path, state: TrainingState, clock: _Clock) -> None:
+    seconds = {"compile": clock.compile_seconds, "train": clock.train_seconds, "timed_steps": clock.timed_steps}
+    write_tree(folder, {"format": 1, "versions": versions(), "seconds": seconds}, state.members)
+
+
+def _metrics(
+    config: Config, dataset: Dataset, state: TrainingState, fit: Fit, scores: Scores, clock: _Clock
+) -> dict[str, Any]:
+    """What metrics.json says: scores in original units, nats per row, seconds."""
+    metrics: dict[str, Any] = {"status": fit.status, **scores.report(dataset.target_names)}
+    if state.validation is not None:
+        nll = evaluate_standard(fit.model, state.validation.x, state.validation.y).nll
+        metrics["val_nll"] = float(nll.mean())
+    if dataset.problem is not None:
+        exact = -dataset.problem.log_density(dataset.test_x, dataset.test_y)
+        metrics["oracle_nll"] = float(exact.mean())
+        metrics["gap_to_oracle"] = float((scores.nll - exact).mean())
+    floor = 0.0 if config.training.objective == "squared_error" else config.model.min_std
+    floors = floor * np.asarray(state.targets.scale)
+    device = jax.local_devices()[0]
+    return metrics | {
+        "min_std": dict(zip(dataset.target_names, floors.tolist(), strict=True)),
+        "num_parameters": sum(leaf.size for leaf in jax.tree.leaves(_networks(fit.model))),
+        "num_train": int(state.rows.weight.shape[0]),
+        "num_validation": 0 if state.validation is None else int(state.validation.weight.shape[0]),
+        "num_test": len(dataset.test_y),
+        "best_step": fit.best_step.tolist(),
+        "train_seconds": clock.train_seconds,
+        "compile_seconds": clock.compile_seconds,
+        "steps_per_second": clock.timed_steps / clock.train_seconds if clock.train_seconds else None,
+        "versions": versions(),
+        "device": f"{jax.local_device_count()} x {device.device_kind} ({device.platform})",
+    }
+
+
+def _networks(model: Model | Ensemble) -> list:
+    return [model.network] if isinstance(model, Model) else [member.network for member in model.models]
+
+
+def _draw(
+    folder: Path,
+    config: Config,
+    dataset: Dataset,
+    model: Model | Ensemble,
+    scores: Scores,
+    history: dict[str, np.ndarray],
+    metrics: dict[str, Any],
+) -> list[Path]:
+    """Every figure of a run as a PNG."""
+    from mdn_jax.plotting import run_figures  # noqa: PLC0415  (matplotlib is loaded where figures are drawn)
+
+    density = config.training.objective == "nll"
+    figures = run_figures(
+        model,
+        dataset.train_x,
+        dataset.train_y,
+        dataset.test_x,
+        dataset.test_y,
+        scores,
+        history,
+        input_names=dataset.input_names,
+        target_names=dataset.target_names,
+        oracle=metrics.get("oracle_nll") if density else None,
+        log_density=dataset.problem.log_density if dataset.problem else None,
+        loss_unit="nats" if density else f"{config.training.objective}, standardised",
+    )
+    folder.mkdir(exist_ok=True)
+    paths = []
+    for name, figure in figures.items():
+        figure.savefig(folder / f"{name}.png", dpi=150)
+        paths.append(folder / f"{name}.png")
+    return paths
+
+
+def _write_history(path: Path, history: dict[str, np.ndarray]) -> None:
+    """One row per evaluation; members' columns are numbered."""
+    columns = {}
+    for name, values in history.items():
+        if values.ndim == 1:
+            columns[name] = values
+        elif name in ("step", "learning_rate"):
+            columns[name] = np.nanmax(values, axis=1)
+        else:
+            columns |= {f"{name}_{member}": values[:, member] for member in range(values.shape[1])}
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([list(columns), *rows])
+
+
+def _read_history(path: Path) -> dict[str, np.ndarray]:
+    """`_write_history`'s file as the history it came from."""
+    with path.open(newline="", encoding="utf-8") as file:
+        names, *rows = csv.reader(file)
+    table = dict(zip(names, np.array(rows, float).T, strict=True))
+    if "train_loss" in table:
+        return table
+    members = len([name for name in names if name.startswith("train_loss_")])
+    losses = {
+        name: np.stack([table[f"{name}_{member}"] for member in range(members)], axis=1)
+        for name in ("train_loss", "val_loss")
+    }
+    steps = {name: np.repeat(table[name][:, None], members, axis=1) for name in ("step", "learning_rate")}
+    return steps | losses
