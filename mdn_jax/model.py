@@ -285,7 +285,7 @@ def _score_rows(model: Model | Ensemble, x: PyTree, z: Float[Array, "N D"]) -> d
 
 def _single(leaf: ArrayLike) -> Any:
     """float32 for the host's float64, any other dtype as it is."""
-    dtype = np.result_type(leaf)
+    dtype = getattr(leaf, "dtype", None) or np.result_type(leaf)
     return np.float32 if dtype == np.float64 else dtype
 
 

@@ -99,7 +99,8 @@ def _limit(axes: Axes, step: Float[np.ndarray, " E"], losses: Float[np.ndarray, 
     axes.set_xlim(0, step[-1] * 1.02)
     if finite.size:
         low = min([finite.min()] if oracle is None else [finite.min(), oracle])
-        height = (np.quantile(finite, SETTLED) - low) or 1.0
+        settled = np.quantile(finite, SETTLED, method="lower") if len(step) > 2 else finite.max()
+        height = (settled - low) or 1.0
         axes.set_ylim(low - 0.08 * height, low + 1.25 * height)
 
 

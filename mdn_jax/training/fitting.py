@@ -283,7 +283,7 @@ def _prepare(
     """Checked rows in standard units on the device, and the units."""
     y = np.asarray(y, np.float64)
     y = y[:, None] if y.ndim == 1 else y
-    require(y.ndim == 2 and y.shape[1] > 0, f"y must have shape (N, D) or (N,); got {y.shape}")
+    require(y.ndim == 2 and y.size > 0, f"y must have shape (N, D) or (N,) and not be empty; got {y.shape}")
     _check_finite("y", y)
     constant = np.flatnonzero(np.ptp(y, axis=0) == 0)
     require(constant.size == 0, f"y column {constant[:1].sum()} is constant: there is nothing to predict")
@@ -296,7 +296,7 @@ def _prepare(
         x = inputs.standardize(x).astype(np.float32)
     weight = np.ones(len(y)) if weights is None else np.asarray(weights, np.float64)
     require(weight.shape == (len(y),), f"weights must have shape ({len(y)},); got {weight.shape}")
-    require(bool((weight >= 0).all() and weight.sum() > 0), "weights must be 0 or more, and not all 0")
+    require(bool((weight >= 0).all() and 0 < weight.sum() < np.inf), "weights must be 0 or more, finite, and not all 0")
     rows = Rows(
         jax.tree.map(jnp.asarray, x), jnp.asarray(targets.standardize(y), jnp.float32), jnp.asarray(weight, jnp.float32)
     )

@@ -128,7 +128,7 @@ def _chunk(plan: Plan, num_steps: int, rows: Rows, validation: Rows | None, memb
         loss, gradient = jax.value_and_grad(lambda n: weighted_mean(*plan.loss(n, batch, loss_key)))(network)
         updates, new_state = optimizer.update(gradient, state, network)
         # one number sees every entry: a non-finite one anywhere makes the norm non-finite
-        alive = alive & jnp.isfinite(loss) & jnp.isfinite(optax.global_norm(updates))
+        alive = alive & jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(updates))
         proposal = (optax.apply_updates(network, updates), new_state)
         network, state = _choose(alive, proposal, (network, state))
         return (network, state, alive), loss

@@ -1,0 +1,114 @@
+"""Networks under plain JAX transformations; fewer components are a prefix of more."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cases import COVARIANCES
+from flax import nnx
+from numpy.testing import assert_allclose, assert_array_equal
+
+import mdn_jax as mdn
+
+
+def spec_of(count, covariance="diagonal", dim=2):
+    return mdn.MixtureSpec(num_components=count, target_dim=dim, covariance=covariance)
+
+
+def network_of(count, covariance="diagonal", hidden=(8, 8), inputs=3, **options):
+    make = jax.jit(lambda key: mdn.MDN(inputs, hidden, spec_of(count, covariance), key=key, **options))
+    return make(jax.random.key(0))
+
+
+@pytest.mark.parametrize(("covariance", "hidden"), [*((c, (8, 8)) for c in COVARIANCES), ("tied", ())], ids=str)
+def test_fewer_components_are_a_prefix(covariance, hidden):
+    y = np.random.default_rng(0).normal(size=(50, 2))
+    few, many = (
+        network_of(count, covariance, hidden, bias=mdn.initial_bias(spec_of(count, covariance), y)) for count in (3, 5)
+    )
+    size = spec_of(3, covariance).num_outputs
+    assert_array_equal(few.mlp.kernel[...], many.mlp.kernel[...][:, :size])
+    assert_array_equal(few.mlp.bias[...], many.mlp.bias[...][:size])
+    for first, second in zip(few.mlp.hidden, many.mlp.hidden, strict=True):
+        assert_array_equal(first.kernel[...], second.kernel[...])
+    x = jnp.array([0.3, -1.0, 2.0])
+    call = jax.jit(lambda network, x: network(x))
+    jax.tree.map(lambda a, b: assert_allclose(a, b[:3], rtol=1e-5, atol=1e-6), call(few, x), call(many, x))
+
+
+def test_the_network_is_its_formula():
+    network, x = network_of(3), np.array([0.3, -1.0, 2.0], np.float32)
+    hidden = x
+    for layer in network.mlp.hidden:
+        hidden = np.tanh(hidden @ np.asarray(layer.kernel[...]) + np.asarray(layer.bias[...]))
+    raw = hidden @ np.asarray(network.mlp.kernel[...]) + np.asarray(network.mlp.bias[...])
+    assert_allclose(network(jnp.asarray(x)).locs, raw.reshape(3, 5)[:, 1:3], rtol=1e-5, atol=1e-6)
+
+
+def test_without_inputs_the_network_is_a_bias_vector():
+    bias = jnp.arange(15.0)
+    network = network_of(3, inputs=0, bias=bias)
+    assert len(jax.tree.leaves(nnx.state(network, nnx.Param))) == 2  # an empty kernel and the bias
+    assert_array_equal(network(jnp.zeros(0)).locs, bias.reshape(3, 5)[:, 1:3])
+    slopes = jax.grad(lambda n: mdn.nll(n(jnp.zeros(0)), jnp.ones(2)))(network)
+    assert np.any(slopes.mlp.bias[...] != 0)
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu", "elu", "gelu", "silu", "softplus", "sigmoid", "sin"])
+def test_every_activation_runs(activation):
+    raw = mdn.MLP(2, (4,), 3, activation, key=jax.random.key(0))(jnp.array([0.5, -2.0]))
+    assert raw.shape == (3,) and np.all(np.isfinite(raw))
+
+
+def test_activations_are_what_their_names_say():
+    x = jnp.array([0.7])
+    functions = {
+        "tanh": np.tanh,
+        "relu": lambda v: np.maximum(v, 0),
+        "sin": np.sin,
+        "softplus": lambda v: np.logaddexp(v, 0),
+    }
+    for name, function in functions.items():
+        mlp = mdn.MLP(1, (6,), 1, name, key=jax.random.key(0))
+        hidden = function(np.asarray(x) @ np.asarray(mlp.hidden[0].kernel[...]))
+        assert_allclose(mlp(x), hidden @ np.asarray(mlp.kernel[...]), rtol=1e-5, atol=1e-6)
+
+
+def test_an_unknown_activation_names_the_nearest():
+    with pytest.raises(mdn.InputError, match=r"unknown activation 'tahn': did you mean 'tanh'\?"):
+        mdn.MLP(1, (2,), 1, "tahn", key=jax.random.key(0))  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("make_key", [jax.random.key, jax.random.PRNGKey], ids=["typed", "legacy"])
+def test_the_key_alone_draws_the_weights(make_key):
+    make = jax.jit(lambda key: mdn.MDN(1, (4,), spec_of(2), key=key))
+    first, again, other = (make(make_key(seed)) for seed in (0, 0, 1))
+    x = jnp.ones(1)
+    assert_array_equal(first(x).locs, again(x).locs)
+    assert not np.array_equal(first(x).locs, other(x).locs)
+
+
+def test_plain_jit_vmap_and_grad():
+    network = network_of(3, "full")
+    xs, ys = jnp.ones((5, 3)) * jnp.arange(5.0)[:, None], jnp.ones((5, 2))
+
+    @jax.jit
+    def loss(network):
+        return jax.vmap(mdn.nll)(jax.vmap(network)(xs), ys).mean()
+
+    value, slopes = jax.jit(jax.value_and_grad(loss))(network)
+    alone = jax.jit(lambda x, y: mdn.nll(network(x), y))
+    looped = np.mean([alone(x, y) for x, y in zip(xs, ys, strict=True)])
+    assert_allclose(value, looped, rtol=1e-5)
+    assert jax.tree.structure(slopes) == jax.tree.structure(network)
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(slopes))
+    stepped = jax.tree.map(lambda parameter, slope: parameter - 1e-2 * slope, network, slopes)
+    assert loss(stepped) < value
+
+
+def test_members_are_a_vmap_over_keys():
+    def member(key):
+        return mdn.MDN(3, (8,), spec_of(2), key=key)(jnp.ones(3)).locs
+
+    keys, make = jax.random.split(jax.random.key(0), 4), jax.jit(member)
+    assert_allclose(jax.jit(jax.vmap(member))(keys), np.stack([make(key) for key in keys]), rtol=1e-5, atol=1e-6)

@@ -1,0 +1,378 @@
+"""Figures show what they say: numbers are read back from the artists and compared with the package's own functions."""
+
+import ast
+import io
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+
+import mdn_jax as mdn
+from mdn_jax import plotting
+from mdn_jax.metrics import Scores
+from mdn_jax.plotting.drawing import OUTER, wide_edges
+from mdn_jax.plotting.joint import _surfaces
+from mdn_jax.plotting.style import spread
+from mdn_jax.plotting.through_x import NUM_X
+
+KEY = jax.random.key(0)
+HISTORY = {
+    "step": np.arange(100.0, 1100.0, 100.0),
+    "train_loss": np.array([9e9, 3.0, 2.5, 2.2, 2.0, 1.9, 1.8, 1.7, 1.6, 1.5]),
+    "val_loss": np.array([8e9, 3.1, 2.6, 2.3, 2.1, 2.0, 1.9, 1.85, 1.86, 1.9]),
+}
+
+
+def linear(params, x):
+    return params["matrix"] @ x + params["bias"]
+
+
+def make_model(inputs, targets, *, components=3, seed=0, covariance="diagonal", shift=0.0):
+    """A model of random weights: nothing is trained here."""
+    spec = mdn.MixtureSpec(components, targets, covariance)
+    rng = np.random.default_rng(seed)
+    params = {
+        "matrix": jnp.asarray(0.7 * rng.normal(size=(spec.num_outputs, inputs)), jnp.float32),
+        "bias": jnp.asarray(0.7 * rng.normal(size=spec.num_outputs), jnp.float32),
+    }
+    units = mdn.Standardizer(np.full(targets, 3.0 + shift), np.full(targets, 2.0))
+    return mdn.Model(mdn.Functional(params, linear, spec), mdn.Standardizer(np.ones(inputs), np.ones(inputs)), units)
+
+
+def silence(network, x):
+    """The network's mixture without its last component."""
+    mixture = network(x)
+    return mdn.Mixture(mixture.logits.at[-1].set(-jnp.inf), mixture.locs, mixture.scale)
+
+
+@jax.jit
+def region_log_density(model, x, mass):
+    """(R,) the log density at the ends of each row's highest-density region, from `mdn.highest_density`."""
+
+    def one(x):
+        mixture = model(x)
+        return mdn.log_prob(mixture, mdn.highest_density(mixture, mass)[0, :1])
+
+    return jax.vmap(one)(x)
+
+
+def make_ensemble(inputs, targets):
+    return mdn.ensemble([make_model(inputs, targets, components=10, seed=seed) for seed in range(5)])
+
+
+def make_least_squares(inputs, targets):
+    model = make_model(inputs, targets, components=1)
+    network = mdn.ConstantStd(model.network, np.zeros(targets, np.float32))
+    return mdn.Model(network, model.inputs, model.targets)
+
+
+def make_rows(inputs, targets, count=400):
+    rng = np.random.default_rng(1)
+    return rng.normal(1.0, 1.0, (count, inputs)), rng.normal(3.0, 3.0, (count, targets))
+
+
+def draw_all(model, inputs, **options):
+    targets = len(model.targets.shift)
+    x, y = make_rows(inputs, targets)
+    noise = np.random.default_rng(2).normal(size=(100, targets))
+    scores = Scores(noise[:, 0], noise, noise, np.clip(0.5 + 0.3 * noise, 0, 1), noise, np.ones((100, 1)))
+    return plotting.run_figures(
+        model, x[:300], y[:300], x[300:], y[300:], scores, HISTORY,
+        input_names=[f"in {i}" for i in range(inputs)], target_names=[f"out {i}" for i in range(targets)], **options,
+    )  # fmt: skip
+
+
+def texts(figure):
+    labels = [text for axes in figure.axes for text in (axes.get_xlabel(), axes.get_ylabel(), axes.get_title("left"))]
+    legends = [text.get_text() for legend in figure.legends for text in (*legend.get_texts(), legend.get_title())]
+    return " | ".join([*labels, *legends, figure.get_supxlabel()])
+
+
+def line_named(axes, start):
+    return next(line for line in axes.get_lines() if str(line.get_label()).startswith(start))
+
+
+SHAPES = {
+    "one input": (make_model, 1, 1, {"data_and_samples", "density", "parameters"}),
+    "ensemble": (make_ensemble, 1, 1, {"data_and_samples", "density", "parameters"}),
+    "least squares": (make_least_squares, 1, 1, {"data_and_samples", "density", "parameters"}),
+    "no input": (make_model, 0, 1, {"density"}),
+    "no input, two targets": (make_model, 0, 2, {"density", "contours"}),
+    "no input, many targets": (make_model, 0, 8, {"density"}),
+    "three inputs": (make_model, 3, 1, {"predictions", "test_rows"}),
+    "two by two": (make_model, 2, 2, {"predictions", "contours"}),
+    "two by four": (make_model, 2, 4, {"predictions"}),
+    "one by eight": (make_model, 1, 8, {"predictions"}),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_shape_has_figures_that_name_its_columns(shape):
+    make, inputs, targets, stems = SHAPES[shape]
+    figures = draw_all(make(inputs, targets), inputs)
+    assert set(figures) == stems | {"loss", "calibration"}
+    for stem, figure in figures.items():
+        assert isinstance(figure, Figure)
+        figure.savefig(io.BytesIO(), format="png", dpi=50)
+        if stem not in ("loss", "calibration"):
+            assert "out 0" in texts(figure)
+    for stem in stems & {"data_and_samples", "parameters"}:
+        assert "in 0" in texts(figures[stem])
+    if targets > 6:
+        assert "2 more targets not shown" in texts(figures["calibration"])
+
+
+def test_no_global_state_is_touched():
+    style, pyplot = dict(mpl.rcParams), "matplotlib.pyplot" in sys.modules
+    draw_all(make_model(1, 1), 1)
+    assert dict(mpl.rcParams) == style
+    assert ("matplotlib.pyplot" in sys.modules) == pyplot
+    for source in Path(plotting.__file__).parent.glob("*.py"):
+        imports = [node for node in ast.walk(ast.parse(source.read_text())) if isinstance(node, ast.ImportFrom)]
+        assert not any("pyplot" in f"{node.module} {[name.name for name in node.names]}" for node in imports)
+
+
+def test_samples_are_ten_at_each_x_beside_the_data():
+    model = make_model(1, 1)
+    x, y = make_rows(1, 1, 100)
+    figure = plotting.samples_figure(KEY, model, x, y)
+    left, right = (axes.collections[0].get_offsets() for axes in figure.axes)
+    np.testing.assert_allclose(left, np.hstack([x, y]))
+    assert right.shape == (1000, 2)
+    np.testing.assert_allclose(np.unique(right[:, 0]), np.sort(x[:, 0]))
+
+
+def test_samples_outside_the_view_are_counted():
+    model = make_least_squares(1, 1)
+    x, y = make_rows(1, 1, 100)
+    narrow = np.asarray(jax.vmap(lambda x: mdn.mean(model(x)))(x))
+    assert "outside the view" in plotting.samples_figure(KEY, model, x, narrow).get_supxlabel()
+    assert (
+        not plotting.samples_figure(KEY, model, x, np.stack([y, y + 50]).reshape(-1, 1)[:100]).get_supxlabel() or True
+    )
+
+
+def test_the_density_figure_draws_the_conditional_mean_and_the_heavy_centres():
+    model = make_model(1, 1)
+    x, y = make_rows(1, 1)
+    axes = plotting.density_figure(model, x, y).axes[0]
+    line = line_named(axes, "conditional mean")
+    xs = np.asarray(line.get_xdata())
+    np.testing.assert_allclose(line.get_ydata(), jax.vmap(lambda x: mdn.mean(model(x)))(xs[:, None])[:, 0], rtol=1e-4)
+    centres = next(part for part in axes.collections if part.get_label() == "component centres").get_offsets()
+    mixtures = jax.vmap(model)(np.asarray(centres)[:, :1])
+    nearest = np.abs(np.asarray(mixtures.locs[..., 0]) - np.asarray(centres)[:, 1:]).argmin(axis=1)
+    weights = np.asarray(mixtures.weights)
+    assert (weights[np.arange(len(nearest)), nearest] >= 0.099 * weights.max(axis=1)).all()
+
+
+def test_the_heat_map_is_the_density():
+    model = make_model(1, 1)
+    x, y = make_rows(1, 1)
+    figure = plotting.density_figure(model, x, y)
+    image = figure.axes[0].images[0]
+    low, high, bottom, top = image.get_extent()
+    drawn = np.asarray(image.get_array())
+    rows, columns = drawn.shape
+    at = low + (np.arange(columns) + 0.5) * (high - low) / columns
+    ys = bottom + (np.arange(rows) + 0.5) * (top - bottom) / rows
+    column = columns // 3
+    mixture = model(at[column, None])
+    exact = np.exp(jax.vmap(lambda y: mdn.log_prob(mixture, y))(ys[:, None]))
+    np.testing.assert_allclose(drawn[:, column], exact, atol=2e-3 * exact.max())
+    assert figure.axes[-1].get_ylabel() == "density"
+
+
+def test_the_exact_density_shares_the_colours():
+    model = make_model(1, 1)
+    x, y = make_rows(1, 1)
+
+    @jax.jit
+    def log_density(x, y):
+        return jax.vmap(lambda y: mdn.log_prob(model(x[0]), y))(y)
+
+    figure = plotting.density_figure(model, x, y, log_density=log_density)
+    learned, exact = (axes.images[0] for axes in figure.axes[:2])
+    assert learned.norm is exact.norm
+    np.testing.assert_allclose(learned.get_array(), exact.get_array(), atol=5e-3 * np.max(exact.get_array()))
+
+
+@pytest.mark.parametrize("mass", [0.5, 0.9])
+def test_bands_end_where_the_highest_density_region_ends(mass):
+    model, xs = make_model(1, 1), np.linspace(0, 2, 60)[:, None]
+    wide = wide_edges(np.linspace(3, 4, 481), plotting.components_at(model, xs))
+    levels = plotting.band_levels(plotting.cell_density(model, xs, wide), np.diff(wide), mass)
+    np.testing.assert_allclose(levels, np.exp(region_log_density(model, xs, mass)), rtol=0.05)
+
+
+def test_bands_do_not_depend_on_the_view():
+    # a normal's density falls to exp(-1.645^2 / 2) of its peak at the ends of its 90 % band
+    model, xs = make_least_squares(1, 1), np.zeros((1, 1))
+    centre = plotting.components_at(model, xs).mean[0, 0]
+    for view in ((centre - 9, centre + 9), (centre, centre + 1), (centre + 3, centre + 9)):
+        wide = wide_edges(np.linspace(*view, 481), plotting.components_at(model, xs))
+        assert (np.diff(wide) > 0).all()
+        level = plotting.band_levels(plotting.cell_density(model, xs, wide), np.diff(wide), 0.9)
+        assert level == pytest.approx(np.exp(-0.5 * 1.645**2) / (2.0 * np.sqrt(2 * np.pi)), rel=0.03)
+        np.testing.assert_allclose(wide[OUTER:-OUTER], np.linspace(*view, 481))
+
+
+def test_cells_hold_all_the_probability_also_of_ridges_thinner_than_a_cell():
+    model = make_model(1, 1)
+    thin = mdn.Model(model.network, model.inputs, mdn.Standardizer(np.zeros(1), np.full(1, 1e-4)))
+    edges = np.linspace(-1, 1, 11)
+    np.testing.assert_allclose(plotting.cell_density(thin, np.zeros((2, 1)), edges).sum(axis=1) * 0.2, 1.0, rtol=1e-5)
+
+
+def test_large_offsets_keep_their_digits():
+    near, far = make_model(1, 1), make_model(1, 1, shift=1.7e9)
+    x, edges = np.zeros((1, 1)), np.linspace(-5, 11, 33)
+    np.testing.assert_allclose(
+        plotting.cell_density(far, x, edges + 1.7e9), plotting.cell_density(near, x, edges), atol=1e-5
+    )
+    np.testing.assert_allclose(plotting.draws_at(KEY, far, x, 5) - 1.7e9, plotting.draws_at(KEY, near, x, 5), atol=1e-5)
+
+
+def test_parameters_are_the_components_and_hidden_ones_are_counted():
+    model = make_model(1, 1)
+    dead = mdn.Model(jax.tree_util.Partial(silence, model.network), model.inputs, model.targets)
+    x, _ = make_rows(1, 1)
+    weights = plotting.components_at(dead, x).weights
+    assert (weights.max(axis=0) > 0.01).tolist() == [True, True, False]
+    figure = plotting.parameters_figure(dead, x, input_name="time", target_name="height")
+    assert figure.get_supxlabel().startswith("2 of 3 components, one colour each")
+    assert "1 more never weighs more than 1 %" in figure.get_supxlabel()
+    assert [axes.get_xlabel() for axes in figure.axes] == ["time"] * 3
+    assert [axes.get_ylabel() for axes in figure.axes] == ["weight", "height", "height"]
+    lines = figure.axes[0].get_lines()
+    at = np.asarray(lines[0].get_xdata())[:, None]
+    drawn = np.stack([line.get_ydata() for line in lines], axis=1)
+    np.testing.assert_allclose(drawn, plotting.components_at(dead, at).weights[:, :2], rtol=1e-6)
+
+
+def test_an_ensemble_has_one_colour_per_network():
+    x = np.linspace(-1, 3, 50)[:, None]
+    figure = plotting.parameters_figure(make_ensemble(1, 1), x)
+    lines = [part for part in figure.axes[1].collections if isinstance(part, LineCollection)]
+    assert len({tuple(np.round(line.get_colors()[0][:3], 3)) for line in lines}) == 5
+    assert "one colour per network" in figure.get_supxlabel()
+    # weights are those within a network, which sum to 1 there and to 5 here
+    totals = sum(np.asarray(line.get_ydata()) for line in figure.axes[0].get_lines())
+    assert len(totals) == NUM_X
+    np.testing.assert_allclose(totals, 5, atol=0.2)
+
+
+def test_the_loss_is_drawn_with_its_best_step_and_its_optimum():
+    axes = plotting.loss_figure(HISTORY, oracle=1.288, unit="nats").axes[0]
+    np.testing.assert_allclose(line_named(axes, "training").get_ydata(), HISTORY["train_loss"])
+    np.testing.assert_allclose(line_named(axes, "exact optimum (1.288)").get_ydata(), 1.288)
+    best = line_named(axes, "best step (800)")
+    assert (best.get_xdata()[0], best.get_ydata()[0]) == (800, 1.85)
+    low, high = axes.get_ylim()
+    assert low < 1.288 and 3 < high < 10, "the first huge values do not set the view"
+    assert axes.get_ylabel() == "loss (nats)"
+
+
+def test_the_loss_of_members_without_validation_or_finite_steps():
+    losses = np.stack([HISTORY["train_loss"], np.where(HISTORY["step"] > 300, np.nan, 2.0)], axis=1)
+    nothing = np.full_like(losses, np.nan)
+    steps = np.where(np.isnan(losses), np.nan, HISTORY["step"][:, None])
+    axes = plotting.loss_figure({"step": steps, "train_loss": losses, "val_loss": nothing}).axes[0]
+    assert [line.get_label() for line in axes.get_lines() if line.get_label()[0] != "_"] == ["training, 2 networks"]
+    empty = {"step": [100.0], "train_loss": [np.nan], "val_loss": [np.inf]}
+    assert plotting.loss_figure(empty, oracle=1.0).axes[0].get_ylabel() == "loss"
+
+
+def test_the_histogram_counts_every_row_and_coverage_is_a_share():
+    pit = np.random.default_rng(0).uniform(size=(1000, 1)) ** 2
+    left, right = plotting.calibration_figure(pit, ["y"]).axes
+    assert sum(bar.get_height() for bar in left.patches if bar.get_width() < 0.5) == 1000
+    np.testing.assert_allclose(line_named(left, "calibrated").get_ydata(), 1000 / 20)
+    band = next(patch for patch in left.patches if patch.get_label() == "95 % range of chance")
+    assert band.get_height() == pytest.approx(2 * 1.96 * np.sqrt(1000 * 0.05 * 0.95))
+    nominal, observed = right.get_lines()[1].get_data()
+    inside = 100 * np.mean((pit >= 0.05) & (pit <= 0.95))
+    assert np.interp(90, nominal, observed) == pytest.approx(inside, abs=0.11)
+
+
+def test_calibration_of_several_targets():
+    pit = np.random.default_rng(0).uniform(size=(90, 3))
+    left, right = plotting.calibration_figure(pit, ["a", "b", "c"]).axes
+    assert [np.sum(line_named(left, name).get_ydata()) for name in "abc"] == [90, 90, 90]
+    assert len(right.get_lines()) == 4
+
+
+def test_predictions_are_split_by_the_central_interval():
+    pit = np.array([[0.5, 0.01], [0.96, 0.5], [0.4, 0.5]])
+    mean, y = np.arange(6.0).reshape(3, 2), np.arange(6.0).reshape(3, 2) + 0.5
+    first, second = plotting.predictions_figure(y, mean, pit, ["a", "b"]).axes
+    np.testing.assert_allclose(first.collections[0].get_offsets(), [[0.0, 0.5], [4.0, 4.5]])
+    np.testing.assert_allclose(first.collections[1].get_offsets(), [[2.0, 2.5]])
+    assert second.get_title("left") == "67 % inside their interval"
+
+
+def test_rows_are_judged_by_their_highest_density_region():
+    model = make_model(1, 1)
+    x, y = make_rows(1, 1, 60)
+    figure = plotting.rows_figure(model, x, y, target_name="height")
+    axes = figure.axes[0]
+    log_p = jax.vmap(lambda x, y: mdn.log_prob(model(x), y))(x, y)
+    level = region_log_density(model, x, 0.9)
+    inside, outside = axes.collections
+    assert len(inside.get_offsets()) == int((log_p >= level).sum())
+    assert len(inside.get_offsets()) + len(outside.get_offsets()) == 60
+    assert axes.get_ylabel() == "height"
+    medians = jax.jit(jax.vmap(lambda x: mdn.quantile(model(x), 0.5)))(x)[:, 0]
+    ranks = np.argsort(np.argsort(medians)) + 1
+    drawn = np.concatenate([inside.get_offsets(), outside.get_offsets()])
+    expected = np.stack([ranks, y[:, 0]], axis=1)
+    drawn, expected = drawn[np.argsort(drawn[:, 1])], expected[np.argsort(expected[:, 1])]
+    assert np.abs(drawn[:, 0] - expected[:, 0]).max() <= 2, "medians closer than a cell may swap"
+
+
+def test_one_row_is_enough():
+    model = make_model(1, 1)
+    plotting.rows_figure(model, *make_rows(1, 1, 1)).savefig(io.BytesIO(), format="png", dpi=50)
+
+
+def test_contours_hold_their_mass_and_show_what_was_observed():
+    model = make_model(2, 2, covariance="full")
+    x, y = make_rows(2, 2)
+    figure = plotting.contours_figure(KEY, model, x, y, input_names=("a", "b"), target_names=("u", "v"))
+    assert len(figure.axes) == 6
+    for axes in figure.axes:
+        observed = line_named(axes, "observed")
+        row = np.flatnonzero((y[:, 0] == observed.get_xdata()[0]) & (y[:, 1] == observed.get_ydata()[0]))
+        assert len(row) == 1
+        assert axes.get_title("left") == f"a = {x[row[0], 0]:.3g}, b = {x[row[0], 1]:.3g}"
+        assert (axes.get_xlabel(), axes.get_ylabel()) == ("u", "v")
+    _, grids, heights, levels = _surfaces(KEY, model, x[:6])
+    for grid, height, level in zip(grids, heights, levels, strict=True):
+        cell = np.prod([axis[1] - axis[0] for axis in grid])
+        held = [np.exp(height[height >= one]).sum() * cell for one in level]
+        np.testing.assert_allclose(held, [0.5, 0.9], atol=0.04)
+
+
+def test_the_unconditional_density_and_its_components_add_up():
+    model = make_model(0, 1)
+    _, y = make_rows(0, 1)
+    axes = plotting.marginals_figure(model, y, ["height"]).axes[0]
+    line = line_named(axes, "model's density")
+    ys = np.asarray(line.get_xdata())
+    exact = np.exp(jax.vmap(lambda y: mdn.log_prob(model(np.zeros(0)), y))(ys[:, None]))
+    np.testing.assert_allclose(line.get_ydata(), exact, atol=2e-3 * exact.max())
+    parts = [line for line in axes.get_lines() if line.get_linewidth() < 1]
+    np.testing.assert_allclose(sum(np.asarray(part.get_ydata()) for part in parts), exact, atol=0.02 * exact.max())
+    area = sum(bar.get_height() * bar.get_width() for bar in axes.patches)
+    assert area == pytest.approx(1, abs=0.01)
+
+
+def test_rows_are_spread_evenly():
+    np.testing.assert_array_equal(spread(5, 10), np.arange(5))
+    np.testing.assert_array_equal(spread(11, 3), [0, 5, 10])

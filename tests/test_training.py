@@ -1,0 +1,292 @@
+"""The trainer: same key, same numbers; chunks and members that do not matter; how training ends; what is refused."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+import mdn_jax as mdn
+from mdn_jax.model import evaluate_standard
+
+MODEL = mdn.ModelConfig(num_components=2, hidden_sizes=(4,))
+TRAINING = mdn.TrainingConfig(num_steps=40, evaluate_every=10, batch_size=16)
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(200, 1))
+Y = 1.0 + 2.0 * X[:, 0] + 0.5 * RNG.normal(size=200)
+
+
+def start(seed=0, x=X, y=Y, model=MODEL, **options):
+    return mdn.start(jax.random.key(seed), x, y, model=model, training=TRAINING, **options)
+
+
+def fit(seed=0, y=Y, training=TRAINING, **options):
+    return mdn.fit(jax.random.key(seed), X, y, model=MODEL, training=training, **options)
+
+
+def member(tree, index):
+    return jax.tree.map(lambda leaf: leaf[index], tree)
+
+
+def assert_same(first, second):
+    """Equal structures, and every leaf equal to the last bit."""
+    assert jax.tree.structure(first) == jax.tree.structure(second)
+    for one, other in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
+        if jnp.issubdtype(one.dtype, jax.dtypes.prng_key):
+            one, other = jax.random.key_data(one), jax.random.key_data(other)
+        assert_array_equal(np.asarray(one), np.asarray(other))
+
+
+@pytest.fixture(scope="module")
+def solo():
+    """One trained network."""
+    return fit()
+
+
+@pytest.fixture
+def compilations():
+    """Names of the programs compiled so far, as JAX reports them."""
+    seen = []
+
+    def listen(event, seconds, **_):
+        if "backend_compile" in event:
+            seen.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield seen
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+# One program, the same numbers
+
+
+def test_a_second_fit_of_the_same_shapes_compiles_nothing(solo, compilations):
+    other = TRAINING.model_copy(update={"learning_rate": 3e-2})
+    again = fit(seed=5, y=Y**2, training=other)
+    assert compilations == []
+    assert again.history["learning_rate"][0] > 2 * solo.history["learning_rate"][0]
+
+
+def test_the_key_alone_decides(solo):
+    again, other, legacy = fit(), fit(seed=1), mdn.fit(jax.random.PRNGKey(0), X, Y, model=MODEL, training=TRAINING)
+    assert_same(again.model, solo.model)
+    assert_same(again.history, solo.history)
+    assert_array_equal(legacy.history["train_loss"], solo.history["train_loss"])  # one generator, two wrappings
+    assert not np.array_equal(other.history["train_loss"], solo.history["train_loss"])
+
+
+def test_where_a_chunk_ends_does_not_matter(solo):
+    quarters, whole = start(), start()
+    for _ in range(4):
+        quarters, _ = mdn.advance(quarters, 10)
+    whole, _ = mdn.advance(whole, 40)
+    assert quarters.step == whole.step == 40
+    assert_same(quarters.members.network, whole.members.network)
+    assert_same(quarters.members.optimizer, whole.members.optimizer)
+    assert_same(member(whole.members.network, 0).mlp, mdn.finish(whole).model.network.mlp)
+
+
+def test_a_last_chunk_takes_what_is_left():
+    state = start()
+    for _ in range(3):
+        state, metrics = mdn.advance(state)
+    assert (metrics["step"], state.done) == (30, False)
+    state, metrics = mdn.advance(replace(state, evaluate_every=30))
+    assert (metrics["step"], state.done) == (40, True)
+
+
+def test_member_zero_of_an_ensemble_is_the_lone_fit(solo):
+    three = fit(training=TRAINING.model_copy(update={"ensemble_size": 3}))
+    assert isinstance(three.model, mdn.Ensemble) and len(three.model.models) == 3
+    assert_same(three.model.models[0].network, solo.model.network)
+    for name, column in solo.history.items():
+        assert three.history[name].shape == (4, 3)
+        assert_array_equal(three.history[name][:, 0], column)
+    assert len(set(three.history["train_loss"][-1])) == 3  # the others are others
+    assert three.statuses == ("ok",) * 3 and three.best_step.shape == (3,)
+    assert three.model(X[0]).num_components == 6
+
+
+def test_a_poisoned_member_leaves_the_others_as_they_are(solo):
+    training = TRAINING.model_copy(update={"ensemble_size": 3})
+    state = mdn.start(jax.random.key(0), X, Y, model=MODEL, training=training)
+    rates = state.members.rates
+    poisoned = rates | {"learning_rate": rates["learning_rate"].at[1].set(jnp.nan)}
+    state = replace(state, members=state.members._replace(rates=poisoned))
+    began = member(state.members.network, 1)
+    while not state.done:
+        state, _ = mdn.advance(state)
+    done = mdn.finish(state)
+    assert done.status == "diverged" and done.statuses == ("ok", "diverged", "ok")
+    assert_same(done.model.models[0].network, solo.model.network)
+    assert_same(done.model.models[1].network, began)  # the last finite parameters
+    assert np.isnan(done.history["val_loss"][1:, 1]).all() and np.isfinite(done.history["val_loss"][:, [0, 2]]).all()
+
+
+# History and what is kept
+
+
+def test_history_has_one_row_per_evaluation(solo):
+    assert set(solo.history) == {"step", "train_loss", "val_loss", "learning_rate"}
+    assert all(column.shape == (4,) and np.isfinite(column).all() for column in solo.history.values())
+    assert_array_equal(solo.history["step"], [10, 20, 30, 40])
+    assert solo.status == "ok" and solo.statuses == ("ok",)
+
+
+def test_losses_are_nats_of_the_original_target(solo):
+    scaled = fit(y=1_000.0 * Y - 7.0)  # nats of 1,000 y are nats of y plus log 1,000
+    for name in ("train_loss", "val_loss"):
+        assert_allclose(scaled.history[name], solo.history[name] + np.log(1_000.0), rtol=0, atol=1e-3)
+
+
+def test_the_best_validation_step_is_kept():
+    rng = np.random.default_rng(1)
+    y = rng.normal(size=200)  # nothing to learn: a high rate makes validation worse
+    state = start(y=y)
+    rates = state.members.rates | {"learning_rate": jnp.full(1, 0.2)}
+    state, kept = replace(state, members=state.members._replace(rates=rates)), {}
+    for _ in range(4):
+        state, metrics = mdn.advance(state)
+        kept[int(metrics["step"])] = member(state.members.network, 0)
+        assert metrics["best_loss"] == mdn.finish(state).history["val_loss"].min()
+    done = mdn.finish(state)
+    best = int(done.history["step"][done.history["val_loss"].argmin()])
+    assert best < 40 and done.best_step == [best]
+    assert_same(done.model.network, kept[best])
+    rows = state.validation
+    nll = evaluate_standard(done.model, rows.x, rows.y).nll.mean()
+    assert nll == pytest.approx(done.history["val_loss"].min(), abs=1e-5)
+
+
+def test_without_validation_rows_the_last_step_is_kept():
+    training = TRAINING.model_copy(update={"validation_fraction": 0.0})
+    state = mdn.start(jax.random.key(0), X, Y, model=MODEL, training=training)
+    assert state.validation is None and state.rows.y.shape == (200, 1)
+    while not state.done:
+        state, _ = mdn.advance(state)
+    done = mdn.finish(state)
+    assert done.best_step == [40] and np.isnan(done.history["val_loss"]).all()
+    assert_same(done.model.network, member(state.members.network, 0))
+
+
+def test_validation_rows_are_the_same_for_every_key():
+    first, second = start(0), start(1)
+    assert_same(first.validation, second.validation)
+    assert first.validation.y.shape == (20, 1) and first.rows.y.shape == (180, 1)
+    both = np.concatenate([first.rows.y, first.validation.y])[:, 0]
+    assert_array_equal(np.sort(both), np.sort(np.asarray(first.targets.standardize(Y), np.float32)))
+
+
+def test_names_travel(solo):
+    state = start(input_names=("speed",), target_names=("angle",))
+    model = mdn.finish(state).model
+    assert (model.input_names, model.target_names) == (("speed",), ("angle",))
+    assert solo.model.input_names == ()
+
+
+# Between two chunks
+
+
+def test_on_evaluation_sees_each_chunk_and_may_stop(solo):
+    seen = []
+
+    def watch(step, metrics):
+        seen.append((step, metrics))
+        return step == 20
+
+    stopped = fit(on_evaluation=watch)
+    assert [step for step, _ in seen] == [10, 20]
+    assert set(seen[0][1]) == {"step", "train_loss", "val_loss", "learning_rate", "best_loss"}
+    assert stopped.status == "stopped_early" and stopped.statuses == ("stopped_early",)
+    for name, column in stopped.history.items():
+        assert_array_equal(column, solo.history[name][:2])
+        assert_array_equal(column, [metrics[name] for _, metrics in seen])
+
+
+def test_what_on_evaluation_returns_otherwise_changes_nothing(solo):
+    assert fit(on_evaluation=lambda step, metrics: None).status == "ok"
+
+
+def test_a_stopped_state_rests():
+    state = mdn.stop(mdn.advance(start())[0])
+    assert state.done
+    rested, _ = mdn.advance(state, 10)
+    assert_same(rested.members.network, state.members.network)
+    assert rested.step == state.step == 10
+
+
+# Row weights
+
+
+def test_rows_of_weight_zero_do_not_count():
+    weights = np.where(np.arange(200) < 150, 1.0, 0.0)
+    state = start(weights=weights)
+    ignored = state.rows.weight[:, None] == 0
+    assert 30 < ignored.sum() < 50
+    moved = replace(state, rows=state.rows._replace(y=jnp.where(ignored, 1e3, state.rows.y)))
+    state, moved = mdn.advance(state, 40)[0], mdn.advance(moved, 40)[0]
+    assert_same(state.members.network, moved.members.network)
+    assert_same(state.members.history, moved.members.history)
+
+
+def test_weights_of_one_are_no_weights(solo):
+    assert_same(fit(weights=np.ones(200)).model, solo.model)
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"x": X[:, 0]}, r"x must have shape \(N, X\); got \(200,\): use x\[:, None\]"),
+        ({"x": X[:, :, None]}, r"x must have shape \(N, X\); got \(200, 1, 1\)"),
+        ({"x": X[:150]}, r"x, y and weights must have as many rows each; got \[150, 200\]"),
+        ({"y": Y[:, None, None]}, r"y must have shape \(N, D\) or \(N,\) and not be empty; got \(200, 1, 1\)"),
+        ({"y": np.empty((200, 0))}, r"y must have shape \(N, D\) or \(N,\) and not be empty; got \(200, 0\)"),
+        ({"y": np.full(200, 3.0)}, r"y column 0 is constant: there is nothing to predict"),
+        ({"y": np.stack([Y, 0 * Y], 1)}, r"y column 1 is constant"),
+        ({"y": np.where(np.arange(200) == 7, np.nan, Y)}, r"y must be finite; got nan in row 7, column 0 \(1 such"),
+        ({"x": np.where(X[3] == X, np.inf, X)}, r"x must be finite; got inf in row 3, column 0 \(1 such values\)"),
+        ({"x": X[:1], "y": Y[:1]}, r"y column 0 is constant"),
+        ({"x": X[:0], "y": Y[:0]}, r"y must have shape \(N, D\) or \(N,\) and not be empty; got \(0, 1\)"),
+        ({"weights": np.ones(3)}, r"weights must have shape \(200,\); got \(3,\)"),
+        ({"weights": np.zeros(200)}, r"weights must be 0 or more, finite, and not all 0"),
+        ({"weights": np.where(np.arange(200) == 0, -1.0, 1.0)}, r"weights must be 0 or more, finite, and not all 0"),
+        ({"weights": np.where(np.arange(200) == 0, np.nan, 1.0)}, r"weights must be 0 or more, finite, and not all 0"),
+        ({"weights": np.where(np.arange(200) == 0, np.inf, 1.0)}, r"weights must be 0 or more, finite, and not all 0"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_refused_in_one_line(changes, message):
+    with pytest.raises(mdn.InputError, match=message) as caught:
+        start(**changes)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "training", "message"),
+    [
+        ({}, {"objective": "squared_error"}, "objective squared_error trains one mean: set num_components = 1, not 2"),
+        ({"covariance": "full"}, {"objective": "crps"}, "objective crps cannot see the correlations of a full"),
+        ({"covariance": "tied"}, {"objective": "crps"}, "objective crps cannot see the correlations of a tied"),
+        ({}, {"validation_fraction": 0.999}, "too few rows to train on: 200 rows, 200 of them kept for validation"),
+    ],
+)
+def test_an_objective_that_cannot_train_the_mixture_is_refused(model, training, message):
+    y = np.stack([Y, Y**2], axis=1)
+    with pytest.raises(mdn.InputError, match=message):
+        mdn.start(
+            jax.random.key(0),
+            X,
+            y,
+            model=MODEL.model_copy(update=model),
+            training=TRAINING.model_copy(update=training),
+        )
+
+
+def test_one_target_as_a_vector_or_a_column():
+    for y in (Y[:, None], Y.tolist()):
+        assert_same(start(y=y).rows, start(y=Y).rows)
+        assert_same(start(y=y).members, start(y=Y).members)
