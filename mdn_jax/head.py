@@ -146,7 +146,7 @@ def initial_bias(spec: MixtureSpec, y: ArrayLike) -> Float[Array, " P"]:
         >>> spec = mdn.MixtureSpec(num_components=3)
         >>> raw = mdn.initial_bias(spec, np.linspace(-1.0, 1.0, 101))
         >>> print(mdn.unpack(spec, raw).locs.ravel().round(2))
-        [ 0.    0.24 -0.53]
+        [ 0.   -0.76  0.47]
 
     References:
         M. Roberts, "The unreasonable effectiveness of quasirandom sequences", 2018 (the sequence).

@@ -284,9 +284,9 @@ def _score_rows(model: Model | Ensemble, x: PyTree, z: Float[Array, "N D"]) -> d
 
 
 def _single(leaf: ArrayLike) -> Any:
-    """float32 for the host's float64, any other dtype as it is."""
+    """float32 for the host's float64; None, JAX's own choice, for any other."""
     dtype = getattr(leaf, "dtype", None) or np.result_type(leaf)
-    return np.float32 if dtype == np.float64 else dtype
+    return np.float32 if dtype == np.float64 else None
 
 
 def _standard_input(inputs: Standardizer | None, x: PyTree) -> PyTree:

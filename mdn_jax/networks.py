@@ -106,6 +106,9 @@ class MDN(nnx.Module):
         bias: (spec.num_outputs,) where the raw outputs start, say `initial_bias(spec, y)`.
         key: draws the weights.
 
+    Raises:
+        InputError: for an unknown activation, or a bias of another shape.
+
     Example:
         >>> import jax, jax.numpy as jnp, mdn_jax as mdn
         >>> network = mdn.MDN(1, (24,), mdn.MixtureSpec(num_components=5), key=jax.random.key(0))
@@ -131,6 +134,8 @@ class MDN(nnx.Module):
         if fan_in:
             self.mlp.kernel = nnx.Param(_head_kernel(head_key, fan_in, spec))
         if bias is not None:
+            expected, got = (spec.num_outputs,), jnp.shape(bias)
+            require(got == expected, f"bias must have shape {expected}, as initial_bias gives it; got {got}")
             self.mlp.bias = nnx.Param(jnp.asarray(bias))
 
     def __call__(self, x: Float[Array, " X"]) -> Mixture:

@@ -114,7 +114,8 @@ def read_tree(folder: Path, template: Callable[[dict[str, Any]], PyTree]) -> tup
     require((folder / DESCRIPTION).is_file(), f"{folder}: no saved model there ({DESCRIPTION} is missing)")
     text = (folder / DESCRIPTION).read_bytes()
     try:
-        with np.load(folder / ARRAYS, allow_pickle=False) as archive:
+        # opened here: of a damaged archive NumPy leaves its own file open
+        with (folder / ARRAYS).open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise InputError(f"{folder}: {ARRAYS} is missing") from None
@@ -135,9 +136,9 @@ def read_tree(folder: Path, template: Callable[[dict[str, Any]], PyTree]) -> tup
     )
     description = tomllib.loads(text.decode())
     require(
-        description.get("format", 0) <= FORMAT,
-        f"{folder}: written in format {description.get('format')}, newer than this version reads ({FORMAT}): "
-        f"upgrade mdn_jax",
+        description.get("format") in range(1, FORMAT + 1),
+        f"{folder}: written in format {description.get('format')}, which this version does not read "
+        f"(up to {FORMAT}): upgrade mdn_jax",
     )
     tree = template(description)
     expected = _named_leaves(tree)

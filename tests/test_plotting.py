@@ -4,6 +4,7 @@ import ast
 import io
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +34,12 @@ def linear(params, x):
     return params["matrix"] @ x + params["bias"]
 
 
-def make_model(inputs, targets, *, components=3, seed=0, covariance="diagonal", shift=0.0):
+def make_units(size, shift, scale):
+    shifts: Any = np.full(size, shift)  # float64, as `Standardizer.fit` gives them
+    return mdn.Standardizer(shifts, np.full_like(shifts, scale))
+
+
+def make_model(inputs, targets, *, components=3, seed=0, covariance: Any = "diagonal", shift=0.0):
     """A model of random weights: nothing is trained here."""
     spec = mdn.MixtureSpec(components, targets, covariance)
     rng = np.random.default_rng(seed)
@@ -41,8 +47,8 @@ def make_model(inputs, targets, *, components=3, seed=0, covariance="diagonal", 
         "matrix": jnp.asarray(0.7 * rng.normal(size=(spec.num_outputs, inputs)), jnp.float32),
         "bias": jnp.asarray(0.7 * rng.normal(size=spec.num_outputs), jnp.float32),
     }
-    units = mdn.Standardizer(np.full(targets, 3.0 + shift), np.full(targets, 2.0))
-    return mdn.Model(mdn.Functional(params, linear, spec), mdn.Standardizer(np.ones(inputs), np.ones(inputs)), units)
+    units = make_units(targets, 3.0 + shift, 2.0)
+    return mdn.Model(mdn.Functional(params, linear, spec), make_units(inputs, 1.0, 1.0), units)
 
 
 def silence(network, x):
@@ -68,7 +74,7 @@ def make_ensemble(inputs, targets):
 
 def make_least_squares(inputs, targets):
     model = make_model(inputs, targets, components=1)
-    network = mdn.ConstantStd(model.network, np.zeros(targets, np.float32))
+    network = mdn.ConstantStd(model.network, jnp.zeros(targets))
     return mdn.Model(network, model.inputs, model.targets)
 
 
@@ -89,12 +95,18 @@ def draw_all(model, inputs, **options):
 
 
 def texts(figure):
-    labels = [text for axes in figure.axes for text in (axes.get_xlabel(), axes.get_ylabel(), axes.get_title("left"))]
+    labels = [
+        text for axes in panels(figure) for text in (axes.get_xlabel(), axes.get_ylabel(), axes.get_title("left"))
+    ]
     legends = [text.get_text() for legend in figure.legends for text in (*legend.get_texts(), legend.get_title())]
     return " | ".join([*labels, *legends, figure.get_supxlabel()])
 
 
-def line_named(axes, start):
+def panels(figure) -> list[Any]:
+    return figure.axes
+
+
+def line_named(axes, start) -> Any:
     return next(line for line in axes.get_lines() if str(line.get_label()).startswith(start))
 
 
@@ -142,7 +154,7 @@ def test_samples_are_ten_at_each_x_beside_the_data():
     model = make_model(1, 1)
     x, y = make_rows(1, 1, 100)
     figure = plotting.samples_figure(KEY, model, x, y)
-    left, right = (axes.collections[0].get_offsets() for axes in figure.axes)
+    left, right = (axes.collections[0].get_offsets() for axes in panels(figure))
     np.testing.assert_allclose(left, np.hstack([x, y]))
     assert right.shape == (1000, 2)
     np.testing.assert_allclose(np.unique(right[:, 0]), np.sort(x[:, 0]))
@@ -161,7 +173,7 @@ def test_samples_outside_the_view_are_counted():
 def test_the_density_figure_draws_the_conditional_mean_and_the_heavy_centres():
     model = make_model(1, 1)
     x, y = make_rows(1, 1)
-    axes = plotting.density_figure(model, x, y).axes[0]
+    axes = panels(plotting.density_figure(model, x, y))[0]
     line = line_named(axes, "conditional mean")
     xs = np.asarray(line.get_xdata())
     np.testing.assert_allclose(line.get_ydata(), jax.vmap(lambda x: mdn.mean(model(x)))(xs[:, None])[:, 0], rtol=1e-4)
@@ -176,7 +188,7 @@ def test_the_heat_map_is_the_density():
     model = make_model(1, 1)
     x, y = make_rows(1, 1)
     figure = plotting.density_figure(model, x, y)
-    image = figure.axes[0].images[0]
+    image = panels(figure)[0].images[0]
     low, high, bottom, top = image.get_extent()
     drawn = np.asarray(image.get_array())
     rows, columns = drawn.shape
@@ -186,7 +198,7 @@ def test_the_heat_map_is_the_density():
     mixture = model(at[column, None])
     exact = np.exp(jax.vmap(lambda y: mdn.log_prob(mixture, y))(ys[:, None]))
     np.testing.assert_allclose(drawn[:, column], exact, atol=2e-3 * exact.max())
-    assert figure.axes[-1].get_ylabel() == "density"
+    assert panels(figure)[-1].get_ylabel() == "density"
 
 
 def test_the_exact_density_shares_the_colours():
@@ -198,7 +210,7 @@ def test_the_exact_density_shares_the_colours():
         return jax.vmap(lambda y: mdn.log_prob(model(x[0]), y))(y)
 
     figure = plotting.density_figure(model, x, y, log_density=log_density)
-    learned, exact = (axes.images[0] for axes in figure.axes[:2])
+    learned, exact = (axes.images[0] for axes in panels(figure)[:2])
     assert learned.norm is exact.norm
     np.testing.assert_allclose(learned.get_array(), exact.get_array(), atol=5e-3 * np.max(exact.get_array()))
 
@@ -225,7 +237,7 @@ def test_bands_do_not_depend_on_the_view():
 
 def test_cells_hold_all_the_probability_also_of_ridges_thinner_than_a_cell():
     model = make_model(1, 1)
-    thin = mdn.Model(model.network, model.inputs, mdn.Standardizer(np.zeros(1), np.full(1, 1e-4)))
+    thin = mdn.Model(model.network, model.inputs, make_units(1, 0.0, 1e-4))
     edges = np.linspace(-1, 1, 11)
     np.testing.assert_allclose(plotting.cell_density(thin, np.zeros((2, 1)), edges).sum(axis=1) * 0.2, 1.0, rtol=1e-5)
 
@@ -248,9 +260,9 @@ def test_parameters_are_the_components_and_hidden_ones_are_counted():
     figure = plotting.parameters_figure(dead, x, input_name="time", target_name="height")
     assert figure.get_supxlabel().startswith("2 of 3 components, one colour each")
     assert "1 more never weighs more than 1 %" in figure.get_supxlabel()
-    assert [axes.get_xlabel() for axes in figure.axes] == ["time"] * 3
-    assert [axes.get_ylabel() for axes in figure.axes] == ["weight", "height", "height"]
-    lines = figure.axes[0].get_lines()
+    assert [axes.get_xlabel() for axes in panels(figure)] == ["time"] * 3
+    assert [axes.get_ylabel() for axes in panels(figure)] == ["weight", "height", "height"]
+    lines = panels(figure)[0].get_lines()
     at = np.asarray(lines[0].get_xdata())[:, None]
     drawn = np.stack([line.get_ydata() for line in lines], axis=1)
     np.testing.assert_allclose(drawn, plotting.components_at(dead, at).weights[:, :2], rtol=1e-6)
@@ -259,17 +271,17 @@ def test_parameters_are_the_components_and_hidden_ones_are_counted():
 def test_an_ensemble_has_one_colour_per_network():
     x = np.linspace(-1, 3, 50)[:, None]
     figure = plotting.parameters_figure(make_ensemble(1, 1), x)
-    lines = [part for part in figure.axes[1].collections if isinstance(part, LineCollection)]
+    lines: list[Any] = [part for part in panels(figure)[1].collections if isinstance(part, LineCollection)]
     assert len({tuple(np.round(line.get_colors()[0][:3], 3)) for line in lines}) == 5
     assert "one colour per network" in figure.get_supxlabel()
     # weights are those within a network, which sum to 1 there and to 5 here
-    totals = sum(np.asarray(line.get_ydata()) for line in figure.axes[0].get_lines())
+    totals = np.sum([line.get_ydata() for line in panels(figure)[0].get_lines()], axis=0)
     assert len(totals) == NUM_X
     np.testing.assert_allclose(totals, 5, atol=0.2)
 
 
 def test_the_loss_is_drawn_with_its_best_step_and_its_optimum():
-    axes = plotting.loss_figure(HISTORY, oracle=1.288, unit="nats").axes[0]
+    axes = panels(plotting.loss_figure(HISTORY, oracle=1.288, unit="nats"))[0]
     np.testing.assert_allclose(line_named(axes, "training").get_ydata(), HISTORY["train_loss"])
     np.testing.assert_allclose(line_named(axes, "exact optimum (1.288)").get_ydata(), 1.288)
     best = line_named(axes, "best step (800)")
@@ -283,15 +295,15 @@ def test_the_loss_of_members_without_validation_or_finite_steps():
     losses = np.stack([HISTORY["train_loss"], np.where(HISTORY["step"] > 300, np.nan, 2.0)], axis=1)
     nothing = np.full_like(losses, np.nan)
     steps = np.where(np.isnan(losses), np.nan, HISTORY["step"][:, None])
-    axes = plotting.loss_figure({"step": steps, "train_loss": losses, "val_loss": nothing}).axes[0]
+    axes = panels(plotting.loss_figure({"step": steps, "train_loss": losses, "val_loss": nothing}))[0]
     assert [line.get_label() for line in axes.get_lines() if line.get_label()[0] != "_"] == ["training, 2 networks"]
-    empty = {"step": [100.0], "train_loss": [np.nan], "val_loss": [np.inf]}
+    empty = {"step": np.array([100.0]), "train_loss": np.array([np.nan]), "val_loss": np.array([np.inf])}
     assert plotting.loss_figure(empty, oracle=1.0).axes[0].get_ylabel() == "loss"
 
 
 def test_the_histogram_counts_every_row_and_coverage_is_a_share():
     pit = np.random.default_rng(0).uniform(size=(1000, 1)) ** 2
-    left, right = plotting.calibration_figure(pit, ["y"]).axes
+    left, right = panels(plotting.calibration_figure(pit, ["y"]))
     assert sum(bar.get_height() for bar in left.patches if bar.get_width() < 0.5) == 1000
     np.testing.assert_allclose(line_named(left, "calibrated").get_ydata(), 1000 / 20)
     band = next(patch for patch in left.patches if patch.get_label() == "95 % range of chance")
@@ -303,7 +315,7 @@ def test_the_histogram_counts_every_row_and_coverage_is_a_share():
 
 def test_calibration_of_several_targets():
     pit = np.random.default_rng(0).uniform(size=(90, 3))
-    left, right = plotting.calibration_figure(pit, ["a", "b", "c"]).axes
+    left, right = panels(plotting.calibration_figure(pit, ["a", "b", "c"]))
     assert [np.sum(line_named(left, name).get_ydata()) for name in "abc"] == [90, 90, 90]
     assert len(right.get_lines()) == 4
 
@@ -311,7 +323,7 @@ def test_calibration_of_several_targets():
 def test_predictions_are_split_by_the_central_interval():
     pit = np.array([[0.5, 0.01], [0.96, 0.5], [0.4, 0.5]])
     mean, y = np.arange(6.0).reshape(3, 2), np.arange(6.0).reshape(3, 2) + 0.5
-    first, second = plotting.predictions_figure(y, mean, pit, ["a", "b"]).axes
+    first, second = panels(plotting.predictions_figure(y, mean, pit, ["a", "b"]))
     np.testing.assert_allclose(first.collections[0].get_offsets(), [[0.0, 0.5], [4.0, 4.5]])
     np.testing.assert_allclose(first.collections[1].get_offsets(), [[2.0, 2.5]])
     assert second.get_title("left") == "67 % inside their interval"
@@ -321,7 +333,7 @@ def test_rows_are_judged_by_their_highest_density_region():
     model = make_model(1, 1)
     x, y = make_rows(1, 1, 60)
     figure = plotting.rows_figure(model, x, y, target_name="height")
-    axes = figure.axes[0]
+    axes = panels(figure)[0]
     log_p = jax.vmap(lambda x, y: mdn.log_prob(model(x), y))(x, y)
     level = region_log_density(model, x, 0.9)
     inside, outside = axes.collections
@@ -345,8 +357,8 @@ def test_contours_hold_their_mass_and_show_what_was_observed():
     model = make_model(2, 2, covariance="full")
     x, y = make_rows(2, 2)
     figure = plotting.contours_figure(KEY, model, x, y, input_names=("a", "b"), target_names=("u", "v"))
-    assert len(figure.axes) == 6
-    for axes in figure.axes:
+    assert len(panels(figure)) == 6
+    for axes in panels(figure):
         observed = line_named(axes, "observed")
         row = np.flatnonzero((y[:, 0] == observed.get_xdata()[0]) & (y[:, 1] == observed.get_ydata()[0]))
         assert len(row) == 1
@@ -362,7 +374,7 @@ def test_contours_hold_their_mass_and_show_what_was_observed():
 def test_the_unconditional_density_and_its_components_add_up():
     model = make_model(0, 1)
     _, y = make_rows(0, 1)
-    axes = plotting.marginals_figure(model, y, ["height"]).axes[0]
+    axes = panels(plotting.marginals_figure(model, y, ["height"]))[0]
     line = line_named(axes, "model's density")
     ys = np.asarray(line.get_xdata())
     exact = np.exp(jax.vmap(lambda y: mdn.log_prob(model(np.zeros(0)), y))(ys[:, None]))

@@ -38,8 +38,9 @@ def loss_figure(history: Mapping[str, ArrayLike], *, oracle: float | None = None
         One panel.
 
     Example:
+        >>> import numpy as np
         >>> from mdn_jax.plotting import loss_figure
-        >>> history = {"step": [100, 200], "train_loss": [2.0, 1.5], "val_loss": [2.1, 1.7]}
+        >>> history = {name: np.array([100.0, 200.0]) for name in ("step", "train_loss", "val_loss")}
         >>> loss_figure(history, oracle=1.288, unit="nats").axes[0].get_ylabel()
         'loss (nats)'
     """

@@ -57,7 +57,7 @@ def highest_density(mixture: Mixture, mass: float | Scalar) -> Float[Array, "K 2
 
     Returns:
         (K, 2) lower and upper ends in rising order, in the units of the target; unused rows are NaN (a mixture of K
-        Gaussians on a line has at most K modes).
+        Gaussians on a line has at most K modes). The cost grows with K^2.
 
     Raises:
         InputError: for a batch (use `jax.vmap`), for D > 1 (use `density_level`, or `marginal` first), or a mass

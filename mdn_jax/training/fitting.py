@@ -300,7 +300,7 @@ def _prepare(
     rows = Rows(
         jax.tree.map(jnp.asarray, x), jnp.asarray(targets.standardize(y), jnp.float32), jnp.asarray(weight, jnp.float32)
     )
-    lengths = {int(leaf.shape[0]) for leaf in jax.tree.leaves(rows)}
+    lengths = {int(leaf.shape[0]) if leaf.ndim else 1 for leaf in jax.tree.leaves(rows)}
     require(len(lengths) == 1, f"x, y and weights must have as many rows each; got {sorted(lengths)}")
     return rows, inputs, targets
 
