@@ -89,7 +89,8 @@ def _run_config(config: Config, folder: Path, *, overwrite: bool) -> int:
     console = Console(stderr=True)
     columns = (TextColumn("training"), BarColumn(), TextColumn("step {task.completed:.0f}/{task.total:.0f}"))
     losses = TextColumn("{task.fields[losses]}")
-    with Progress(*columns, TimeRemainingColumn(), losses, console=console, transient=True) as progress:
+    silent = not console.is_terminal  # into a log it would write blank lines only
+    with Progress(*columns, TimeRemainingColumn(), losses, console=console, transient=True, disable=silent) as progress:
         task = progress.add_task("training", total=config.training.num_steps, losses="compiling")
 
         def on_evaluation(step: int, metrics: dict[str, Any]) -> None:
@@ -122,7 +123,8 @@ def _print_metrics(metrics: dict[str, Any], folder: Path) -> None:
     console.print(table)
     console.print(f"figures: {folder}/figures   model: {folder}/model", soft_wrap=True)
     if metrics["status"] == "diverged":
-        console.print("a training step was not finite: the last finite parameters stand; try a lower learning rate")
+        advice = "a training step was not finite: the last finite parameters stand; try a lower learning rate"
+        console.print(advice, soft_wrap=True)
 
 
 def _plot(arguments: list[str]) -> int:
@@ -195,13 +197,15 @@ def _flag_names(flags: type, prefix: str = "--") -> list[str]:
 
 
 def _first_paragraph(box: str) -> str:
-    """The message inside tyro's box, on one line."""
-    lines = [line.strip("│ ").strip() for line in box.splitlines() if line.startswith("│")]
+    """The message below the title of tyro's box, drawn in Unicode or in ASCII, on one line."""
     message = []
-    for line in lines:
-        if set(line) <= {"─"}:
+    for line in box.splitlines()[1:]:
+        text = line.strip(" │╭╮╰╯")
+        is_rule = set(text) <= {"─", "-"}
+        if is_rule and message:
             break
-        message.append(line)
+        if not is_rule:
+            message.append(text)
     return " ".join(message) or "the arguments could not be read: see --help"
 
 

@@ -189,7 +189,7 @@ def marginal(mixture: Mixture, dims: int | Sequence[int]) -> Mixture:
     return Mixture(mixture.logits, mixture.locs[:, list(kept)], mixture.scale.factor(rest, kept).given)
 
 
-def condition(mixture: Mixture, dims: int | Sequence[int], values: Float[Array, " G"]) -> Mixture:
+def condition(mixture: Mixture, dims: int | Sequence[int], values: Float[Array, " G"] | float) -> Mixture:
     """The mixture of the other targets once those in `dims` are known.
 
     Each component's weight is multiplied by its density at the known values; its centre moves by its regression.

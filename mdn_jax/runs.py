@@ -93,6 +93,8 @@ def run(
         input_names=dataset.input_names,
         target_names=dataset.target_names,
     )
+    if overwrite and folder.exists():
+        shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / CONFIG, tomli_w.dumps(config.to_dict()))
     clock = _Clock(compile_seconds=time.perf_counter() - began)
@@ -141,7 +143,9 @@ def _claim(config: Config, folder: Path, *, overwrite: bool) -> dict[str, Any] |
         f"{folder} is not a run folder (no {CONFIG}): choose another with --out",
     )
     if overwrite:
-        shutil.rmtree(folder)
+        strangers = [path.name for path in folder.iterdir() if not _is_ours(path.name)]
+        others = ", ".join(strangers)
+        require(not strangers, f"{folder} holds {others} beside a run: move it away, or choose another with --out")
         return None
     other, _ = read_config(folder / CONFIG)
     changed = differences(other, config)
@@ -153,6 +157,12 @@ def _claim(config: Config, folder: Path, *, overwrite: bool) -> dict[str, Any] |
     if not (folder / METRICS).is_file():
         return None
     return json.loads((folder / METRICS).read_text(encoding="utf-8"))
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a run writes a file or folder of this name, or wrote half of it when it was killed."""
+    own = (CONFIG, METRICS, HISTORY, MODEL, FIGURES, CHECKPOINT)
+    return name in own or name.startswith(tuple(f".{part}." for part in own))
 
 
 def _resume(folder: Path, state: TrainingState, clock: _Clock) -> tuple[TrainingState, _Clock]:

@@ -54,12 +54,12 @@ def pick(target_dim, num_components=3, covariances=COVARIANCES):
             c.covariance in covariances]  # fmt: skip
 
 
-def weights_of(mixture):
+def weights_of(mixture) -> np.ndarray:
     """(K,) in double precision."""
-    return softmax(np.asarray(mixture.logits, np.float64))
+    return np.asarray(softmax(np.asarray(mixture.logits, np.float64)))
 
 
-def covariances_of(mixture):
+def covariances_of(mixture) -> np.ndarray:
     """(K, D, D) in double precision, from what the scale's own attributes are defined to mean."""
     scale, dim = mixture.scale, mixture.locs.shape[1]
     if isinstance(scale, mdn.Triangular):
@@ -69,10 +69,10 @@ def covariances_of(mixture):
     return variances.reshape(len(variances), -1)[:, :, None] * np.eye(dim)
 
 
-def scipy_log_prob(mixture, y, dims=None):
+def scipy_log_prob(mixture, y, dims=None) -> float:
     """log p(y), or the marginal's over the targets in `dims`, from scipy's multivariate normal."""
     dims = list(range(mixture.locs.shape[1]) if dims is None else dims)
     y, locs = np.asarray(y, np.float64), np.asarray(mixture.locs, np.float64)[:, dims]
     covariances = covariances_of(mixture)[:, dims][:, :, dims]
     terms = [multivariate_normal.logpdf(y, loc, cov) for loc, cov in zip(locs, covariances, strict=True)]
-    return logsumexp(np.log(weights_of(mixture)) + terms)
+    return float(logsumexp(np.log(weights_of(mixture)) + terms))

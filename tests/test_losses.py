@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scoringrules
 from cases import Case, covariances_of, pick, scipy_log_prob, weights_of
+from jax.flatten_util import ravel_pytree
 from numpy.testing import assert_allclose
 
 import mdn_jax as mdn
@@ -120,7 +121,7 @@ def test_energy_score_gradients_are_unbiased_in_every_parameter():
         m = jax.tree.map(lambda leaf, step: np.asarray(leaf) + step, mixture, path_step)
         return scoringrules.crps_mixnorm(0.3, m.locs[:, 0], np.exp(m.scale.log_std[:, 0]), weights_of(m))
 
-    flat, unflatten = jax.flatten_util.ravel_pytree(jax.tree.map(jnp.zeros_like, mixture))
+    flat, unflatten = ravel_pytree(jax.tree.map(jnp.zeros_like, mixture))
     step = 1e-5
     exact = [(moved(unflatten(flat + d)) - moved(unflatten(flat - d))) / (2 * step) for d in step * np.eye(flat.size)]
     means, errors = zip(*[mean_and_error(leaf.reshape(COUNT, -1)) for leaf in jax.tree.leaves(draws)], strict=True)

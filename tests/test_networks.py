@@ -69,14 +69,20 @@ def test_activations_are_what_their_names_say():
         "softplus": lambda v: np.logaddexp(v, 0),
     }
     for name, function in functions.items():
-        mlp = mdn.MLP(1, (6,), 1, name, key=jax.random.key(0))
-        hidden = function(np.asarray(x) @ np.asarray(mlp.hidden[0].kernel[...]))
+        mlp = mdn.MLP(1, (6,), 1, name, key=jax.random.key(0))  # pyright: ignore[reportArgumentType]
+        layer = mlp.hidden[0]
+        hidden = function(np.asarray(x) @ np.asarray(layer.kernel[...]) + np.asarray(layer.bias[...]))
         assert_allclose(mlp(x), hidden @ np.asarray(mlp.kernel[...]), rtol=1e-5, atol=1e-6)
 
 
 def test_an_unknown_activation_names_the_nearest():
     with pytest.raises(mdn.InputError, match=r"unknown activation 'tahn': did you mean 'tanh'\?"):
         mdn.MLP(1, (2,), 1, "tahn", key=jax.random.key(0))  # pyright: ignore[reportArgumentType]
+
+
+def test_a_bias_of_another_size_is_refused():
+    with pytest.raises(mdn.InputError, match=r"bias must have shape \(15,\), as initial_bias gives it; got \(5,\)"):
+        mdn.MDN(0, (), spec_of(3), bias=jnp.zeros(5), key=jax.random.key(0))
 
 
 @pytest.mark.parametrize("make_key", [jax.random.key, jax.random.PRNGKey], ids=["typed", "legacy"])

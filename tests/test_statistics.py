@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cases import Case, covariances_of, pick, scipy_log_prob, weights_of
+from jax.flatten_util import ravel_pytree
 from numpy.testing import assert_allclose
 from scipy.optimize import brentq, minimize
 from scipy.stats import chi2, norm
@@ -217,7 +218,7 @@ def test_gradients_of_highest_density_are_finite_differences():
     mixture, step = line(*LINES["two-apart"]), 1e-5
     ends = jax.jit(lambda mixture, mass: jnp.nan_to_num(mdn.highest_density(mixture, mass)))
     jacobian = jax.jit(jax.jacfwd(ends, (0, 1)))(mixture, 0.8)
-    flat, unflatten = jax.flatten_util.ravel_pytree(mixture)
+    flat, unflatten = ravel_pytree(mixture)
     moved = [(ends(unflatten(flat + d), 0.8) - ends(unflatten(flat - d), 0.8)) / (2 * step)
              for d in step * np.eye(flat.size)]  # fmt: skip
     exact = jnp.concatenate([leaf.reshape(*leaf.shape[:2], -1) for leaf in jax.tree.leaves(jacobian[0])], axis=-1)

@@ -1,0 +1,177 @@
+"""The floor plan: imports go down, each library has its room, files are short, everything public says what it does."""
+
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+
+import mdn_jax as mdn
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "mdn_jax"
+# modules of one row do not import each other; plotting, statistics and training are folders, free inside
+FLOORS = [
+    ["_typing"],
+    ["_checks"],
+    ["scales"],
+    ["mixture"],
+    ["head", "sampling"],
+    ["statistics"],
+    ["losses", "strokes"],
+    ["metrics"],
+    ["networks"],
+    ["model"],
+    ["members"],
+    ["config"],
+    ["datasets"],
+    ["training"],
+    ["storage"],
+    ["plotting"],
+    ["runs"],
+    ["sweeps"],
+    ["demo"],
+    ["cli"],
+    ["__main__"],
+]
+LEVEL = {name: level for level, floor in enumerate(FLOORS) for name in floor}
+ROOMS = {
+    "flax": {"networks"},
+    "optax": {"training"},
+    "matplotlib": {"plotting"},
+    "jax.sharding": {"members"},
+    "ray": {"sweeps"},
+    "optuna": {"sweeps"},
+    "bokeh": {"demo"},
+    "tyro": {"cli"},
+    "rich": {"cli", "sweeps", "demo"},
+    "tomli_w": {"storage", "runs", "sweeps"},
+}
+NEVER = ["tensorflow_probability", "distrax", "chex", "haiku", "jax._src", "jax.experimental"]
+NEVER += ["pickle", "yaml", "torch", "tensorflow"]
+WRITERS = {"storage", "runs", "sweeps"}
+WRITES = {"write_text", "write_bytes", "mkdir", "unlink", "rmdir", "rmtree", "touch", "rename", "replace", "dump"}
+WRITES |= {"save", "savez", "savetxt", "savefig", "write_csv", "write_parquet"}
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def module_of(path):
+    """The module or folder that a file belongs to: its room."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports_of(path):
+    """Every name imported anywhere in a file, in full, and from the front door its members."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def attributes_of(path):
+    """Dotted names such as `jax.experimental` that code reaches without importing them."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute):
+            yield ast.unparse(node)
+
+
+def inside(name, package):
+    return name == package or name.startswith(package + ".")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_imports_go_down(path):
+    room = module_of(path)
+    if room == "__init__":
+        return
+    assert room in LEVEL, f"{room} has no floor"
+    for name in imports_of(path):
+        if not inside(name, "mdn_jax") or name == "mdn_jax.__version__":
+            continue
+        other = name.split(".")[1]
+        assert other == room or LEVEL[other] < LEVEL[room], f"{room} imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_each_library_has_its_room(path):
+    room = module_of(path)
+    for name in [*imports_of(path), *attributes_of(path)]:
+        for library, rooms in ROOMS.items():
+            assert not inside(name, library) or room in rooms, f"{room} uses {name}"
+        for library in NEVER:
+            assert not inside(name, library), f"{room} uses {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_few_modules_write_files(path):
+    if module_of(path) in WRITERS:
+        return
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            name, owner = node.func.attr, ast.unparse(node.func.value)
+            # Path.replace takes one path; of str two arguments, of dataclasses keywords, of polars a dict
+            path_like = len(node.args) == 1 and not node.keywords and not isinstance(node.args[0], ast.Dict)
+            harmless = name == "replace" and not path_like
+            assert name not in WRITES or harmless, f"{path.name}: {owner}.{name}"
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "open":
+            modes = [str(argument.value) for argument in node.args if isinstance(argument, ast.Constant)]
+            modes += [str(word.value.value) for word in node.keywords if word.arg == "mode"]  # pyright: ignore
+            assert not any(set(mode) & set("wax+") for mode in modes), f"{path.name} opens a file to write"
+
+
+def test_no_file_is_over_the_wall():
+    folders = [ROOT / name for name in ("mdn_jax", "tests", "experiments") if (ROOT / name).exists()]
+    long = {
+        path.relative_to(ROOT).as_posix(): length
+        for folder in folders
+        for path in folder.rglob("*.py")
+        if (length := len(path.read_text(encoding="utf-8").splitlines())) > 400
+    }
+    assert not long
+
+
+def test_functions_fit_a_screen():
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) else node.body
+                length = body[-1].end_lineno - body[0].lineno + 1 if body else 0  # pyright: ignore
+                assert length <= 60, f"{path.name}: {node.name} has {length} lines"
+
+
+def test_experiments_are_clients():
+    for path in (ROOT / "experiments").rglob("*.py"):
+        for name in imports_of(path):
+            private = [part for part in name.split(".")[1:] if part.startswith("_")]
+            assert not inside(name, "mdn_jax") or not private, f"{path.name} imports {name}"
+
+
+# What is public
+
+PUBLIC = {name: value for name, value in vars(mdn).items() if not name.startswith("_") and not inspect.ismodule(value)}
+
+
+def test_the_contract_is_at_the_front_door():
+    contract = """
+        MixtureSpec unpack initial_bias Mixture Isotropic Diagonal Triangular log_prob responsibilities sample rsample
+        mean std mode modes covariance cdf quantile interval highest_density density_level merge marginal condition
+        affine nll squared_error crps energy_score fit ModelConfig TrainingConfig start advance finish save load
+        Standardizer ensemble
+    """
+    assert set(contract.split()) <= set(PUBLIC)
+    assert mdn.__version__.count(".") == 2
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_everything_public_is_documented(name):
+    value = PUBLIC[name]
+    text = inspect.getdoc(value) or ""
+    assert text and text.splitlines()[0].endswith((".", ":", "`"))
+    if inspect.isfunction(value) and name not in ("advance", "finish", "start", "stop"):
+        for part in ("Args:", "Returns:", "Example:"):
+            assert part in text or (part == "Returns:" and name == "save"), f"{name} lacks {part}"
+        for argument in inspect.signature(value).parameters:
+            assert f"{argument}:" in text or f"{argument}," in text, f"{name} does not explain {argument}"
+        assert ">>> " in text

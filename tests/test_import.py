@@ -1,0 +1,36 @@
+"""Importing wakes nothing: no device, no plots, no tables, no search."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+def run(code):
+    """A fresh interpreter, where a warning is an error."""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_the_backend_starts_after_the_import():
+    code = """
+import warnings; warnings.simplefilter("ignore")  # third parties' own
+import mdn_jax, mdn_jax.runs, mdn_jax.cli, mdn_jax.plotting, jax
+jax.config.update("jax_num_cpu_devices", 3)
+print(jax.device_count("cpu"))
+"""
+    assert run(code) == ["3"]
+
+
+@pytest.mark.parametrize("module", ["mdn_jax", "mdn_jax.runs"])
+def test_heavy_libraries_stay_asleep(module):
+    code = f"""
+import warnings; warnings.simplefilter("ignore")
+import sys, {module}
+print(*sorted({{name.split(".")[0] for name in sys.modules}}))
+"""
+    loaded = set(run(code))
+    assert {"mdn_jax", "jax", "flax", "optax"} <= loaded
+    heavy = {"matplotlib", "optuna", "ray", "polars", "bokeh", "tyro", "torch", "scipy.stats", "pandas"}
+    assert not heavy & loaded
