@@ -15,6 +15,7 @@ import textwrap
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import jax
 import numpy as np
@@ -27,6 +28,7 @@ from mdn_jax.datasets import PROBLEMS, Dataset, load
 from mdn_jax.plotting import cell_density, components_at, draw_components, draw_data, draw_density, draws_at
 from mdn_jax.plotting.style import ORANGE, density_norm, label
 
+Objective = Literal["squared_error", "nll"]
 SUPPORT = 10.5  # the post draws x from (-10.5, 10.5)
 LEAST_SQUARES_NLL = {"sinusoid": 1.41894, "inverse_sinusoid": 2.9485}  # the best a constant-variance Gaussian can do
 NEAR = 0.05  # nats from the best of its kind
@@ -51,7 +53,7 @@ class Trained:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("runs/blog_post"))
     parser.add_argument("--quick", action="store_true", help="a few steps only, to see that it runs")
     options = parser.parse_args()
@@ -74,7 +76,7 @@ def main() -> None:
     print(f"{options.out}/blog_post.png in {time.perf_counter() - began:.0f} s")
 
 
-def train(problem: str, objective: str, model: mdn.ModelConfig, num_steps: int) -> Trained:
+def train(problem: str, objective: Objective, model: mdn.ModelConfig, num_steps: int) -> Trained:
     """Train one network and note when its NLL on fresh points first came near the best of its kind."""
     data = load(mdn.DatasetConfig(name=problem, num_points=10_000, num_test_points=20_000))
     rate = 3e-2 if model is FIVE_TANH else 1e-2
@@ -100,13 +102,13 @@ def train(problem: str, objective: str, model: mdn.ModelConfig, num_steps: int) 
     return Trained(f"{problem} {objective}", data, fit, fresh_nll(fit.model, data), goal, steps, seconds)
 
 
-def fresh_nll(model: mdn.Model, data: Dataset) -> float:
+def fresh_nll(model: mdn.Model | mdn.Ensemble, data: Dataset) -> float:
     """Mean nats per fresh row."""
     return float(mean_nll(model, data.test_x, data.test_y))
 
 
 @jax.jit
-def mean_nll(model: mdn.Model, x: jax.Array, y: jax.Array) -> jax.Array:
+def mean_nll(model: mdn.Model | mdn.Ensemble, x: jax.Array, y: jax.Array) -> jax.Array:
     return jax.vmap(lambda x, y: mdn.nll(model(x), y))(x, y).mean()
 
 
@@ -146,7 +148,7 @@ def gap(trained: Trained) -> str:
 
 
 def near(trained: Trained) -> str:
-    if trained.steps is None:
+    if trained.steps is None or trained.seconds is None:
         return "never"
     return f"{trained.steps:,} steps, {1000 * trained.seconds:.0f} ms"
 
@@ -180,7 +182,7 @@ def noise(trained: Trained, num_rows: int = 1_000) -> str:
 def page(forward: list[Trained], inverse: list[Trained], statements: list[tuple[str, str]]) -> Figure:
     """The post's pictures in their order, and its claims under them."""
     whole = Figure(figsize=(13.5, 15.0), layout="constrained")
-    figure, below = whole.subfigures(2, 1, height_ratios=(11.5, 3.5))
+    figure, below = whole.subfigures(2, 1, height_ratios=(11.5, 3.5))  # pyright: ignore[reportGeneralTypeIssues]
     axes = figure.subplots(3, 3)
     data, turned, mixture = forward[0].data, inverse[1].data, inverse[1].fit.model
     shown = slice(0, 1_000)

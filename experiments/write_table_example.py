@@ -16,7 +16,7 @@ GRAVITY = 9.81  # metres per second squared
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "output" / "table_example.csv")
     parser.add_argument("--rows", type=int, default=3_000)
     parser.add_argument("--seed", type=int, default=0)

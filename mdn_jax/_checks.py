@@ -8,6 +8,9 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+
 __all__ = ["InputError", "check_range", "check_single", "nearest", "require"]
 
 
@@ -28,8 +31,8 @@ def nearest(name: str, legal: Iterable[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"expected one of: {', '.join(legal)}"
 
 
-def check_single(function: str, mixture: Any, **arrays: tuple[Any, tuple[int, ...]]) -> None:
-    """Refuse a batch where one mixture and single arrays are expected.
+def check_single(function: str, mixture: Any, **arrays: tuple[Any, tuple[int, ...]]) -> Any:
+    """One mixture in at least float32; a batch where one mixture and single arrays are expected is refused.
 
     A forgotten `jax.vmap` would broadcast into a number of the right shape and the wrong value, so every public
     function of one mixture calls this first, when it is traced.
@@ -38,6 +41,9 @@ def check_single(function: str, mixture: Any, **arrays: tuple[Any, tuple[int, ..
         function: the public name of the caller, for the message.
         mixture: logits (K,), locs (K, D) and a scale whose parameters fit them.
         arrays: name -> (array, the shape it must have).
+
+    Returns:
+        The mixture, half precision raised to float32.
     """
     logits, locs = tuple(mixture.logits.shape), tuple(mixture.locs.shape)
     fits = len(logits) == 1 and len(locs) == 2 and logits[0] == locs[0] and mixture.scale.fits(*locs)
@@ -53,6 +59,7 @@ def check_single(function: str, mixture: Any, **arrays: tuple[Any, tuple[int, ..
                 f"{function} takes one mixture and one {name} of shape {expected}; got {name} {shape}: "
                 f"use jax.vmap(mdn.{function})"
             )
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.promote_types(leaf.dtype, jnp.float32)), mixture)
 
 
 def check_range(name: str, value: Any, low: float, high: float) -> None:

@@ -212,9 +212,10 @@ def describe(error: ValidationError) -> str:
         message = f'missing [{name}]: say which data, for example name = "inverse_sinusoid"'
     else:
         same = [m for m in mistakes if m["loc"][: len(known)] == first["loc"][: len(known)]]
-        wants = " or ".join(dict.fromkeys(m["msg"].removeprefix("Value error, ") for m in same))
+        wishes = [m["msg"].removeprefix("Value error, ") for m in same]
+        wants = " or ".join(dict.fromkeys(wish[0].lower() + wish[1:] for wish in wishes))
         got = "" if isinstance(first["input"], dict | BaseModel) else f"; got {first['input']!r}"
-        message = f"{name}: {wants[0].lower()}{wants[1:]}{got}"
+        message = f"{name}: {wants}{got}"
         mistakes = [first, *(m for m in mistakes if m not in same)]
     more = len(mistakes) - 1
     return message + (f" (and {more} more)" if more else "")

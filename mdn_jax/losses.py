@@ -40,7 +40,9 @@ def nll(mixture: Mixture, y: Float[Array, " D"], *, observed: Bool[Array, " D"] 
         0.9189
     """
     arrays = {"y": y} if observed is None else {"y": y, "observed": observed}
-    check_single("nll", mixture, **{name: (jnp.asarray(a), mixture.locs.shape[-1:]) for name, a in arrays.items()})
+    mixture = check_single(
+        "nll", mixture, **{name: (jnp.asarray(a), mixture.locs.shape[-1:]) for name, a in arrays.items()}
+    )
     return -log_prob(mixture, y, observed=observed)
 
 
@@ -64,7 +66,7 @@ def squared_error(mixture: Mixture, y: Float[Array, " D"]) -> Scalar:
         9.0
     """
     y = jnp.asarray(y)
-    check_single("squared_error", mixture, y=(y, mixture.locs.shape[-1:]))
+    mixture = check_single("squared_error", mixture, y=(y, mixture.locs.shape[-1:]))
     return jnp.sum((y - mean(mixture)) ** 2)
 
 
@@ -95,7 +97,7 @@ def crps(mixture: Mixture, y: Float[Array, " D"]) -> Scalar:
         circular variables and its application to mesoscale forecast ensemble verification", 2006.
     """
     y = jnp.asarray(y)
-    check_single("crps", mixture, y=(y, mixture.locs.shape[-1:]))
+    mixture = check_single("crps", mixture, y=(y, mixture.locs.shape[-1:]))
     return jnp.mean(marginal_crps(mixture, y))
 
 
@@ -127,7 +129,7 @@ def energy_score(key: Key, mixture: Mixture, y: Float[Array, " D"], num_samples:
         T. Gneiting and A. E. Raftery, "Strictly proper scoring rules, prediction, and estimation", 2007, eq. 22.
     """
     y = jnp.asarray(y)
-    check_single("energy_score", mixture, y=(y, mixture.locs.shape[-1:]))
+    mixture = check_single("energy_score", mixture, y=(y, mixture.locs.shape[-1:]))
     require(num_samples >= 2, f"energy_score needs num_samples of at least 2 (pairs of draws); got {num_samples}")
     count = mixture.num_components
     noise = jax.random.normal(key, (num_samples, *mixture.locs.shape), mixture.locs.dtype)

@@ -85,7 +85,7 @@ def log_prob(mixture: Mixture, y: Float[Array, " D"], *, observed: Bool[Array, "
         >>> print(round(float(mdn.log_prob(mixture, jnp.array([0.0]))), 4))
         -0.9189
     """
-    y, observed = _check_target("log_prob", mixture, y, observed)
+    mixture, y, observed = _check_target("log_prob", mixture, y, observed)
     return _log_prob(mixture, y, observed)
 
 
@@ -111,7 +111,7 @@ def responsibilities(
         >>> print(mdn.responsibilities(mixture, jnp.array([9.0])))
         [0. 1.]
     """
-    y, observed = _check_target("responsibilities", mixture, y, observed)
+    mixture, y, observed = _check_target("responsibilities", mixture, y, observed)
     return _log_sum(jax.nn.log_softmax(mixture.logits) + _log_normal(mixture, y, observed))[1]
 
 
@@ -139,14 +139,12 @@ def merge(mixtures: Sequence[Mixture] | Mixture, weights: Float[Array, " M"] | N
         require(
             mixtures.logits.ndim == 2 and mixtures.locs.ndim == 3,
             f"merge takes a sequence of mixtures or one batched mixture: logits (M, K), locs (M, K, D); got logits "
-            f"{mixtures.logits.shape}, locs {mixtures.locs.shape}",
+            f"{mixtures.logits.shape}, locs {mixtures.locs.shape}: use jax.vmap(mdn.merge) for a batch of ensembles",
         )
         count = mixtures.logits.shape[0]
         mixtures = [jax.tree.map(operator.itemgetter(index), mixtures) for index in range(count)]
-    mixtures = list(mixtures)
     require(len(mixtures) > 0, "merge takes at least one mixture; got none")
-    for mixture in mixtures:
-        check_single("merge", mixture)
+    mixtures = [check_single("merge", mixture) for mixture in mixtures]
     dims = sorted({mixture.target_dim for mixture in mixtures})
     require(len(dims) == 1, f"merge takes mixtures over the same targets; got target dimensions {dims}")
     weights = jnp.ones(len(mixtures)) if weights is None else jnp.asarray(weights)
@@ -183,7 +181,7 @@ def marginal(mixture: Mixture, dims: int | Sequence[int]) -> Mixture:
         >>> print(mdn.marginal(mixture, 1).locs)
         [[2.]]
     """
-    check_single("marginal", mixture)
+    mixture = check_single("marginal", mixture)
     kept = _indices("marginal", dims, mixture.target_dim)
     rest = tuple(d for d in range(mixture.target_dim) if d not in kept)
     return Mixture(mixture.logits, mixture.locs[:, list(kept)], mixture.scale.factor(rest, kept).given)
@@ -212,7 +210,7 @@ def condition(mixture: Mixture, dims: int | Sequence[int], values: Float[Array, 
         >>> print(mdn.condition(mixture, 0, 2.0).locs)
         [[6.]]
     """
-    check_single("condition", mixture)
+    mixture = check_single("condition", mixture)
     given = _indices("condition", dims, mixture.target_dim)
     free = tuple(d for d in range(mixture.target_dim) if d not in given)
     require(bool(free), f"condition leaves nothing free: dims {given} are all {mixture.target_dim} targets")
@@ -250,24 +248,24 @@ def affine(mixture: Mixture, shift: Float[Array, " D"], scale: Float[Array, " D"
         >>> print(mdn.affine(celsius, jnp.array([32.0]), jnp.array([1.8])).locs)
         [[212.]]
     """
-    shift, scale = jnp.asarray(shift, mixture.locs.dtype), jnp.asarray(scale, mixture.locs.dtype)
-    expected = mixture.locs.shape[-1:]
-    check_single("affine", mixture, shift=(shift, expected), scale=(scale, expected))
+    shift, scale, expected = jnp.asarray(shift), jnp.asarray(scale), mixture.locs.shape[-1:]
+    mixture = check_single("affine", mixture, shift=(shift, expected), scale=(scale, expected))
+    shift, scale = shift.astype(mixture.locs.dtype), scale.astype(mixture.locs.dtype)
     return Mixture(mixture.logits, shift[None, :] + scale[None, :] * mixture.locs, mixture.scale.stretch(scale))
 
 
 def _check_target(
     function: str, mixture: Mixture, y: Float[Array, " D"], observed: Bool[Array, " D"] | None
-) -> tuple[Float[Array, " D"], Bool[Array, " D"] | None]:
+) -> tuple[Mixture, Float[Array, " D"], Bool[Array, " D"] | None]:
     """Arrays of one mixture's shape, or an `InputError`; what is not observed is 0, whatever it was."""
     y, expected = jnp.asarray(y), mixture.locs.shape[-1:]
     arrays = {"y": (y, expected)}
     if observed is not None:
         observed = jnp.asarray(observed, bool)
         arrays["observed"] = (observed, expected)
-    check_single(function, mixture, **arrays)
+    mixture = check_single(function, mixture, **arrays)
     y = y.astype(jnp.promote_types(y.dtype, mixture.locs.dtype))
-    return y if observed is None else jnp.where(observed, y, 0.0), observed
+    return mixture, y if observed is None else jnp.where(observed, y, 0.0), observed
 
 
 def _log_normal(mixture: Mixture, y: Float[Array, " D"], observed: Bool[Array, " D"] | None) -> Float[Array, " K"]:

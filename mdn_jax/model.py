@@ -41,8 +41,8 @@ class Standardizer:
         [[1.]]
     """
 
-    shift: Float[Array, " D"]
-    scale: Float[Array, " D"]
+    shift: Float[Array | np.ndarray, " D"]
+    scale: Float[Array | np.ndarray, " D"]
 
     @classmethod
     def fit(cls, y: ArrayLike) -> Self:
@@ -67,7 +67,7 @@ class Standardizer:
 
     def restore(self, mixture: Mixture) -> Mixture:
         """A mixture in standard units to one in original units."""
-        return affine(mixture, self.shift, self.scale)
+        return affine(mixture, jnp.asarray(self.shift), jnp.asarray(self.scale))
 
     def within(self, outer: "Standardizer") -> "Standardizer":
         """The change from `outer`'s standard units to these, computed on the host in float64."""
@@ -105,7 +105,7 @@ class ConstantStd:
     """
 
     network: Callable[[Any], Mixture]
-    log_std: Float[Array, " D"]
+    log_std: Float[Array | np.ndarray, " D"]
 
     def __call__(self, x: PyTree) -> Mixture:
         """The normal distribution of one example."""

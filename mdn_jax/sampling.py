@@ -47,7 +47,7 @@ def sample(
         >>> print(mdn.sample(jax.random.key(0), mixture, temperature=0.0))
         [9.]
     """
-    check_single("sample", mixture, temperature=(jnp.asarray(temperature), ()))
+    mixture = check_single("sample", mixture, temperature=(jnp.asarray(temperature), ()))
     require(
         not isinstance(temperature, int | float) or temperature >= 0,
         f"temperature must be 0 or more; got {temperature}",
@@ -88,7 +88,7 @@ def rsample(key: Key, mixture: Mixture) -> Float[Array, " D"]:
         >>> print(jax.grad(mean_draw)(jnp.zeros(2)).round(1))  # the mean is tanh((l_1 - l_0) / 2)
         [-0.5  0.5]
     """
-    check_single("rsample", mixture)
+    mixture = check_single("rsample", mixture)
     y = jax.lax.stop_gradient(sample(key, mixture))
     quantiles = jax.lax.stop_gradient(_conditional_cdf(mixture, y))
     return jax.lax.custom_root(

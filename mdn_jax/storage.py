@@ -11,6 +11,7 @@ import shutil
 import sys
 import tomllib
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -104,7 +105,7 @@ def write_tree(folder: Path, description: dict[str, Any], tree: PyTree) -> None:
     def fill(beside: Path) -> None:
         (beside / DESCRIPTION).write_bytes(text)
         with (beside / ARRAYS).open("wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, allow_pickle=False, **arrays)
 
     write_folder(folder, fill)
 
@@ -126,7 +127,7 @@ def read_tree(folder: Path, template: Callable[[dict[str, Any]], PyTree]) -> tup
         KeyError,
         NotImplementedError,
         zipfile.BadZipFile,
-        zipfile.zlib.error,
+        zlib.error,
     ) as error:  # pyright: ignore
         raise InputError(f"{folder}: {ARRAYS} is damaged ({error}); restore it from a copy") from None
     checksum = arrays.pop(CHECKSUM, np.zeros(0, np.uint8)).tobytes()

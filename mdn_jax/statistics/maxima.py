@@ -42,7 +42,7 @@ def modes(mixture: Mixture) -> tuple[Float[Array, "K D"], Float[Array, " K"], Bo
     References:
         M. Á. Carreira-Perpiñán, "Mode-finding for mixtures of Gaussian distributions", 2000.
     """
-    check_single("modes", mixture)
+    mixture = check_single("modes", mixture)
     precisions = _precisions(mixture)
     points = jax.vmap(lambda centre: _climb(mixture, precisions, centre))(mixture.locs)
     log_probs = jax.vmap(lambda y: log_prob(mixture, y))(points)
@@ -74,7 +74,7 @@ def mode(mixture: Mixture) -> Float[Array, " D"]:
         >>> print(mdn.mode(mdn.Mixture(jnp.array([0.0, 1.0]), jnp.array([[-9.0], [9.0]]), mdn.Isotropic(jnp.zeros(2)))))
         [9.]
     """
-    check_single("mode", mixture)
+    mixture = check_single("mode", mixture)
     return modes(mixture)[0][0]
 
 

@@ -28,7 +28,7 @@ def mean(mixture: Mixture) -> Float[Array, " D"]:
         >>> print(mdn.mean(mdn.Mixture(jnp.zeros(2), jnp.array([[0.0], [4.0]]), mdn.Isotropic(jnp.zeros(2)))))
         [2.]
     """
-    check_single("mean", mixture)
+    mixture = check_single("mean", mixture)
     return _mean(mixture)
 
 
@@ -50,7 +50,7 @@ def covariance(mixture: Mixture) -> Float[Array, "D D"]:
         >>> print(mdn.covariance(mixture))
         [[5.]]
     """
-    check_single("covariance", mixture)
+    mixture = check_single("covariance", mixture)
     centred = mixture.locs - _mean(mixture)[None, :]
     between = jnp.einsum("k,ki,kj->ij", mixture.weights, centred, centred, precision=PRECISION)
     within = mixture.scale.covariance(mixture.target_dim)
@@ -74,7 +74,7 @@ def std(mixture: Mixture) -> Float[Array, " D"]:
         >>> print(mdn.std(mdn.Mixture(jnp.zeros(1), jnp.zeros((1, 2)), mdn.Isotropic(jnp.zeros(1)))))
         [1. 1.]
     """
-    check_single("std", mixture)
+    mixture = check_single("std", mixture)
     centred = mixture.locs - _mean(mixture)[None, :]
     variances = mixture.scale.std(mixture.target_dim) ** 2 + centred**2
     return jnp.sqrt(jnp.einsum("k,kd->d", mixture.weights, variances, precision=PRECISION))

@@ -34,7 +34,7 @@ def cdf(mixture: Mixture, y: Float[Array, " D"]) -> Float[Array, " D"]:
         [0.5]
     """
     y = jnp.asarray(y)
-    check_single("cdf", mixture, y=(y, mixture.locs.shape[-1:]))
+    mixture = check_single("cdf", mixture, y=(y, mixture.locs.shape[-1:]))
     return _cdf(mixture, y.astype(jnp.promote_types(y.dtype, mixture.locs.dtype)))
 
 
@@ -59,8 +59,8 @@ def quantile(mixture: Mixture, q: float | Scalar) -> Float[Array, " D"]:
         >>> print(mdn.quantile(mdn.Mixture(jnp.zeros(1), jnp.ones((1, 1)), mdn.Isotropic(jnp.zeros(1))), 0.5))
         [1.]
     """
+    mixture = check_single("quantile", mixture, q=(jnp.asarray(q), ()))
     q = jnp.asarray(q, mixture.locs.dtype)
-    check_single("quantile", mixture, q=(q, ()))
     inside = (q > 0) & (q < 1)
     root = _quantile(mixture, jnp.where(inside, q, 0.5))
     edge = jnp.where(q == 0, -jnp.inf, jnp.where(q == 1, jnp.inf, jnp.nan))
@@ -89,8 +89,8 @@ def interval(mixture: Mixture, mass: float | Scalar) -> Float[Array, "2 D"]:
         [-1.64  1.64]
     """
     check_range("mass", mass, 0, 1)
+    mixture = check_single("interval", mixture, mass=(jnp.asarray(mass), ()))
     mass = jnp.asarray(mass, mixture.locs.dtype)
-    check_single("interval", mixture, mass=(mass, ()))
     tail = (1 - mass) / 2
     return jnp.stack([quantile(mixture, tail), quantile(mixture, 1 - tail)])
 

@@ -42,7 +42,7 @@ def density_level(key: Key, mixture: Mixture, mass: float | Scalar, num_samples:
         -2.5
     """
     check_range("mass", mass, 0, 1)
-    check_single("density_level", mixture, mass=(jnp.asarray(mass), ()))
+    mixture = check_single("density_level", mixture, mass=(jnp.asarray(mass), ()))
     require(num_samples >= 1, f"num_samples must be at least 1; got {num_samples}")
     draws = sample(key, mixture, (num_samples,))
     return jnp.quantile(jax.vmap(lambda y: log_prob(mixture, y))(draws), 1 - mass)
@@ -74,8 +74,8 @@ def highest_density(mixture: Mixture, mass: float | Scalar) -> Float[Array, "K 2
         R. J. Hyndman, "Computing and graphing highest density regions", 1996.
     """
     check_range("mass", mass, 0, 1)
+    mixture = check_single("highest_density", mixture, mass=(jnp.asarray(mass), ()))
     mass = jnp.asarray(mass, mixture.locs.dtype)
-    check_single("highest_density", mixture, mass=(mass, ()))
     require(
         mixture.target_dim == 1,
         f"highest_density needs one target, not {mixture.target_dim}: take mdn.marginal(mixture, d) first, or "

@@ -254,9 +254,10 @@ def stop(state: TrainingState) -> TrainingState:
 
 @functools.partial(jax.jit, static_argnames=("plan", "num_steps"))
 def _advance(plan: Plan, num_steps: int, rows: Rows, validation: Rows | None, members: Member) -> Member:
-    return map_members(
-        lambda shared, member: advance_member(plan, num_steps, *shared, member), (rows, validation), members
-    )
+    def one(shared: tuple[Rows, Rows | None], member: Member) -> Member:
+        return advance_member(plan, num_steps, *shared, member)
+
+    return map_members(one, (rows, validation), members)
 
 
 @functools.partial(jax.jit, static_argnames=("plan", "architecture"))
@@ -266,7 +267,7 @@ def _start_networks(plan: Plan, architecture: tuple, keys: Key, rates: Mapping, 
     def begin(shared: tuple, key: Key) -> Member:
         weights_key, training_key = jax.random.split(key)
         rates, bias = shared
-        network = MDN(input_dim, hidden_sizes, spec, activation, bias=bias, key=weights_key)
+        network: Any = MDN(input_dim, hidden_sizes, spec, activation, bias=bias, key=weights_key)
         return start_member(plan, network, training_key, rates)
 
     return map_members(begin, (dict(rates), bias), keys)

@@ -114,9 +114,9 @@ def _chunk(plan: Plan, num_steps: int, rows: Rows, validation: Rows | None, memb
     num_rows = rows.weight.shape[0]
     keys = jax.vmap(lambda step: jax.random.fold_in(member.key, step))(member.step + jnp.arange(num_steps))
     # a chunk's batches are drawn at once: each depends on its step alone, and one large draw costs less than many
-    draws = None
-    if plan.batch_size is not None:
-        draws = jax.vmap(lambda key: jax.random.randint(key, (plan.batch_size,), 0, num_rows))(keys)
+    draws, size = None, plan.batch_size
+    if size is not None:
+        draws = jax.vmap(lambda key: jax.random.randint(key, (size,), 0, num_rows))(keys)
 
     def step(carry: tuple, drawn: tuple) -> tuple[tuple, Scalar]:
         network, state, alive = carry
