@@ -46,4 +46,5 @@ def test_a_config_says_what_it_is_and_trains_two_steps(path, table):
     training = config.training.model_copy(update={"num_steps": 2, "evaluate_every": 1})
     fit = mdn.fit(jax.random.key(config.seed), data.train_x, data.train_y, model=config.model, training=training)
     assert fit.status == "ok" and np.isfinite(fit.history["train_loss"]).all()
-    assert fit.model(data.test_x[0]).num_components == config.model.num_components
+    total = config.model.num_components * training.ensemble_size
+    assert fit.model(data.test_x[0]).num_components == total

@@ -40,6 +40,10 @@ def straight(x, y, slope=0.5, log_std=-1.0):
     return mdn.Model(network, mdn.Standardizer.fit(x), mdn.Standardizer.fit(y))
 
 
+at = jax.jit(lambda model, x: model(x))
+standard_at = jax.jit(lambda model, z: model.standardized(z))
+
+
 # Units
 
 
@@ -75,10 +79,10 @@ def test_the_density_changes_by_the_scale_alone(covariance):
     # log p(y) = log p(z) - sum of log scale, z = (y - shift) / scale
     ours = model(covariance)
     x, y = X[3], Y[5]
-    z, standard = ours.targets.standardize(y), ours.standardized(jnp.asarray(ours.inputs.standardize(x), jnp.float32))
+    z, standard = ours.targets.standardize(y), standard_at(ours, ours.inputs.standardize(x).astype(np.float32))
     expected = scipy_log_prob(standard, z) - np.log(ours.targets.scale).sum()
-    assert_allclose(scipy_log_prob(ours(x), y), expected, rtol=1e-4)
-    assert_allclose(mdn.log_prob(ours(x), jnp.asarray(y, jnp.float32)), expected, rtol=1e-3)
+    assert_allclose(scipy_log_prob(at(ours, x), y), expected, rtol=1e-4)
+    assert_allclose(mdn.log_prob(at(ours, x), jnp.asarray(y, jnp.float32)), expected, rtol=1e-3)
     assert_allclose(mdn.evaluate(ours, x[None], y[None]).nll, [-expected], rtol=1e-5)
 
 
@@ -102,9 +106,8 @@ def test_timestamps_keep_their_digits(origin):
 
 def test_vmap_is_a_loop():
     ours = model()
-    call = jax.jit(lambda m, x: m(x))
     batch = jax.jit(jax.vmap(ours))(X.astype(np.float32))
-    alone = [call(ours, x.astype(np.float32)) for x in X]
+    alone = [at(ours, x.astype(np.float32)) for x in X]
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *alone)
     jax.tree.map(lambda a, b: assert_allclose(a, b, rtol=2e-5, atol=1e-5), batch, stacked)
     assert jax.tree.structure(ours) == jax.tree.structure(model(seed=1))
@@ -137,9 +140,9 @@ def crowd():
 def test_an_ensemble_is_the_mean_of_the_densities(crowd):
     models, together = crowd
     for x, y in zip(X[:4], Y[:4], strict=True):
-        mixture = together(x)
+        mixture = at(together, x)
         assert mixture.num_components == 6
-        expected = logsumexp([scipy_log_prob(m(x), y) for m in models]) - np.log(3)
+        expected = logsumexp([scipy_log_prob(at(m, x), y) for m in models]) - np.log(3)
         assert_allclose(scipy_log_prob(mixture, y), expected, rtol=1e-4)
         assert_allclose(mdn.evaluate(together, x[None], y[None]).nll, [-expected], rtol=1e-4)
 
@@ -147,17 +150,17 @@ def test_an_ensemble_is_the_mean_of_the_densities(crowd):
 def test_members_are_the_models_themselves(crowd):
     models, together = crowd
     for ours, own in zip(together.members(X[0]), models, strict=True):
-        assert_allclose(ours.locs, own(X[0]).locs, rtol=1e-4, atol=1e-5)
-        assert_allclose(scipy_log_prob(ours, Y[0]), scipy_log_prob(own(X[0]), Y[0]), rtol=1e-4)
+        assert_allclose(ours.locs, at(own, X[0]).locs, rtol=1e-4, atol=1e-5)
+        assert_allclose(scipy_log_prob(ours, Y[0]), scipy_log_prob(at(own, X[0]), Y[0]), rtol=1e-4)
 
 
 def test_an_ensemble_of_ensembles_counts_each_member_once(crowd):
     models, together = crowd
     nested = mdn.ensemble([mdn.ensemble(models[1:]), models[0]])
     assert len(nested.models) == 3
-    assert_allclose(scipy_log_prob(nested(X[1]), Y[1]), scipy_log_prob(together(X[1]), Y[1]), rtol=1e-4)
+    assert_allclose(scipy_log_prob(at(nested, X[1]), Y[1]), scipy_log_prob(at(together, X[1]), Y[1]), rtol=1e-4)
     alone = mdn.ensemble(models[:1])
-    assert_allclose(scipy_log_prob(alone(X[1]), Y[1]), scipy_log_prob(models[0](X[1]), Y[1]), rtol=1e-5)
+    assert_allclose(scipy_log_prob(at(alone, X[1]), Y[1]), scipy_log_prob(at(models[0], X[1]), Y[1]), rtol=1e-5)
 
 
 def test_ensembles_of_what_does_not_belong_together():
@@ -183,7 +186,7 @@ def test_scores_are_scipys_row_by_row(scored):
     assert scores.nll.shape == (40,) and scores.responsibilities.shape == (40, 3)
     assert all(getattr(scores, name).shape == (40, 2) for name in ("error", "crps", "pit", "width_90"))
     for row in (0, 7, 23):
-        mixture, y = ours(X[row]), Y[row]
+        mixture, y = at(ours, X[row]), Y[row]
         weights, locs = weights_of(mixture), np.asarray(mixture.locs, np.float64)
         spread = np.linalg.inv(np.asarray(mixture.scale.whitener, np.float64))
         assert_allclose(scores.nll[row], -scipy_log_prob(mixture, y), rtol=1e-4)
