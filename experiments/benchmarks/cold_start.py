@@ -1,0 +1,74 @@
+"""How long from the command to the figures, and what does the import cost?
+
+    run      a whole `python -m mdn_jax run configs/inverse_sinusoid.toml` in a new process: start-up, compiling,
+             training, evaluation and figures
+    import   `import mdn_jax` in a new process, against `import jax, flax.nnx, optax`, which it needs
+
+No compilation cache is used.
+
+COMMAND: python experiments/benchmarks/cold_start.py
+TIME:    two minutes
+DEVICE:  CPU
+RESULT (2026-11-22, AMD EPYC, 2 cores shared with other work):
+    import mdn_jax: 1.35 s, 1.18 (0.98..1.28) times what it needs, over 7 repeats
+    whole run:      16.4 s (15.3..17.5), over 2 repeats
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import harness
+
+ROOT = Path(__file__).parents[2]
+CONFIG = ROOT / "configs" / "inverse_sinusoid.toml"
+ASKED_SECONDS = 15.0
+ASKED_RATIO = 1.3  # times the import of what it needs
+OURS, NEEDED = "import mdn_jax", "import jax, flax.nnx, optax"
+
+
+def python(*arguments: str) -> str:
+    """Run a new interpreter on the CPU and give what it printed."""
+    environment = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+    environment["JAX_PLATFORMS"] = "cpu"
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise SystemExit(f"python {' '.join(arguments)} failed: {last}")
+    return done.stdout
+
+
+def imports(statement: str) -> Callable[[], object]:
+    return lambda: python("-c", statement)
+
+
+def whole_run() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        python("-m", "mdn_jax", "run", str(CONFIG), "--out", str(Path(folder) / "run"))
+
+
+def main() -> None:
+    parser = harness.arguments(__doc__, repeats=9)
+    parser.add_argument("--runs", type=int, default=3, help="repeats of the whole run (default 3)")
+    options = parser.parse_args()
+    report = harness.Report("Cold start", device="cpu")
+    nothing = "pass"
+    times = harness.measure({text: imports(text) for text in (OURS, NEEDED, nothing)}, options.repeats)
+    rows = [[text, harness.median_time(times, text), str(harness.speedup(times, NEEDED, text))] for text in times]
+    report.table("A new process", ["python -c", "time", "time / needed"], rows)
+    ratio = harness.speedup(times, NEEDED, OURS)
+    report.at_most(f"{OURS}, in times of {NEEDED}", ASKED_RATIO, ratio.median, str(ratio))
+    runs = harness.measure({"run": whole_run}, options.runs)["run"]
+    seconds = statistics.median(runs)
+    shown = f"{seconds:.1f} s ({min(runs):.1f}..{max(runs):.1f})"
+    report.at_most(f"run {CONFIG.name}, seconds", ASKED_SECONDS, seconds, shown)
+    report.save(options.json)
+
+
+if __name__ == "__main__":
+    main()
