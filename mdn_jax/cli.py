@@ -123,7 +123,7 @@ def _print_metrics(metrics: dict[str, Any], folder: Path) -> None:
     console.print(table)
     console.print(f"figures: {folder}/figures   model: {folder}/model", soft_wrap=True)
     if metrics["status"] == "diverged":
-        advice = "a training step was not finite: the last finite parameters stand; try a lower learning rate"
+        advice = "a training step was not finite: the best parameters before it stand; try a lower learning rate"
         console.print(advice, soft_wrap=True)
 
 

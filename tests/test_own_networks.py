@@ -53,8 +53,7 @@ def trained(done):
         ("sgd", "constant"),
         ("adam", "linear"),
         ("rmsprop", "cosine"),
-        # optax compares the peak with 0, which a traced one refuses
-        pytest.param("adamw", "warmup_cosine", marks=pytest.mark.xfail(raises=jax.errors.TracerBoolConversionError)),
+        ("adamw", "warmup_cosine"),
     ],
 )
 def test_learning_rates_follow_the_closed_form(optimizer, schedule):

@@ -23,6 +23,7 @@ from mdn_jax.model import ConstantStd, Ensemble, Functional, Model, Standardizer
 from mdn_jax.networks import MDN
 from mdn_jax.training.member import OK, Member, Plan, advance_member, start_member
 from mdn_jax.training.objectives import Objective, Rows
+from mdn_jax.training.preparation import check_objective, check_params, mixture_spec, prepare, split
 
 __all__ = ["Fit", "TrainingState", "advance", "finish", "fit", "start"]
 
@@ -76,7 +77,7 @@ class Fit:
         model: maps x (X,) to the mixture of y in its original units; with several members, one exact mixture.
         history: arrays with one row per evaluation, `step`, `train_loss`, `val_loss`, `learning_rate`: (E,), or (E, M)
             for M members. The objective nll is in nats of the original y, every other in standard units.
-        status: "ok", "diverged" (a step was not finite: the last finite parameters stand) or "stopped_early"; of
+        status: "ok", "diverged" (a step was not finite: the best parameters before it stand) or "stopped_early"; of
             several members the worst.
         statuses: the members' own.
         best_step: (M,) the step whose parameters were kept.
@@ -103,20 +104,29 @@ def start(
     input_names: tuple[str, ...] = (),
     target_names: tuple[str, ...] = (),
 ) -> TrainingState:
-    """A state before its first step; the arguments are those of `fit`."""
+    """A state before its first step; the arguments are those of `fit`.
+
+    Example:
+        >>> import jax, numpy as np, mdn_jax as mdn
+        >>> x = np.linspace(-1, 1, 64)[:, None]
+        >>> state = mdn.start(jax.random.key(0), x, x**2, training=mdn.TrainingConfig(num_steps=2, evaluate_every=1))
+        >>> state, metrics = mdn.advance(state)
+        >>> state.step, state.done, mdn.finish(state).status
+        (1, False, 'ok')
+    """
     model, training = model or ModelConfig(), training or TrainingConfig()
     own = params is not None
     require(
         own == (apply is not None) == (spec is not None),
         "a network of your own needs all of params, apply and spec",
     )
-    rows, inputs, targets = _prepare(x, y, weights, own=own)
+    rows, inputs, targets = prepare(x, y, weights, own=own)
     target_dim = rows.y.shape[1]
     if spec is None:
-        spec = _spec(model, training, target_dim)
+        spec = mixture_spec(model, training, target_dim)
     require(spec.target_dim == target_dim, f"spec has target_dim {spec.target_dim}, but y has {target_dim} columns")
-    _check_objective(training, spec)
-    rows, validation = _split(rows, training.validation_fraction)
+    check_objective(training, spec)
+    rows, validation = split(rows, training.validation_fraction)
     rates = {name: jnp.float32(getattr(training, name)) for name in varying_fields(TrainingConfig)}
     plan = Plan(
         loss=Objective(training.objective, training.num_samples),
@@ -133,7 +143,7 @@ def start(
     keys = jnp.stack([jax.random.fold_in(key, index) for index in range(training.ensemble_size)])
     if own:
         require(training.ensemble_size == 1, "a network of your own trains alone: fit several and use mdn.ensemble")
-        _check_params(params)
+        check_params(params)
         network = Functional(jax.tree.map(jnp.asarray, params), apply, spec)  # pyright: ignore[reportArgumentType]
         members = _start_own(plan, network, keys, rates)
     else:
@@ -154,6 +164,9 @@ def advance(state: TrainingState, num_steps: int | None = None) -> tuple[Trainin
     Returns:
         The state after it, and the evaluation: `step`, `train_loss`, `val_loss`, `learning_rate`, `best_loss`; each a
         number, or an array (M,) for M members; in the units of `Fit.history`.
+
+    Example:
+        See `start`.
     """
     if num_steps is None:
         num_steps = max(1, min(state.evaluate_every, state.plan.num_steps - state.step))
@@ -166,7 +179,11 @@ def advance(state: TrainingState, num_steps: int | None = None) -> tuple[Trainin
 
 
 def finish(state: TrainingState) -> Fit:
-    """The fit: each member's best parameters, its status, and the history so far."""
+    """The fit: each member's best parameters, its status, and the history so far.
+
+    Example:
+        See `start`.
+    """
     count = state.members.step.shape[0]
     networks = [jax.tree.map(lambda leaf, i=i: leaf[i], state.members.best_network) for i in range(count)]
     if state.plan.loss.name == "squared_error":
@@ -247,7 +264,15 @@ def fit(
 
 
 def stop(state: TrainingState) -> TrainingState:
-    """The state with every member that still trains marked as stopped early."""
+    """The state with every member that still trains marked as stopped early.
+
+    Example:
+        >>> import jax, numpy as np, mdn_jax as mdn
+        >>> x = np.linspace(-1, 1, 64)[:, None]
+        >>> state = mdn.stop(mdn.start(jax.random.key(0), x, x**2))
+        >>> state.done, mdn.finish(state).status
+        (True, 'stopped_early')
+    """
     status = jnp.where(state.members.status == OK, STATUS.index("stopped_early"), state.members.status)
     return replace(state, members=state.members._replace(status=status))
 
@@ -276,86 +301,6 @@ def _start_networks(plan: Plan, architecture: tuple, keys: Key, rates: Mapping, 
 def _start_own(plan: Plan, network: Functional, keys: Key, rates: Mapping) -> Member:
     member = start_member(plan, network, jax.random.split(keys[0])[1], dict(rates))
     return jax.tree.map(lambda leaf: leaf[None], member)
-
-
-def _prepare(
-    x: PyTree, y: ArrayLike, weights: ArrayLike | None, *, own: bool
-) -> tuple[Rows, Standardizer | None, Standardizer]:
-    """Checked rows in standard units on the device, and the units."""
-    y = np.asarray(y, np.float64)
-    y = y[:, None] if y.ndim == 1 else y
-    require(y.ndim == 2 and y.size > 0, f"y must have shape (N, D) or (N,) and not be empty; got {y.shape}")
-    _check_finite("y", y)
-    constant = np.flatnonzero(np.ptp(y, axis=0) == 0)
-    require(constant.size == 0, f"y column {constant[:1].sum()} is constant: there is nothing to predict")
-    targets, inputs = Standardizer.fit(y), None
-    if not own:
-        x = np.asarray(x, np.float64)
-        require(x.ndim == 2, f"x must have shape (N, X); got {x.shape}" + (": use x[:, None]" if x.ndim == 1 else ""))
-        _check_finite("x", x)
-        inputs = Standardizer.fit(x)
-        x = inputs.standardize(x).astype(np.float32)
-    weight = np.ones(len(y)) if weights is None else np.asarray(weights, np.float64)
-    require(weight.shape == (len(y),), f"weights must have shape ({len(y)},); got {weight.shape}")
-    require(bool((weight >= 0).all() and 0 < weight.sum() < np.inf), "weights must be 0 or more, finite, and not all 0")
-    rows = Rows(
-        jax.tree.map(jnp.asarray, x), jnp.asarray(targets.standardize(y), jnp.float32), jnp.asarray(weight, jnp.float32)
-    )
-    lengths = {int(leaf.shape[0]) if leaf.ndim else 1 for leaf in jax.tree.leaves(rows)}
-    require(len(lengths) == 1, f"x, y and weights must have as many rows each; got {sorted(lengths)}")
-    return rows, inputs, targets
-
-
-def _split(rows: Rows, fraction: float) -> tuple[Rows, Rows | None]:
-    """Training and validation rows: the same ones for every key, so that seeds compare."""
-    count = rows.weight.shape[0]
-    held = round(fraction * count)
-    require(count - held >= 2, f"too few rows to train on: {count} rows, {held} of them kept for validation")
-    if held == 0:
-        return rows, None
-    order = np.random.default_rng(0).permutation(count)
-    train, validation = np.sort(order[held:]), np.sort(order[:held])
-    return jax.tree.map(lambda leaf: leaf[train], rows), jax.tree.map(lambda leaf: leaf[validation], rows)
-
-
-def _spec(model: ModelConfig, training: TrainingConfig, target_dim: int) -> MixtureSpec:
-    """The mixture of a config; least squares needs the mean alone."""
-    if training.objective == "squared_error":
-        require(
-            model.num_components == 1,
-            f"objective squared_error trains one mean: set num_components = 1, not {model.num_components}",
-        )
-        return MixtureSpec(1, target_dim, "unit")
-    return MixtureSpec(model.num_components, target_dim, model.covariance, model.min_std)
-
-
-def _check_objective(training: TrainingConfig, spec: MixtureSpec) -> None:
-    require(
-        training.objective != "squared_error" or spec.num_components == 1,
-        f"objective squared_error trains one mean: give a spec of 1 component, not {spec.num_components}",
-    )
-    require(
-        not (training.objective == "crps" and spec.target_dim > 1 and spec.covariance in ("tied", "full")),
-        f"objective crps cannot see the correlations of a {spec.covariance} covariance: use energy_score",
-    )
-
-
-def _check_finite(name: str, values: np.ndarray) -> None:
-    bad = np.argwhere(~np.isfinite(values))
-    require(
-        bad.size == 0,
-        f"{name} must be finite; got {values[tuple(bad[0])] if bad.size else ''} in row "
-        f"{bad[0][0] if bad.size else ''}, column {bad[0][-1] if bad.size else ''} ({len(bad)} such values)",
-    )
-
-
-def _check_params(params: PyTree) -> None:
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        require(
-            hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating),
-            f"params must be a pytree of floating arrays; got {type(leaf).__name__} at "
-            f"params{jax.tree_util.keystr(path)}: keep it in apply instead",
-        )
 
 
 def _residual_log_std(network: Callable, rows: Rows) -> np.ndarray:

@@ -136,23 +136,26 @@ def _chunk(plan: Plan, num_steps: int, rows: Rows, validation: Rows | None, memb
     start = (member.network, member.optimizer, jnp.array(True))
     (network, state, alive), losses = jax.lax.scan(step, start, (keys, draws))
     train_loss = jnp.mean(losses)
-    val_loss = jnp.array(jnp.nan) if validation is None else _evaluate(plan, network, validation)
+    val_loss = None if validation is None else _evaluate(plan, network, validation)
     return _record(plan, num_steps, member, (network, state, alive), train_loss, val_loss)
 
 
-def _record(plan: Plan, num_steps: int, member: Member, result: tuple, train_loss: Scalar, val_loss: Scalar) -> Member:
+def _record(
+    plan: Plan, num_steps: int, member: Member, result: tuple, train_loss: Scalar, val_loss: Scalar | None
+) -> Member:
     """The member after a chunk: history, best parameters, and whether it goes on."""
     network, state, alive = result
     step = member.step + num_steps
-    judged = jnp.where(jnp.isnan(val_loss), train_loss, val_loss)
-    # without validation rows the last parameters are kept: the training loss of noisy batches chooses nothing
-    better = alive & ((judged < member.best_loss) | jnp.isnan(val_loss))
+    judged = train_loss if val_loss is None else val_loss
+    better = alive & (judged < member.best_loss)
+    # without validation rows the last finite parameters are kept: the loss of noisy batches chooses nothing
+    kept = better if val_loss is not None else jnp.array(True)
     waited = jnp.where(better, 0, member.waited + 1)
     impatient = jnp.array(False) if plan.patience is None else waited >= plan.patience
     row = {
         "step": step.astype(jnp.float32),
         "train_loss": train_loss,
-        "val_loss": val_loss,
+        "val_loss": jnp.array(jnp.nan) if val_loss is None else val_loss,
         "learning_rate": jnp.asarray(_schedule(plan, member.rates["learning_rate"])(step - 1)),
     }
     return member._replace(
@@ -160,9 +163,9 @@ def _record(plan: Plan, num_steps: int, member: Member, result: tuple, train_los
         optimizer=state,
         step=step,
         status=jnp.where(alive, jnp.where(impatient, STOPPED_EARLY, OK), DIVERGED).astype(jnp.int32),
-        best_network=_choose(better, network, member.best_network),
+        best_network=_choose(kept, network, member.best_network),
         best_loss=jnp.where(better, judged, member.best_loss),
-        best_step=jnp.where(better, step, member.best_step),
+        best_step=jnp.where(kept, step, member.best_step),
         waited=waited,
         evaluations=member.evaluations + 1,
         history={
@@ -213,7 +216,8 @@ def _schedule(plan: Plan, peak: Scalar) -> optax.Schedule:
     if plan.schedule == "cosine":
         return optax.cosine_decay_schedule(peak, plan.num_steps)  # pyright: ignore[reportArgumentType]
     warmup = max(1, round(WARMUP_SHARE * plan.num_steps))
-    return optax.warmup_cosine_decay_schedule(0.0, peak, warmup, max(plan.num_steps, warmup + 1))  # pyright: ignore[reportArgumentType]
+    shape = optax.warmup_cosine_decay_schedule(0.0, 1.0, warmup, max(plan.num_steps, warmup + 1))
+    return lambda step: peak * shape(step)
 
 
 def _matrices(network: PyTree) -> PyTree:
