@@ -1,7 +1,7 @@
 r"""From a network's raw outputs to a mixture: every real vector is a valid one.
 
-`unpack` reads the raw outputs component by component, [logit, centre, scale] K times (what components share comes
-first), so that the outputs of a network with fewer components are a prefix of one with more. Standard deviations are
+`unpack` reads the raw outputs role by role: what all components share, K logits, K centres, K scales. (Read component
+by component, a batch costs twice the training step.) Standard deviations are
 
     std = min_std + exp(g(raw)),    g(r) = r for |r| <= 8,    +-(8 + log(1 + |r| - 8)) beyond:
 
@@ -29,6 +29,7 @@ __all__ = ["Covariance", "MixtureSpec", "initial_bias", "unpack"]
 
 Covariance = Literal["isotropic", "diagonal", "tied", "full"]
 EXPONENTIAL_RANGE = 8.0  # exp(-8) = 3e-4 and exp(8) = 3e3 target units: beyond what training reaches
+LARGEST_EXCESS = 1e30  # beyond that range: its product with exp(8) is still a float32
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class MixtureSpec:
 
     @property
     def outputs_per_component(self) -> int:
-        """Raw outputs that belong to one component: [logit, centre, scale]."""
+        """Raw outputs that belong to one component: its logit, centre and scale."""
         if self.covariance == "unit":
             return self.target_dim
         own = {"isotropic": 1, "diagonal": self.target_dim, "tied": 0, "full": _triangle(self.target_dim)}
@@ -117,12 +118,22 @@ def unpack(spec: MixtureSpec, raw: Float[Array, " P"]) -> Mixture:
         f"use jax.vmap(lambda raw: mdn.unpack(spec, raw)) for a batch",
     )
     raw = raw.astype(jnp.promote_types(raw.dtype, jnp.float32))
-    shared, own = raw[: spec.outputs_shared], raw[spec.outputs_shared :]
-    own = own.reshape(spec.num_components, spec.outputs_per_component)
     if spec.covariance == "unit":
-        return Mixture(jnp.zeros(1, raw.dtype), own, Diagonal(jnp.zeros_like(own)))
-    logits, locs, rest = own[:, 0], own[:, 1 : 1 + spec.target_dim], own[:, 1 + spec.target_dim :]
-    return Mixture(logits, locs, _unpack_scale(spec, shared, rest))
+        locs = raw[None, :]
+        return Mixture(jnp.zeros(1, raw.dtype), locs, Diagonal(jnp.zeros_like(locs)))
+    count, dim = spec.num_components, spec.target_dim
+    # split, not slices: its gradient is one concatenation, theirs a sum of padded arrays
+    shared, logits, locs, own = jnp.split(raw, np.cumsum([spec.outputs_shared, count, count * dim]))
+    own = own.reshape(count, spec.outputs_per_component - 1 - dim)
+    return Mixture(logits, locs.reshape(count, dim), _unpack_scale(spec, shared, own))
+
+
+def by_role(spec: MixtureSpec, components: Float[Array, "*H K C"]) -> Float[Array, "*H P"]:
+    """Columns that belong to one component each (its logit, centre, scale) in the order that `unpack` reads."""
+    if spec.covariance == "unit":
+        return components[..., 0, :]
+    roles = jnp.split(components, [1, 1 + spec.target_dim], axis=-1)
+    return jnp.concatenate([role.reshape(*role.shape[:-2], -1) for role in roles], axis=-1)
 
 
 def initial_bias(spec: MixtureSpec, y: ArrayLike) -> Float[Array, " P"]:
@@ -173,9 +184,9 @@ def initial_bias(spec: MixtureSpec, y: ArrayLike) -> Float[Array, " P"]:
         "tied": np.zeros(0),
         "full": np.concatenate([log_std, np.zeros(_triangle(spec.target_dim) - spec.target_dim)]),
     }
-    own = [np.concatenate([[0.0], loc, scale[spec.covariance]]) for loc in locs]
     shared = scale["full"] if spec.covariance == "tied" else np.zeros(0)
-    return jnp.asarray(np.concatenate([shared, *own]), jnp.float32)
+    own = np.tile(scale[spec.covariance], spec.num_components)
+    return jnp.asarray(np.concatenate([shared, np.zeros(spec.num_components), locs.ravel(), own]), jnp.float32)
 
 
 def _unpack_scale(spec: MixtureSpec, shared: Float[Array, " S"], own: Float[Array, "K R"]) -> Scale:
@@ -192,9 +203,10 @@ def _unpack_scale(spec: MixtureSpec, shared: Float[Array, " S"], own: Float[Arra
 
 def _log_std(raw: Float[Array, "..."], min_std: float) -> Float[Array, "..."]:
     """log(min_std + exp(g(raw))), g the identity within the exponential range and logarithmic outside."""
-    excess = jnp.maximum(jnp.abs(raw) - EXPONENTIAL_RANGE, 0.0)
-    g = jnp.clip(raw, -EXPONENTIAL_RANGE, EXPONENTIAL_RANGE) + jnp.sign(raw) * jnp.log1p(excess)
-    return jnp.logaddexp(g, math.log(min_std))
+    # exp(+-(8 + log s)) = exp(+-8) s^{+-1}: one exponential and one logarithm
+    inside = jnp.clip(raw, -EXPONENTIAL_RANGE, EXPONENTIAL_RANGE)
+    stretch = 1.0 + jnp.clip(jnp.abs(raw) - EXPONENTIAL_RANGE, 0.0, LARGEST_EXCESS)
+    return jnp.log(min_std + jnp.exp(inside) * jnp.where(raw > 0, stretch, 1.0 / stretch))
 
 
 def _whitener(spec: MixtureSpec, raw: Float[Array, " T"]) -> Float[Array, "D D"]:

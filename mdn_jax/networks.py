@@ -10,7 +10,7 @@ from jax import Array
 
 from mdn_jax._checks import nearest, require
 from mdn_jax._typing import Float, Key
-from mdn_jax.head import MixtureSpec, unpack
+from mdn_jax.head import MixtureSpec, by_role, unpack
 from mdn_jax.mixture import Mixture
 
 __all__ = ["MDN", "MLP", "Activation"]
@@ -152,12 +152,10 @@ def _spread(key: Key, kernel: Float[Array, "X H"]) -> tuple[Float[Array, "X H"],
 
 
 def _head_kernel(key: Key, fan_in: int, spec: MixtureSpec) -> Float[Array, "H P"]:
-    """Columns in the order that `unpack` reads: what is shared, then component after component."""
+    """What is shared and each component's columns, drawn apart, in the order that `unpack` reads."""
     draw = jax.nn.initializers.lecun_normal()
     shared_key, component_key = jax.random.split(key)
     shared = draw(shared_key, (fan_in, spec.outputs_shared)) if spec.outputs_shared else jnp.zeros((fan_in, 0))
-    own = [
-        draw(jax.random.fold_in(component_key, k), (fan_in, spec.outputs_per_component))
-        for k in range(spec.num_components)
-    ]
-    return jnp.concatenate([shared, *own], axis=1)
+    keys = jax.vmap(lambda k: jax.random.fold_in(component_key, k))(jnp.arange(spec.num_components))
+    own = jax.vmap(lambda key: draw(key, (fan_in, spec.outputs_per_component)), out_axes=1)(keys)
+    return jnp.concatenate([shared, by_role(spec, own)], axis=1)

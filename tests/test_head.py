@@ -8,6 +8,7 @@ from cases import COVARIANCES, covariances_of
 from numpy.testing import assert_allclose, assert_array_equal
 
 import mdn_jax as mdn
+from mdn_jax.head import by_role
 
 SMALL, LARGE = 0.013, 1e3  # floors for the tests of the floor
 
@@ -49,18 +50,18 @@ def test_full_covariance_is_a_chain_of_regressions():
 def test_std_is_the_floor_plus_bishops_exponential(covariance):
     raw = np.linspace(-8, 8, spec_of(covariance).num_outputs)
     mixture = mdn.unpack(spec_of(covariance, min_std=SMALL), jnp.asarray(raw))
-    own = raw.reshape(3, -1)
-    assert_allclose(mixture.logits, own[:, 0], rtol=0)
-    assert_allclose(mixture.locs, own[:, 1:3], rtol=0)
-    assert_allclose(np.exp(mixture.scale.log_std).ravel(), SMALL + np.exp(own[:, 3:].ravel()), rtol=1e-13)
+    assert_allclose(mixture.logits, raw[:3], rtol=0)
+    assert_allclose(mixture.locs, raw[3:9].reshape(3, 2), rtol=0)
+    assert_allclose(np.exp(mixture.scale.log_std).ravel(), SMALL + np.exp(raw[9:]), rtol=1e-13)
 
 
 @pytest.mark.parametrize("covariance", COVARIANCES)
-def test_outputs_of_fewer_components_are_a_prefix(covariance):
-    raw = jax.random.normal(jax.random.key(0), (spec_of(covariance, 5).num_outputs,))
-    many = mdn.unpack(spec_of(covariance, 5), raw)
-    few = mdn.unpack(spec_of(covariance, 3), raw[: spec_of(covariance, 3).num_outputs])
-    jax.tree.map(lambda a, b: assert_array_equal(a, b[:3]), few, many)
+def test_columns_of_components_are_put_in_the_order_that_unpack_reads(covariance):
+    spec = spec_of(covariance, 5)
+    columns = jax.random.normal(jax.random.key(0), (5, spec.outputs_per_component))
+    mixture = mdn.unpack(spec, jnp.concatenate([jnp.zeros(spec.outputs_shared), by_role(spec, columns)]))
+    assert_array_equal(mixture.logits, columns[:, 0])
+    assert_array_equal(mixture.locs, columns[:, 1 : 1 + spec.target_dim])
 
 
 def test_tied_components_share_one_covariance():
@@ -187,8 +188,11 @@ def test_initial_centres_are_spread_within_the_targets(covariance):
 
 @pytest.mark.parametrize("covariance", COVARIANCES)
 def test_the_start_of_fewer_components_is_a_prefix(covariance):
-    few, many = (mdn.initial_bias(spec_of(covariance, count, 3), targets(3)) for count in (3, 7))
-    assert_array_equal(few, many[: len(few)])
+    few, many = (
+        mdn.unpack(spec_of(covariance, count, 3), mdn.initial_bias(spec_of(covariance, count, 3), targets(3)))
+        for count in (3, 7)
+    )
+    jax.tree.map(lambda a, b: assert_array_equal(a, b[:3]), few, many)
 
 
 def test_one_component_starts_as_wide_as_the_targets():
