@@ -131,8 +131,8 @@ def claims(forward: list[Trained], inverse: list[Trained], single: Trained) -> l
         ),
         (
             "For the plain sinusoid it is a bit slower, and overkill",
-            f"mixture {near(forward[1])}, least squares {near(forward[0])}; final gaps {gap(forward[1])} and "
-            f"{gap(forward[0])}",
+            f"three layers of 16 and a mixture {near(forward[1])}, five tanh units and least squares "
+            f"{near(forward[0])}; final gaps {gap(forward[1])} and {gap(forward[0])}",
         ),
         ("Samples show noise around the edges", noise(inverse[1])),
         (

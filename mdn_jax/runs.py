@@ -107,7 +107,8 @@ def run(
     _write_history(folder / HISTORY, fit.history)
     _draw(folder / FIGURES, config, dataset, fit.model, scores, fit.history, metrics)
     write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
-    shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
+    for left in (folder / CHECKPOINT, *folder.glob(f".{CHECKPOINT}.*")):
+        shutil.rmtree(left, ignore_errors=True)
     return metrics
 
 
@@ -136,7 +137,9 @@ class _Clock:
 
 def _claim(config: Config, folder: Path, *, overwrite: bool) -> dict[str, Any] | None:
     """Whether `folder` is this config's: the metrics of a finished run, or None where there is work to do."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    # a kill can leave half a file of ours, under a name that begins with a dot: no reason to refuse
+    whole = not folder.is_dir() or any(not (p.name.startswith(".") and _is_ours(p.name)) for p in folder.iterdir())
+    if not folder.exists() or not whole:
         return None
     require(
         folder.is_dir() and (folder / CONFIG).is_file(),

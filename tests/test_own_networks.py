@@ -139,8 +139,8 @@ def test_a_step_that_is_not_finite_freezes_the_last_finite_parameters():
     assert_allclose(state.members.network.params["c"], [3.0 * 0.8**5], rtol=1e-5)
     done = mdn.finish(state)
     assert done.status == "diverged" and done.history["step"].tolist() == [4, 8]
-    assert done.best_step == [4]
-    assert_allclose(trained(done)["c"], 3.0 * 0.8**4, rtol=1e-5)  # of the last evaluation without a fault
+    assert done.best_step == [8]
+    assert_allclose(trained(done)["c"], 3.0 * 0.8**5, rtol=1e-5)  # no validation rows: the last finite ones
 
 
 def test_an_infinite_gradient_of_a_finite_loss_is_seen():

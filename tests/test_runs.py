@@ -304,3 +304,10 @@ def test_a_config_that_cannot_be_read(tmp_path, make, message):
     with pytest.raises(mdn.InputError, match=message) as caught:
         runs.read_config(tmp_path / "a.toml")
     assert str(tmp_path / "a.toml") in str(caught.value)
+
+
+def test_half_a_first_write_is_no_reason_to_refuse(tmp_path, no_figures):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / ".config.toml.123.new").write_text("seed = ")
+    assert runs.run(config_of(), folder)["status"] == "ok"

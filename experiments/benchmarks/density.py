@@ -80,7 +80,7 @@ def from_raw(spec: mdn.MixtureSpec) -> Loss:
 
 
 def compare(report: harness.Report, repeats: int) -> None:
-    losses = {"ours": ours, "plain": plain}
+    losses: dict[str, Loss] = {"ours": ours, "plain": plain}
     if harness.installed("numpyro"):
         losses["numpyro"] = numpyro_loss()
     else:
