@@ -10,8 +10,8 @@ COMMAND: python experiments/benchmarks/cold_start.py
 TIME:    two minutes
 DEVICE:  CPU
 RESULT (2026-11-22, AMD EPYC, 2 cores shared with other work):
-    import mdn_jax: 1.35 s, 1.18 (0.98..1.28) times what it needs, over 7 repeats
-    whole run:      16.4 s (15.3..17.5), over 2 repeats
+    import mdn_jax: 1.12 (1.02..1.30) times what it needs, over 3 repeats
+    whole run:      14.5 s (13.4..15.6), over 2 repeats
 """
 
 import os
