@@ -32,7 +32,7 @@ Objective = Literal["squared_error", "nll"]
 SUPPORT = 10.5  # the post draws x from (-10.5, 10.5)
 LEAST_SQUARES_NLL = {"sinusoid": 1.41894, "inverse_sinusoid": 2.9485}  # the best a constant-variance Gaussian can do
 NEAR = 0.05  # nats from the best of its kind
-NOTE = f"Near: within {NEAR} nats of the best of its kind on 20,000 fresh points; compiling is not counted."
+NOTE = f"Near: within {NEAR} nats of the best of its kind on 20,000 fresh points; compiling not counted."
 
 FIVE_TANH = mdn.ModelConfig(num_components=1, hidden_sizes=(5,), activation="tanh")
 LEAST_SQUARES = mdn.ModelConfig(num_components=1, hidden_sizes=(16, 16, 16), activation="silu")
@@ -89,7 +89,7 @@ def train(problem: str, objective: Objective, model: mdn.ModelConfig, num_steps:
     # the first chunk of another seed compiles; what is timed is training
     mdn.advance(mdn.start(jax.random.key(1), data.train_x, data.train_y, model=model, training=training))
     state = mdn.start(jax.random.key(0), data.train_x, data.train_y, model=model, training=training)
-    spent, steps, seconds, nll = 0.0, None, None, float("nan")
+    spent, steps, seconds = 0.0, None, None
     while not state.done:
         began = time.perf_counter()
         state, _ = mdn.advance(state)

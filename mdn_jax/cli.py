@@ -32,8 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"mdn-jax: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"mdn-jax: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
-        print("\nmdn-jax: interrupted; the same command goes on from here", file=sys.stderr)
+        print("\nmdn-jax: interrupted; the same command (without --overwrite) goes on from here", file=sys.stderr)
         return 130
 
 

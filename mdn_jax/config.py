@@ -203,8 +203,8 @@ def describe(error: ValidationError) -> str:
     """The first mistake of a pydantic report in one line, and how many more there are."""
     mistakes = error.errors(include_url=False)
     first, path = mistakes[0], [str(part) for part in mistakes[0]["loc"]]
-    # a union reports each of its branches: their names are no part of the field's
-    known = [part for part in path if not part.startswith(("constrained", "literal", "function", "int", "none"))]
+    # a union's branches are named after the field: they are no part of its path
+    known = path if first["type"] == "extra_forbidden" else _field_path(path)
     name = ".".join(known) or "config"
     if first["type"] == "extra_forbidden":
         message = f"unknown key {name!r}: {nearest(path[-1], _fields(path[:-1]))}"
@@ -231,6 +231,17 @@ def differences(old: Config, new: Config) -> list[str]:
 def varying_fields(config: type[BaseModel]) -> tuple[str, ...]:
     """Names of the fields that members of one compiled program may differ in."""
     return tuple(name for name, field in config.model_fields.items() if VARIES in field.metadata)
+
+
+def _field_path(path: list[str]) -> list[str]:
+    """The part of a pydantic location that names fields, and an index after them."""
+    model: Any = Config
+    for depth, part in enumerate(path):
+        fields = getattr(model, "model_fields", {})
+        if part not in fields:
+            return path[: depth + 1] if part.isdigit() else path[:depth]
+        model = fields[part].annotation
+    return path
 
 
 def _fields(path: list[str]) -> list[str]:

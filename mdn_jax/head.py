@@ -140,7 +140,7 @@ def initial_bias(spec: MixtureSpec, y: ArrayLike) -> Float[Array, " P"]:
     """Raw outputs to start from: equal weights, and centres spread over the quantiles of the targets.
 
     Add them to the last layer's bias of ANY network. Component k starts at a place that depends on k alone (a
-    low-discrepancy sequence over the quantiles), so that fewer components start as a prefix of more.
+    low-discrepancy sequence over the quantiles), so that fewer components (from two) start as a prefix of more.
 
     Args:
         spec: which mixture.

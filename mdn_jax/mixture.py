@@ -10,14 +10,15 @@ References:
 """
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
-from mdn_jax._checks import check_single, require
+from mdn_jax._checks import InputError, check_single, require
 from mdn_jax._typing import Bool, Float, Scalar
 from mdn_jax.scales import LOG_2PI, PRECISION, Scale, to_common, whiten_observed
 
@@ -306,10 +307,12 @@ def _log_sum(terms: Float[Array, " K"]) -> tuple[Scalar, Float[Array, " K"]]:
 
 def _indices(function: str, dims: int | Sequence[int], target_dim: int) -> tuple[int, ...]:
     """Static target indices, checked, negative ones counted from the end."""
+    listed = list(dims) if isinstance(dims, Iterable) else [dims]
     try:
-        given = tuple(operator.index(d) for d in ([dims] if not isinstance(dims, Sequence) else dims))
-    except TypeError:
-        given = tuple(int(d) for d in dims)  # pyright: ignore[reportGeneralTypeIssues]  (an integer array)
+        require(not any(isinstance(d, bool | np.bool_) for d in listed), "")
+        given = tuple(operator.index(d) for d in listed)
+    except (TypeError, InputError):
+        raise InputError(f"{function} takes indices of targets, static integers; got {dims}") from None
     resolved = tuple(d + target_dim if d < 0 else d for d in given)
     require(
         len(resolved) > 0 and len(set(resolved)) == len(resolved) and all(0 <= d < target_dim for d in resolved),

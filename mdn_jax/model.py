@@ -118,7 +118,8 @@ class ConstantStd:
 class Model:
     """What `fit` gives: call it with one x for the mixture of y.
 
-    A pytree: pass it through `jax.jit`, or map it with `jax.vmap(model)(xs)`.
+    A pytree: pass it through `jax.jit`, or map it with `jax.vmap(model)(xs)`. Inside a transformation x is float32
+    already; `evaluate` standardises on the host, in float64.
 
     Attributes:
         network: maps one x in standard units to a mixture in standard units.
@@ -290,15 +291,16 @@ def _single(leaf: ArrayLike) -> Any:
 
 
 def _standard_input(inputs: Standardizer | None, x: PyTree) -> PyTree:
-    """One x in standard units, refused where it is a batch."""
+    """One x in standard units, refused where it is a batch; a host array keeps its digits until it is standardised."""
     if inputs is None:
         return x
-    x = jnp.asarray(x)
+    x = x if isinstance(x, jax.Array) else np.asarray(x, np.float64)
     require(
         x.shape == inputs.shift.shape,
         f"model takes one x of shape {inputs.shift.shape}; got {x.shape}: use jax.vmap(model)(xs)",
     )
-    return inputs.standardize(x)
+    z = inputs.standardize(x)
+    return jnp.asarray(z, _single(z))
 
 
 def _absolute(model: Model | Ensemble) -> list[Model]:

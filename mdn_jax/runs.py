@@ -50,10 +50,15 @@ def read_config(path: Path) -> tuple[Config, dict[str, Any]]:
         config, sweep = parse(path.read_text(encoding="utf-8"), str(path))
     except UnicodeDecodeError:
         raise InputError(f"{path}: not a text file in UTF-8") from None
-    if config.dataset.path is not None:
-        absolute = str((path.parent / config.dataset.path).resolve())
-        config = config.model_copy(update={"dataset": config.dataset.model_copy(update={"path": absolute})})
-    return config, sweep
+    return _at(path.parent, config), sweep
+
+
+def _at(base: Path, config: Config) -> Config:
+    """The config with its table's path made absolute, from `base` where it is relative."""
+    if config.dataset.path is None:
+        return config
+    absolute = str((base / config.dataset.path).resolve())
+    return config.model_copy(update={"dataset": config.dataset.model_copy(update={"path": absolute})})
 
 
 def run(
@@ -79,6 +84,7 @@ def run(
     Raises:
         InputError: for data that cannot be used, or a folder that holds another run or something else.
     """
+    config = _at(Path(), config)
     finished = _claim(config, folder, overwrite=overwrite)
     if finished is not None:
         return finished
@@ -170,7 +176,7 @@ def _is_ours(name: str) -> bool:
 
 def _resume(folder: Path, state: TrainingState, clock: _Clock) -> tuple[TrainingState, _Clock]:
     """The state of the last whole checkpoint, or the state as it starts."""
-    if not folder.exists():
+    if not folder.exists() and not any(folder.parent.glob(f".{folder.name}.*.old")):
         return state, clock
     description, members = read_tree(folder, lambda _: state.members)
     seconds = description["seconds"]
@@ -186,18 +192,18 @@ def _train(
     checkpoint_seconds: float,
 ) -> tuple[TrainingState, _Clock]:
     """All chunks, with a checkpoint every so often, and one more where the user interrupts."""
-    saved, first = time.perf_counter(), True
+    saved, compiled = time.perf_counter(), set()
     try:
         while not state.done:
             began, before = time.perf_counter(), state.step
             state, metrics = advance(state)
             spent = time.perf_counter() - began
-            if first:
+            steps = state.step - before
+            if steps not in compiled:  # the first chunk of a length compiles
                 clock = replace(clock, compile_seconds=clock.compile_seconds + spent)
             else:
-                steps = clock.timed_steps + state.step - before
-                clock = replace(clock, train_seconds=clock.train_seconds + spent, timed_steps=steps)
-            first = False
+                clock = replace(clock, train_seconds=clock.train_seconds + spent, timed_steps=clock.timed_steps + steps)
+            compiled.add(steps)
             if on_evaluation is not None and on_evaluation(state.step, metrics):
                 state = stop(state)
             if not state.done and time.perf_counter() - saved >= checkpoint_seconds:

@@ -284,7 +284,7 @@ def to_common(scales: list[Scale], target_dim: int) -> list[Scale]:
         return scales
     if any(isinstance(scale, Triangular) for scale in scales):
         return [scale.to_triangular(target_dim) for scale in scales]
-    return [scale.to_diagonal(target_dim) for scale in scales if not isinstance(scale, Triangular)]
+    return [scale.to_diagonal(target_dim) for scale in scales if not isinstance(scale, Triangular)]  # narrows the type
 
 
 def _identity(log_std: Float[Array, "*K D"]) -> Float[Array, "*K D D"]:

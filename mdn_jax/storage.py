@@ -96,7 +96,7 @@ def load(path: str | os.PathLike, *, like: Model | Ensemble | None = None) -> Mo
 
 def write_tree(folder: Path, description: dict[str, Any], tree: PyTree) -> None:
     """Write a pytree of arrays and its description to `folder`, whole or not at all."""
-    if folder.exists() and not (folder / DESCRIPTION).exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - {DESCRIPTION, ARRAYS}):
         raise InputError(f"{folder} holds something else than a saved model: choose another path")
     text = tomli_w.dumps(description).encode()
     arrays = {name: _to_host(leaf) for name, leaf in _named_leaves(tree).items()}
@@ -112,6 +112,11 @@ def write_tree(folder: Path, description: dict[str, Any], tree: PyTree) -> None:
 
 def read_tree(folder: Path, template: Callable[[dict[str, Any]], PyTree]) -> tuple[dict[str, Any], PyTree]:
     """The description in `folder`, and its arrays in the structure that `template(description)` gives."""
+    if not folder.exists():
+        # a kill between the two renames of `write_folder` leaves the old one under its other name
+        for old in sorted(folder.parent.glob(f".{folder.name}.*.old")):
+            old.rename(folder)
+            break
     require((folder / DESCRIPTION).is_file(), f"{folder}: no saved model there ({DESCRIPTION} is missing)")
     text = (folder / DESCRIPTION).read_bytes()
     try:
@@ -164,6 +169,8 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
             folder.rename(old)
         beside.rename(folder)
     finally:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
         shutil.rmtree(beside, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
 

@@ -25,7 +25,7 @@ from mdn_jax.training.member import OK, Member, Plan, advance_member, start_memb
 from mdn_jax.training.objectives import Objective, Rows
 from mdn_jax.training.preparation import check_objective, check_params, mixture_spec, prepare, split
 
-__all__ = ["Fit", "TrainingState", "advance", "finish", "fit", "start"]
+__all__ = ["Fit", "TrainingState", "advance", "finish", "fit", "start", "stop"]
 
 STATUS = ("ok", "diverged", "stopped_early")
 OnEvaluation = Callable[[int, dict[str, Any]], bool | None]
@@ -163,17 +163,21 @@ def advance(state: TrainingState, num_steps: int | None = None) -> tuple[Trainin
 
     Returns:
         The state after it, and the evaluation: `step`, `train_loss`, `val_loss`, `learning_rate`, `best_loss`; each a
-        number, or an array (M,) for M members; in the units of `Fit.history`.
+        number, or an array (M,) for M members; in the units of `Fit.history`. The history itself has room for one row
+        per whole chunk: later rows are dropped.
+
+    Raises:
+        InputError: where training is over.
 
     Example:
         See `start`.
     """
+    require(not state.done, "training is over: every member has taken its steps, diverged or stopped")
     if num_steps is None:
-        num_steps = max(1, min(state.evaluate_every, state.plan.num_steps - state.step))
+        num_steps = min(state.evaluate_every, state.plan.num_steps - state.step)
     members = _advance(state.plan, num_steps, state.rows, state.validation, state.members)
     state = replace(state, members=members)
-    last = np.maximum(np.asarray(members.evaluations) - 1, 0)
-    latest = {name: np.asarray(column)[np.arange(len(last)), last] for name, column in members.history.items()}
+    latest = {name: np.asarray(column) for name, column in members.latest.items()}
     latest["best_loss"] = np.asarray(members.best_loss)
     return state, {name: _squeeze(column) for name, column in _in_nats(state, latest).items()}
 
@@ -191,7 +195,7 @@ def finish(state: TrainingState) -> Fit:
     models = [
         Model(network, state.inputs, state.targets, state.input_names, state.target_names) for network in networks
     ]
-    written = int(jnp.max(state.members.evaluations))
+    written = min(int(jnp.max(state.members.evaluations)), state.plan.num_evaluations)
     history = _in_nats(state, {name: np.asarray(column) for name, column in state.members.history.items()})
     codes = np.asarray(state.members.status)
     return Fit(

@@ -66,7 +66,8 @@ class Member(NamedTuple):
         best_loss: its value.
         best_step: when that was.
         waited: evaluations since then.
-        evaluations: rows of history written.
+        evaluations: how many there were.
+        latest: name -> () of the last evaluation.
         history: name -> (num_evaluations,), NaN where not yet reached.
     """
 
@@ -81,6 +82,7 @@ class Member(NamedTuple):
     best_step: Int[Array, ""]
     waited: Int[Array, ""]
     evaluations: Int[Array, ""]
+    latest: dict[str, Scalar]
     history: dict[str, Float[Array, " E"]]
 
 
@@ -100,6 +102,7 @@ def start_member(plan: Plan, network: PyTree, key: Key, rates: dict[str, Scalar]
         best_step=zero,
         waited=zero,
         evaluations=zero,
+        latest={name: jnp.array(jnp.nan, jnp.float32) for name in names},
         history={name: jnp.full(plan.num_evaluations, jnp.nan, jnp.float32) for name in names},
     )
 
@@ -153,11 +156,12 @@ def _record(
     waited = jnp.where(better, 0, member.waited + 1)
     impatient = jnp.array(False) if plan.patience is None else waited >= plan.patience
     row = {
-        "step": step.astype(jnp.float32),
+        "step": step,
         "train_loss": train_loss,
         "val_loss": jnp.array(jnp.nan) if val_loss is None else val_loss,
         "learning_rate": jnp.asarray(_schedule(plan, member.rates["learning_rate"])(step - 1)),
     }
+    row = {name: value.astype(jnp.float32) for name, value in row.items()}
     return member._replace(
         network=network,
         optimizer=state,
@@ -169,9 +173,9 @@ def _record(
         waited=waited,
         evaluations=member.evaluations + 1,
         history={
-            name: column.at[member.evaluations].set(row[name].astype(column.dtype), mode="drop")
-            for name, column in member.history.items()
+            name: column.at[member.evaluations].set(row[name], mode="drop") for name, column in member.history.items()
         },
+        latest=row,
     )
 
 

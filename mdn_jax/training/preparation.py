@@ -20,26 +20,37 @@ def prepare(
     """Checked rows in standard units on the device, and the units."""
     y = np.asarray(y, np.float64)
     y = y[:, None] if y.ndim == 1 else y
+    x = x if own else np.asarray(x, np.float64)
+    x, y, weight = _drop_weightless(x, y, weights)
     require(y.ndim == 2 and y.size > 0, f"y must have shape (N, D) or (N,) and not be empty; got {y.shape}")
     _check_finite("y", y)
     constant = np.flatnonzero(np.ptp(y, axis=0) == 0).tolist()
     require(not constant, f"y is constant in column {constant}: there is nothing to predict")
     targets, inputs = Standardizer.fit(y), None
     if not own:
-        x = np.asarray(x, np.float64)
         require(x.ndim == 2, f"x must have shape (N, X); got {x.shape}" + (": use x[:, None]" if x.ndim == 1 else ""))
         _check_finite("x", x)
         inputs = Standardizer.fit(x)
         x = inputs.standardize(x).astype(np.float32)
-    weight = np.ones(len(y)) if weights is None else np.asarray(weights, np.float64)
-    require(weight.shape == (len(y),), f"weights must have shape ({len(y)},); got {weight.shape}")
-    require(bool((weight >= 0).all() and 0 < weight.sum() < np.inf), "weights must be 0 or more, finite, and not all 0")
     rows = Rows(
         jax.tree.map(jnp.asarray, x), jnp.asarray(targets.standardize(y), jnp.float32), jnp.asarray(weight, jnp.float32)
     )
     lengths = {int(leaf.shape[0]) if leaf.ndim else 1 for leaf in jax.tree.leaves(rows)}
     require(len(lengths) == 1, f"x, y and weights must have as many rows each; got {sorted(lengths)}")
     return rows, inputs, targets
+
+
+def _drop_weightless(x: PyTree, y: np.ndarray, weights: ArrayLike | None) -> tuple[PyTree, np.ndarray, np.ndarray]:
+    """Rows of weight 0 left out before anything is fitted to them: padding may hold any value."""
+    if weights is None:
+        return x, y, np.ones(len(y))
+    weight = np.asarray(weights, np.float64)
+    require(weight.shape == (len(y),), f"weights must have shape ({len(y)},); got {weight.shape}")
+    require(bool((weight >= 0).all() and 0 < weight.sum() < np.inf), "weights must be 0 or more, finite, and not all 0")
+    kept = weight > 0
+    if kept.all():
+        return x, y, weight
+    return jax.tree.map(lambda leaf: leaf[kept] if np.shape(leaf)[:1] == kept.shape else leaf, x), y[kept], weight[kept]
 
 
 def split(rows: Rows, fraction: float) -> tuple[Rows, Rows | None]:
@@ -51,11 +62,6 @@ def split(rows: Rows, fraction: float) -> tuple[Rows, Rows | None]:
         return rows, None
     order = np.random.default_rng(0).permutation(count)
     train, validation = np.sort(order[held:]), np.sort(order[:held])
-    weight = np.asarray(rows.weight)
-    require(
-        bool(weight[train].any() and weight[validation].any()),
-        "all training rows or all validation rows weigh 0: set validation_fraction = 0, or weigh more rows",
-    )
     return jax.tree.map(lambda leaf: leaf[train], rows), jax.tree.map(lambda leaf: leaf[validation], rows)
 
 
