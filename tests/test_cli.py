@@ -150,7 +150,10 @@ def test_control_c_exits_with_130_and_the_same_command_goes_on(place, quick, mon
     arguments = [sys.executable, "-c", INTERRUPTED, "run", "small.toml"]
     done = subprocess.run(arguments, cwd=place, capture_output=True, text=True, check=False)
     assert done.returncode == 130, done.stderr
-    assert "interrupted; the same command goes on from here" in done.stderr and "Traceback" not in done.stderr
+    assert (
+        "interrupted; the same command (without --overwrite) goes on from here" in done.stderr
+        and "Traceback" not in done.stderr
+    )
     assert names("runs/small") == ["checkpoint", "config.toml"]
     steps, advance = [], runs.advance
 

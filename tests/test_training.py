@@ -209,26 +209,45 @@ def test_what_on_evaluation_returns_otherwise_changes_nothing(solo):
     assert fit(on_evaluation=lambda step, metrics: None).status == "ok"
 
 
-def test_a_stopped_state_rests():
+def test_a_stopped_state_goes_no_further():
     state = mdn.stop(mdn.advance(start())[0])
-    assert state.done
-    rested, _ = mdn.advance(state, 10)
-    assert_same(rested.members.network, state.members.network)
-    assert rested.step == state.step == 10
+    assert state.done and state.step == 10
+    with pytest.raises(mdn.InputError, match="training is over"):
+        mdn.advance(state, 10)
+
+
+def test_chunks_may_be_shorter_than_the_history_has_room_for():
+    training = TRAINING.model_copy(update={"num_steps": 4, "evaluate_every": 4})
+    state = mdn.start(jax.random.key(0), X, Y, model=MODEL, training=training)
+    for step in range(1, 5):
+        state, metrics = mdn.advance(state, 1)
+        assert metrics["step"] == step and np.isfinite(metrics["train_loss"])
+    assert mdn.finish(state).history["step"].tolist() == [1]
 
 
 # Row weights
 
 
 def test_rows_of_weight_zero_do_not_count():
-    weights = np.where(np.arange(200) < 150, 1.0, 0.0)
-    state = start(weights=weights)
-    ignored = state.rows.weight[:, None] == 0
-    assert 30 < ignored.sum() < 50
-    moved = replace(state, rows=state.rows._replace(y=jnp.where(ignored, 1e3, state.rows.y)))
-    state, moved = mdn.advance(state, 40)[0], mdn.advance(moved, 40)[0]
-    assert_same(state.members.network, moved.members.network)
-    assert_same(state.members.history, moved.members.history)
+    padded = {
+        "x": np.vstack([X, np.zeros((20, X.shape[1]))]),
+        "y": np.concatenate([Y, np.full((20, *Y.shape[1:]), 1e6)]),
+    }
+    state, plain = start(**padded, weights=np.repeat([1.0, 0.0], [len(Y), 20])), start()
+    assert_same(state.rows, plain.rows)  # not even the units see them
+    assert_same(mdn.advance(state)[0].members.network, mdn.advance(plain)[0].members.network)
+
+
+def test_a_row_of_weight_two_counts_twice():
+    full = TRAINING.model_copy(update={"batch_size": "full", "validation_fraction": 0.0})
+    weights = np.where(np.arange(len(Y)) < 50, 2.0, 1.0)
+    state = mdn.start(jax.random.key(0), X, Y, model=MODEL, training=full, weights=weights)
+    once = mdn.start(jax.random.key(0), X, Y, model=MODEL, training=full)
+    first = jax.tree.map(lambda leaf: leaf[:50], once.rows)
+    twice = replace(once, rows=jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, once.rows))
+    losses = [mdn.advance(each, 1)[1]["train_loss"] for each in (state, twice, once)]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+    assert abs(losses[0] - losses[2]) > 1e-3
 
 
 def test_weights_of_one_are_no_weights(solo):
