@@ -12,7 +12,6 @@ import csv
 import json
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,14 +27,13 @@ from mdn_jax.datasets import load as load_dataset
 from mdn_jax.metrics import Scores
 from mdn_jax.model import Ensemble, Model, evaluate, evaluate_standard
 from mdn_jax.storage import load, read_tree, save, versions, write_text, write_tree
-from mdn_jax.training import Fit, TrainingState, advance, finish, start, stop
+from mdn_jax.training import Fit, OnEvaluation, TrainingState, advance, finish, start, stop
 
 __all__ = ["draw_figures", "read_config", "run"]
 
 CONFIG, METRICS, HISTORY, MODEL, FIGURES, CHECKPOINT = (
     "config.toml", "metrics.json", "history.csv", "model", "figures", "checkpoint",
 )  # fmt: skip
-OnEvaluation = Callable[[int, dict[str, Any]], bool | None]
 
 
 def read_config(path: Path) -> tuple[Config, dict[str, Any]]:
@@ -143,9 +141,10 @@ class _Clock:
 
 def _claim(config: Config, folder: Path, *, overwrite: bool) -> dict[str, Any] | None:
     """Whether `folder` is this config's: the metrics of a finished run, or None where there is work to do."""
+    if not folder.exists():
+        return None
     # a kill can leave half a file of ours, under a name that begins with a dot: no reason to refuse
-    whole = not folder.is_dir() or any(not (p.name.startswith(".") and _is_ours(p.name)) for p in folder.iterdir())
-    if not folder.exists() or not whole:
+    if folder.is_dir() and all(path.name.startswith(".") and _is_ours(path.name) for path in folder.iterdir()):
         return None
     require(
         folder.is_dir() and (folder / CONFIG).is_file(),

@@ -4,6 +4,8 @@ import jax
 import pytest
 from cases import CASES
 
+from mdn_jax import runs
+
 
 @pytest.fixture(scope="session", autouse=True)
 def no_rank_promotion():
@@ -23,3 +25,19 @@ def x64():
 def case(request):
     """Every scale, K and D of the registry."""
     return request.param
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Runs without figures, where they would only cost time."""
+    monkeypatch.setattr(runs, "_draw", lambda folder, *_: folder.mkdir(exist_ok=True))
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    """Runs that fail where they would train."""
+
+    def fail(*_, **__):
+        raise AssertionError("trained")
+
+    monkeypatch.setattr(runs, "advance", fail)

@@ -14,20 +14,6 @@ HERE = Path(__file__).parent
 
 
 @pytest.fixture
-def quick(monkeypatch):
-    """No figures: they only cost time here."""
-    monkeypatch.setattr(runs, "_draw", lambda folder, *_: folder.mkdir(exist_ok=True))
-
-
-@pytest.fixture
-def no_training(monkeypatch):
-    def fail(*_, **__):
-        raise AssertionError("trained")
-
-    monkeypatch.setattr(runs, "advance", fail)
-
-
-@pytest.fixture
 def place(tmp_path, monkeypatch):
     """A working directory with a config and a table."""
     monkeypatch.chdir(tmp_path)
@@ -66,7 +52,7 @@ def test_a_run_prints_its_numbers_and_again_without_training(place, capsys, monk
     assert all(path.stat().st_mtime_ns > before[path] for path in before)
 
 
-def test_the_resolved_config_elsewhere_gives_the_same_nll(place, quick):
+def test_the_resolved_config_elsewhere_gives_the_same_nll(place, no_figures):
     assert cli.main(["run", "least_squares.toml", "--out", "here"]) == 0
     elsewhere = place / "elsewhere"
     elsewhere.mkdir()
@@ -76,7 +62,7 @@ def test_the_resolved_config_elsewhere_gives_the_same_nll(place, quick):
     assert first["test_nll"] == second["test_nll"] and first["num_parameters"] == 17
 
 
-def test_typed_overrides(place, quick, monkeypatch):
+def test_typed_overrides(place, no_figures, monkeypatch):
     seen = []
 
     def record(config, folder, **options):
@@ -111,7 +97,7 @@ def test_typed_overrides(place, quick, monkeypatch):
     assert seen[-1][0] == config_of()
 
 
-def test_a_sweep_table_is_ignored_by_run(place, quick, monkeypatch):
+def test_a_sweep_table_is_ignored_by_run(place, no_figures, monkeypatch):
     (place / "swept.toml").write_text(TEXT + '[sweep]\n"model.num_components" = [1, 2]\nseed.count = 3\n')
     seen = []
     monkeypatch.setattr(runs, "run", lambda config, *_, **__: seen.append(config) or {"status": "ok"})
@@ -120,7 +106,7 @@ def test_a_sweep_table_is_ignored_by_run(place, quick, monkeypatch):
     assert seen == [config_of()]
 
 
-def test_a_diverged_run_writes_its_folder_and_exits_with_1(place, quick, capsys):
+def test_a_diverged_run_writes_its_folder_and_exits_with_1(place, no_figures, capsys):
     arguments = ["run", "small.toml", "--training.optimizer", "sgd", "--training.learning-rate", "1e30", "--out", "bad"]
     assert cli.main(arguments) == 1
     assert "try a lower learning rate" in capsys.readouterr().out
@@ -146,7 +132,7 @@ sys.exit(cli.main(sys.argv[1:]))
 """
 
 
-def test_control_c_exits_with_130_and_the_same_command_goes_on(place, quick, monkeypatch):
+def test_control_c_exits_with_130_and_the_same_command_goes_on(place, no_figures, monkeypatch):
     arguments = [sys.executable, "-c", INTERRUPTED, "run", "small.toml"]
     done = subprocess.run(arguments, cwd=place, capture_output=True, text=True, check=False)
     assert done.returncode == 130, done.stderr
@@ -238,7 +224,7 @@ def test_a_mistake_in_a_table_is_one_line(place, capsys, no_training, table, mes
     assert not (place / "runs").exists()
 
 
-def test_a_folder_that_is_taken(place, capsys, quick):
+def test_a_folder_that_is_taken(place, capsys, no_figures):
     assert cli.main(["run", "small.toml", "--out", "taken"]) == 0
     capsys.readouterr()
     line = complaint(capsys, ["run", "small.toml", "--out", "taken", "--seed", "9", "--training.num-steps", "50"])

@@ -30,20 +30,6 @@ def finished(tmp_path_factory):
     return folder, runs.run(config_of(), folder)
 
 
-@pytest.fixture
-def no_figures(monkeypatch):
-    """Figures are drawn once, in `finished`; elsewhere they only cost time."""
-    monkeypatch.setattr(runs, "_draw", lambda folder, *_: folder.mkdir(exist_ok=True))
-
-
-@pytest.fixture
-def no_training(monkeypatch):
-    def fail(*_, **__):
-        raise AssertionError("trained")
-
-    monkeypatch.setattr(runs, "advance", fail)
-
-
 def assert_same_numbers(folder, other):
     """The same model to the last bit, the same history, the same scores."""
     first, second = mdn.load(folder), mdn.load(other)

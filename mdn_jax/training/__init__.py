@@ -3,7 +3,7 @@
 `objectives` says what is minimised, `member` trains one network as pure functions, `fitting` holds the doors.
 """
 
-from mdn_jax.training.fitting import Fit, TrainingState, advance, finish, fit, start, stop
+from mdn_jax.training.fitting import Fit, OnEvaluation, TrainingState, advance, finish, fit, start, stop
 from mdn_jax.training.objectives import Objective, Rows
 
-__all__ = ["Fit", "Objective", "Rows", "TrainingState", "advance", "finish", "fit", "start", "stop"]
+__all__ = ["Fit", "Objective", "OnEvaluation", "Rows", "TrainingState", "advance", "finish", "fit", "start", "stop"]

@@ -21,13 +21,13 @@ from mdn_jax.head import MixtureSpec, initial_bias
 from mdn_jax.members import map_members
 from mdn_jax.model import ConstantStd, Ensemble, Functional, Model, Standardizer, ensemble
 from mdn_jax.networks import MDN
-from mdn_jax.training.member import OK, Member, Plan, advance_member, start_member
+from mdn_jax.training.member import DIVERGED, OK, STOPPED_EARLY, Member, Plan, advance_member, start_member
 from mdn_jax.training.objectives import Objective, Rows
 from mdn_jax.training.preparation import check_objective, check_params, mixture_spec, prepare, split
 
-__all__ = ["Fit", "TrainingState", "advance", "finish", "fit", "start", "stop"]
+__all__ = ["Fit", "OnEvaluation", "TrainingState", "advance", "finish", "fit", "start", "stop"]
 
-STATUS = ("ok", "diverged", "stopped_early")
+STATUS = ("ok", "diverged", "stopped_early")  # by the codes OK, DIVERGED, STOPPED_EARLY
 OnEvaluation = Callable[[int, dict[str, Any]], bool | None]
 
 
@@ -201,7 +201,7 @@ def finish(state: TrainingState) -> Fit:
     return Fit(
         model=models[0] if count == 1 else ensemble(models),
         history={name: _squeeze(column[:, :written]).T for name, column in history.items()},
-        status=next((STATUS[code] for code in (1, 2) if code in codes), STATUS[0]),
+        status=next((STATUS[code] for code in (DIVERGED, STOPPED_EARLY) if code in codes), STATUS[0]),
         statuses=tuple(STATUS[code] for code in codes),
         best_step=np.asarray(state.members.best_step),
     )
@@ -277,7 +277,7 @@ def stop(state: TrainingState) -> TrainingState:
         >>> state.done, mdn.finish(state).status
         (True, 'stopped_early')
     """
-    status = jnp.where(state.members.status == OK, STATUS.index("stopped_early"), state.members.status)
+    status = jnp.where(state.members.status == OK, STOPPED_EARLY, state.members.status)
     return replace(state, members=state.members._replace(status=status))
 
 
