@@ -139,6 +139,21 @@ class TrainingConfig(_Strict):
     num_samples: Annotated[int, Field(ge=2)] = 16
     """Draws of each component for the energy score."""
 
+    @property
+    def noisy(self) -> bool:
+        """Whether steps draw noise."""
+        return self.input_noise > 0 or self.target_noise > 0
+
+    @property
+    def decays(self) -> bool:
+        """Whether weights decay."""
+        return self.weight_decay > 0
+
+    @property
+    def clips(self) -> bool:
+        """Whether gradients are clipped."""
+        return math.isfinite(self.clip_norm)
+
 
 class Config(_Strict):
     """One experiment: seed, data, model and training."""

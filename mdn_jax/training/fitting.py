@@ -6,7 +6,7 @@
 
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,9 +23,11 @@ from mdn_jax.model import ConstantStd, Ensemble, Functional, Model, Standardizer
 from mdn_jax.networks import MDN
 from mdn_jax.training.member import DIVERGED, OK, STOPPED_EARLY, Member, Plan, advance_member, start_member
 from mdn_jax.training.objectives import Objective, Rows
-from mdn_jax.training.preparation import check_objective, check_params, mixture_spec, prepare, split
+from mdn_jax.training.preparation import Data, check_objective, check_params, mixture_spec, prepare
 
-__all__ = ["Fit", "OnEvaluation", "TrainingState", "advance", "finish", "fit", "start", "stop"]
+__all__ = [
+    "Fit", "OnEvaluation", "TrainingState", "advance", "finish", "finish_runs", "fit", "start", "start_runs", "stop",
+]  # fmt: skip
 
 STATUS = ("ok", "diverged", "stopped_early")  # by the codes OK, DIVERGED, STOPPED_EARLY
 OnEvaluation = Callable[[int, dict[str, Any]], bool | None]
@@ -77,8 +79,8 @@ class Fit:
         model: maps x (X,) to the mixture of y in its original units; with several members, one exact mixture.
         history: arrays with one row per evaluation, `step`, `train_loss`, `val_loss`, `learning_rate`: (E,), or (E, M)
             for M members. The objective nll is in nats of the original y, every other in standard units.
-        status: "ok", "diverged" (a step was not finite: the best parameters before it stand) or "stopped_early"; of
-            several members the worst.
+        status: "ok", "diverged" (a step was not finite, or training ended far above the loss it began with: the best
+            parameters stand) or "stopped_early"; of several members the worst.
         statuses: the members' own.
         best_step: (M,) the step whose parameters were kept.
     """
@@ -120,38 +122,40 @@ def start(
         own == (apply is not None) == (spec is not None),
         "a network of your own needs all of params, apply and spec",
     )
-    rows, inputs, targets = prepare(x, y, weights, own=own)
-    target_dim = rows.y.shape[1]
-    if spec is None:
-        spec = mixture_spec(model, training, target_dim)
-    require(spec.target_dim == target_dim, f"spec has target_dim {spec.target_dim}, but y has {target_dim} columns")
-    check_objective(training, spec)
-    rows, validation = split(rows, training.validation_fraction)
-    rates = {name: jnp.float32(getattr(training, name)) for name in varying_fields(TrainingConfig)}
-    plan = Plan(
-        loss=Objective(training.objective, training.num_samples),
-        optimizer=training.optimizer,
-        schedule=training.schedule,
-        batch_size=None if training.batch_size == "full" else training.batch_size,
-        num_steps=training.num_steps,
-        num_evaluations=math.ceil(training.num_steps / training.evaluate_every),
-        patience=training.patience,
-        noisy=training.input_noise > 0 or training.target_noise > 0,
-        decays=training.weight_decay > 0,
-        clips=math.isfinite(training.clip_norm),
+    data = prepare(
+        x, y, weights, training.validation_fraction, own=own, input_names=input_names, target_names=target_names
     )
-    keys = jnp.stack([jax.random.fold_in(key, index) for index in range(training.ensemble_size)])
-    if own:
-        require(training.ensemble_size == 1, "a network of your own trains alone: fit several and use mdn.ensemble")
-        check_params(params)
-        network = Functional(jax.tree.map(jnp.asarray, params), apply, spec)  # pyright: ignore[reportArgumentType]
-        members = _start_own(plan, network, keys, rates)
-    else:
-        architecture = (rows.x.shape[1], model.hidden_sizes, spec, model.activation)
-        members = _start_networks(plan, architecture, keys, rates, initial_bias(spec, np.asarray(rows.y)))
-    return TrainingState(
-        plan, members, rows, validation, inputs, targets, input_names, target_names, training.evaluate_every
-    )  # fmt: skip
+    if not own:
+        return start_runs(data, model, [training], jnp.stack([key]))
+    target_dim = data.rows.y.shape[1]
+    require(spec.target_dim == target_dim, f"spec has target_dim {spec.target_dim}, but y has {target_dim} columns")  # pyright: ignore
+    check_objective(training, spec)  # pyright: ignore[reportArgumentType]
+    require(training.ensemble_size == 1, "a network of your own trains alone: fit several and use mdn.ensemble")
+    check_params(params)
+    network = Functional(jax.tree.map(jnp.asarray, params), apply, spec)  # pyright: ignore[reportArgumentType]
+    plan = _plan(training, target_dim)
+    return TrainingState(plan, _start_own(plan, network, key, _rates([training])), *data, training.evaluate_every)
+
+
+def start_runs(data: Data, model: ModelConfig, trainings: Sequence[TrainingConfig], keys: Key) -> TrainingState:
+    """The state of R runs of one program before their first step; run i alone would start the same.
+
+    Args:
+        data: from `prepare`.
+        model: of all R runs.
+        trainings: R configs that differ only in the fields that members of one program may differ in.
+        keys: (R,), one for each run.
+
+    Returns:
+        A state of M = R times `ensemble_size` networks, those of one run side by side.
+    """
+    training, target_dim = trainings[0], data.rows.y.shape[1]
+    spec = mixture_spec(model, training, target_dim)
+    check_objective(training, spec)
+    plan, architecture = _plan(training, target_dim), (data.rows.x.shape[1], model.hidden_sizes, spec, model.activation)
+    bias = initial_bias(spec, np.asarray(data.rows.y))
+    members = _start_networks(plan, architecture, training.ensemble_size, keys, _rates(trainings), bias)
+    return TrainingState(plan, members, *data, training.evaluate_every)
 
 
 def advance(state: TrainingState, num_steps: int | None = None) -> tuple[TrainingState, dict[str, Any]]:
@@ -188,22 +192,33 @@ def finish(state: TrainingState) -> Fit:
     Example:
         See `start`.
     """
-    count = state.members.step.shape[0]
-    networks = [jax.tree.map(lambda leaf, i=i: leaf[i], state.members.best_network) for i in range(count)]
+    return finish_runs(state, 1)[0]
+
+
+def finish_runs(state: TrainingState, num_runs: int) -> list[Fit]:
+    """The fits of runs that trained in one state, each of as many networks."""
+    members = jax.tree.map(np.asarray, state.members._replace(key=None))  # one transfer; slices are views
+    size = members.step.shape[0] // num_runs
+    return [_finish_run(state, members, range(run * size, (run + 1) * size)) for run in range(num_runs)]
+
+
+def _finish_run(state: TrainingState, members: Member, own: range) -> Fit:
+    networks = [jax.tree.map(lambda leaf, i=i: jnp.asarray(leaf[i]), members.best_network) for i in own]
     if state.plan.loss.name == "squared_error":
         networks = [ConstantStd(network, _residual_log_std(network, state.rows)) for network in networks]
     models = [
         Model(network, state.inputs, state.targets, state.input_names, state.target_names) for network in networks
     ]
-    written = min(int(jnp.max(state.members.evaluations)), state.plan.num_evaluations)
-    history = _in_nats(state, {name: np.asarray(column) for name, column in state.members.history.items()})
-    codes = np.asarray(state.members.status)
+    chosen = slice(own.start, own.stop)
+    written = min(int(members.evaluations[chosen].max()), state.plan.num_evaluations)
+    history = _in_nats(state, {name: column[chosen] for name, column in members.history.items()})
+    codes = members.status[chosen]
     return Fit(
-        model=models[0] if count == 1 else ensemble(models),
+        model=models[0] if len(models) == 1 else ensemble(models),
         history={name: _squeeze(column[:, :written]).T for name, column in history.items()},
         status=next((STATUS[code] for code in (DIVERGED, STOPPED_EARLY) if code in codes), STATUS[0]),
         statuses=tuple(STATUS[code] for code in codes),
-        best_step=np.asarray(state.members.best_step),
+        best_step=np.asarray(members.best_step[chosen]),
     )
 
 
@@ -289,22 +304,53 @@ def _advance(plan: Plan, num_steps: int, rows: Rows, validation: Rows | None, me
     return map_members(one, (rows, validation), members)
 
 
-@functools.partial(jax.jit, static_argnames=("plan", "architecture"))
-def _start_networks(plan: Plan, architecture: tuple, keys: Key, rates: Mapping, bias: jax.Array) -> Member:
+# drawing weights takes less time than compiling the draw with every optimisation
+@functools.partial(
+    jax.jit,
+    static_argnames=("plan", "architecture", "size"),
+    compiler_options={"xla_backend_optimization_level": 1},
+)
+def _start_networks(plan: Plan, architecture: tuple, size: int, keys: Key, rates: Mapping, bias: jax.Array) -> Member:
+    """`size` networks for each of R keys and rates (R,): the members of a state."""
     input_dim, hidden_sizes, spec, activation = architecture
 
-    def begin(shared: tuple, key: Key) -> Member:
-        weights_key, training_key = jax.random.split(key)
-        rates, bias = shared
+    def begin(bias: jax.Array, drawn: tuple) -> Member:
+        key, index, rates = drawn
+        weights_key, training_key = jax.random.split(jax.random.fold_in(key, index))
         network: Any = MDN(input_dim, hidden_sizes, spec, activation, bias=bias, key=weights_key)
         return start_member(plan, network, training_key, rates)
 
-    return map_members(begin, (dict(rates), bias), keys)
+    repeated = jax.tree.map(lambda leaf: jnp.repeat(leaf, size, axis=0), (keys, dict(rates)))
+    indices = jnp.tile(jnp.arange(size), keys.shape[0])
+    return map_members(begin, bias, (repeated[0], indices, repeated[1]))
 
 
-def _start_own(plan: Plan, network: Functional, keys: Key, rates: Mapping) -> Member:
-    member = start_member(plan, network, jax.random.split(keys[0])[1], dict(rates))
+def _start_own(plan: Plan, network: Functional, key: Key, rates: Mapping) -> Member:
+    own = {name: column[0] for name, column in rates.items()}
+    member = start_member(plan, network, jax.random.split(jax.random.fold_in(key, 0))[1], own)
     return jax.tree.map(lambda leaf: leaf[None], member)
+
+
+def _plan(training: TrainingConfig, target_dim: int) -> Plan:
+    return Plan(
+        loss=Objective(training.objective, training.num_samples),
+        optimizer=training.optimizer,
+        schedule=training.schedule,
+        batch_size=None if training.batch_size == "full" else training.batch_size,
+        num_steps=training.num_steps,
+        num_evaluations=math.ceil(training.num_steps / training.evaluate_every),
+        patience=training.patience,
+        noisy=training.noisy,
+        decays=training.decays,
+        clips=training.clips,
+        target_dim=target_dim,
+    )
+
+
+def _rates(trainings: Sequence[TrainingConfig]) -> dict[str, jax.Array]:
+    """What members of one program may differ in, (R,) each."""
+    columns = {name: [getattr(training, name) for training in trainings] for name in varying_fields(TrainingConfig)}
+    return {name: jnp.asarray(column, jnp.float32) for name, column in columns.items()}
 
 
 def _residual_log_std(network: Callable, rows: Rows) -> np.ndarray:

@@ -19,6 +19,7 @@ from mdn_jax.training.objectives import Rows, weighted_mean
 __all__ = ["DIVERGED", "OK", "STOPPED_EARLY", "Member", "Plan", "advance_member", "start_member"]
 
 OK, DIVERGED, STOPPED_EARLY = 0, 1, 2
+ASTRAY = 1.0  # standard units per target by which a best loss above the first one means that training diverged
 WARMUP_SHARE = 0.05  # of the steps, for the schedule "warmup_cosine"
 ROWS_AT_ONCE = 16_384  # validation rows evaluated side by side
 
@@ -35,9 +36,10 @@ class Plan:
         num_steps: the schedule's length.
         num_evaluations: rows of history.
         patience: evaluations without a better one before the member stops; None never.
-        noisy: whether any member adds noise.
-        decays: whether any member decays its weights.
-        clips: whether any member clips its gradients.
+        noisy: whether steps draw noise.
+        decays: whether weights decay.
+        clips: whether gradients are clipped.
+        target_dim: targets of each row.
     """
 
     loss: Callable
@@ -50,6 +52,7 @@ class Plan:
     noisy: bool
     decays: bool
     clips: bool
+    target_dim: int
 
 
 class Member(NamedTuple):
@@ -65,6 +68,7 @@ class Member(NamedTuple):
         best_network: the parameters at the best evaluation so far.
         best_loss: its value.
         best_step: when that was.
+        first_loss: the loss of its first batch, before any step.
         waited: evaluations since then.
         evaluations: how many there were.
         latest: name -> () of the last evaluation.
@@ -80,6 +84,7 @@ class Member(NamedTuple):
     best_network: PyTree
     best_loss: Scalar
     best_step: Int[Array, ""]
+    first_loss: Scalar
     waited: Int[Array, ""]
     evaluations: Int[Array, ""]
     latest: dict[str, Scalar]
@@ -100,6 +105,7 @@ def start_member(plan: Plan, network: PyTree, key: Key, rates: dict[str, Scalar]
         best_network=network,
         best_loss=jnp.array(jnp.inf, jnp.float32),
         best_step=zero,
+        first_loss=jnp.array(jnp.nan, jnp.float32),
         waited=zero,
         evaluations=zero,
         latest={name: jnp.array(jnp.nan, jnp.float32) for name in names},
@@ -138,6 +144,7 @@ def _chunk(plan: Plan, num_steps: int, rows: Rows, validation: Rows | None, memb
 
     start = (member.network, member.optimizer, jnp.array(True))
     (network, state, alive), losses = jax.lax.scan(step, start, (keys, draws))
+    member = member._replace(first_loss=jnp.where(member.step == 0, losses[0], member.first_loss))
     train_loss = jnp.mean(losses)
     val_loss = None if validation is None else _evaluate(plan, network, validation)
     return _record(plan, num_steps, member, (network, state, alive), train_loss, val_loss)
@@ -154,7 +161,11 @@ def _record(
     # without validation rows the last finite parameters are kept: the loss of noisy batches chooses nothing
     kept = better if val_loss is not None else jnp.array(True)
     waited = jnp.where(better, 0, member.waited + 1)
+    best_loss = jnp.where(better, judged, member.best_loss)
     impatient = jnp.array(False) if plan.patience is None else waited >= plan.patience
+    # every real vector is a valid mixture, so steps that went astray can stay finite: then none was better than none
+    last = impatient | (step >= plan.num_steps)
+    alive = alive & ~(last & (best_loss > member.first_loss + ASTRAY * plan.target_dim))
     row = {
         "step": step,
         "train_loss": train_loss,
@@ -168,7 +179,7 @@ def _record(
         step=step,
         status=jnp.where(alive, jnp.where(impatient, STOPPED_EARLY, OK), DIVERGED).astype(jnp.int32),
         best_network=_choose(kept, network, member.best_network),
-        best_loss=jnp.where(better, judged, member.best_loss),
+        best_loss=best_loss,
         best_step=jnp.where(kept, step, member.best_step),
         waited=waited,
         evaluations=member.evaluations + 1,

@@ -1,5 +1,7 @@
 """What training starts from: checked rows in standard units, split for validation, and the mixture of a config."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,13 +13,40 @@ from mdn_jax.head import MixtureSpec
 from mdn_jax.model import Standardizer
 from mdn_jax.training.objectives import Rows
 
-__all__ = ["check_objective", "check_params", "mixture_spec", "prepare", "split"]
+__all__ = ["Data", "check_objective", "check_params", "mixture_spec", "prepare"]
+
+
+class Data(NamedTuple):
+    """Rows in standard units on the device, and the units.
+
+    Attributes:
+        rows: to train on.
+        validation: rows that choose the best step, or None.
+        inputs: units of x, or None where the network takes x as given.
+        targets: units of y.
+        input_names: names of the inputs, or none.
+        target_names: names of the targets, or none.
+    """
+
+    rows: Rows
+    validation: Rows | None
+    inputs: Standardizer | None
+    targets: Standardizer
+    input_names: tuple[str, ...]
+    target_names: tuple[str, ...]
 
 
 def prepare(
-    x: PyTree, y: ArrayLike, weights: ArrayLike | None, *, own: bool
-) -> tuple[Rows, Standardizer | None, Standardizer]:
-    """Checked rows in standard units on the device, and the units."""
+    x: PyTree,
+    y: ArrayLike,
+    weights: ArrayLike | None,
+    validation_fraction: float,
+    *,
+    own: bool = False,
+    input_names: tuple[str, ...] = (),
+    target_names: tuple[str, ...] = (),
+) -> Data:
+    """Checked rows in standard units, split for validation; a network of one's `own` takes x as given."""
     y = np.asarray(y, np.float64)
     y = y[:, None] if y.ndim == 1 else y
     x = x if own else np.asarray(x, np.float64)
@@ -37,7 +66,7 @@ def prepare(
     )
     lengths = {int(leaf.shape[0]) if leaf.ndim else 1 for leaf in jax.tree.leaves(rows)}
     require(len(lengths) == 1, f"x, y and weights must have as many rows each; got {sorted(lengths)}")
-    return rows, inputs, targets
+    return Data(*_split(rows, validation_fraction), inputs, targets, input_names, target_names)
 
 
 def _drop_weightless(x: PyTree, y: np.ndarray, weights: ArrayLike | None) -> tuple[PyTree, np.ndarray, np.ndarray]:
@@ -53,7 +82,7 @@ def _drop_weightless(x: PyTree, y: np.ndarray, weights: ArrayLike | None) -> tup
     return jax.tree.map(lambda leaf: leaf[kept] if np.shape(leaf)[:1] == kept.shape else leaf, x), y[kept], weight[kept]
 
 
-def split(rows: Rows, fraction: float) -> tuple[Rows, Rows | None]:
+def _split(rows: Rows, fraction: float) -> tuple[Rows, Rows | None]:
     """Training and validation rows: the same ones for every key, so that seeds compare."""
     count = rows.weight.shape[0]
     held = round(fraction * count)
