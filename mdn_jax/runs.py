@@ -25,11 +25,11 @@ from mdn_jax.config import Config, differences, parse
 from mdn_jax.datasets import Dataset
 from mdn_jax.datasets import load as load_dataset
 from mdn_jax.metrics import Scores
-from mdn_jax.model import Ensemble, Model, evaluate, evaluate_standard
+from mdn_jax.model import Ensemble, Model, evaluate, row_nll
 from mdn_jax.storage import load, read_tree, save, versions, write_text, write_tree
 from mdn_jax.training import Fit, OnEvaluation, TrainingState, advance, finish, start, stop
 
-__all__ = ["draw_figures", "read_config", "run"]
+__all__ = ["Outcome", "absolute", "draw_figures", "read_config", "run", "write_run"]
 
 CONFIG, METRICS, HISTORY, MODEL, FIGURES, CHECKPOINT = (
     "config.toml", "metrics.json", "history.csv", "model", "figures", "checkpoint",
@@ -48,10 +48,10 @@ def read_config(path: Path) -> tuple[Config, dict[str, Any]]:
         config, sweep = parse(path.read_text(encoding="utf-8"), str(path))
     except UnicodeDecodeError:
         raise InputError(f"{path}: not a text file in UTF-8") from None
-    return _at(path.parent, config), sweep
+    return absolute(path.parent, config), sweep
 
 
-def _at(base: Path, config: Config) -> Config:
+def absolute(base: Path, config: Config) -> Config:
     """The config with its table's path made absolute, from `base` where it is relative."""
     if config.dataset.path is None:
         return config
@@ -82,7 +82,7 @@ def run(
     Raises:
         InputError: for data that cannot be used, or a folder that holds another run or something else.
     """
-    config = _at(Path(), config)
+    config = absolute(Path(), config)
     finished = _claim(config, folder, overwrite=overwrite)
     if finished is not None:
         return finished
@@ -104,15 +104,50 @@ def run(
     clock = _Clock(compile_seconds=time.perf_counter() - began)
     state, clock = _resume(folder / CHECKPOINT, state, clock)
     state, clock = _train(state, clock, folder / CHECKPOINT, on_evaluation, checkpoint_seconds)
-    fit = finish(state)
+    metrics = write_run(folder, config, dataset, _outcome(state, clock))
+    for left in (folder / CHECKPOINT, *folder.glob(f".{CHECKPOINT}.*")):
+        shutil.rmtree(left, ignore_errors=True)
+    return metrics
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What training left, and what it took.
+
+    Attributes:
+        fit: the model, its history and status.
+        val_nll: mean over the validation rows, nats of the original y; None without such rows.
+        num_train: training rows.
+        num_validation: validation rows.
+        compile_seconds: setting up and compiling, the first chunk included.
+        train_seconds: the chunks after it.
+        timed_steps: the steps in them.
+    """
+
+    fit: Fit
+    val_nll: float | None
+    num_train: int
+    num_validation: int
+    compile_seconds: float
+    train_seconds: float
+    timed_steps: int
+
+
+def write_run(folder: Path, config: Config, dataset: Dataset, outcome: Outcome) -> dict[str, Any]:
+    """A trained model as a run folder: judged on the test rows, saved and drawn; metrics.json is written last.
+
+    Returns:
+        What stands in metrics.json.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / CONFIG, tomli_w.dumps(config.to_dict()))
+    fit = outcome.fit
     scores = evaluate(fit.model, dataset.test_x, dataset.test_y)
-    metrics = _metrics(config, dataset, state, fit, scores, clock)
+    metrics = _metrics(config, dataset, outcome, scores)
     save(folder / MODEL, fit.model)
     _write_history(folder / HISTORY, fit.history)
     _draw(folder / FIGURES, config, dataset, fit.model, scores, fit.history, metrics)
     write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
-    for left in (folder / CHECKPOINT, *folder.glob(f".{CHECKPOINT}.*")):
-        shutil.rmtree(left, ignore_errors=True)
     return metrics
 
 
@@ -219,31 +254,40 @@ def _checkpoint(folder: Path, state: TrainingState, clock: _Clock) -> None:
     write_tree(folder, {"format": 1, "versions": versions(), "seconds": seconds}, state.members)
 
 
-def _metrics(
-    config: Config, dataset: Dataset, state: TrainingState, fit: Fit, scores: Scores, clock: _Clock
-) -> dict[str, Any]:
-    """What metrics.json says: scores in original units, nats per row, seconds."""
-    metrics: dict[str, Any] = {"status": fit.status, **scores.report(dataset.target_names)}
+def _outcome(state: TrainingState, clock: _Clock) -> Outcome:
+    fit, val_nll = finish(state), None
     if state.validation is not None:
-        nll = evaluate_standard(fit.model, state.validation.x, state.validation.y).nll
-        metrics["val_nll"] = float(nll.mean())
+        val_nll = float(row_nll(fit.model, state.validation.x, state.validation.y).mean())
+    num_validation = 0 if state.validation is None else int(state.validation.weight.shape[0])
+    num_train = int(state.rows.weight.shape[0])
+    return Outcome(
+        fit, val_nll, num_train, num_validation, clock.compile_seconds, clock.train_seconds, clock.timed_steps
+    )
+
+
+def _metrics(config: Config, dataset: Dataset, outcome: Outcome, scores: Scores) -> dict[str, Any]:
+    """What metrics.json says: scores in original units, nats per row, seconds."""
+    fit = outcome.fit
+    metrics: dict[str, Any] = {"status": fit.status, **scores.report(dataset.target_names)}
+    if outcome.val_nll is not None:
+        metrics["val_nll"] = outcome.val_nll
     if dataset.problem is not None:
         exact = -dataset.problem.log_density(dataset.test_x, dataset.test_y)
         metrics["oracle_nll"] = float(exact.mean())
         metrics["gap_to_oracle"] = float((scores.nll - exact).mean())
     floor = 0.0 if config.training.objective == "squared_error" else config.model.min_std
-    floors = floor * np.asarray(state.targets.scale)
+    floors = floor * np.asarray(fit.model.targets.scale)
     device = jax.local_devices()[0]
     return metrics | {
         "min_std": dict(zip(dataset.target_names, floors.tolist(), strict=True)),
         "num_parameters": sum(leaf.size for leaf in jax.tree.leaves(_networks(fit.model))),
-        "num_train": int(state.rows.weight.shape[0]),
-        "num_validation": 0 if state.validation is None else int(state.validation.weight.shape[0]),
+        "num_train": outcome.num_train,
+        "num_validation": outcome.num_validation,
         "num_test": len(dataset.test_y),
         "best_step": fit.best_step.tolist(),
-        "train_seconds": clock.train_seconds,
-        "compile_seconds": clock.compile_seconds,
-        "steps_per_second": clock.timed_steps / clock.train_seconds if clock.train_seconds else None,
+        "train_seconds": outcome.train_seconds,
+        "compile_seconds": outcome.compile_seconds,
+        "steps_per_second": outcome.timed_steps / outcome.train_seconds if outcome.train_seconds else None,
         "versions": versions(),
         "device": f"{jax.local_device_count()} x {device.device_kind} ({device.platform})",
     }

@@ -187,7 +187,7 @@ def test_a_write_that_fails_leaves_the_old_model(saved, monkeypatch):
     def fail(*_, **__):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(storage.np, "savez", fail)
+    monkeypatch.setattr(np, "savez", fail)
     with pytest.raises(OSError, match="no space left"):
         mdn.save(folder, model("full"))
     monkeypatch.undo()

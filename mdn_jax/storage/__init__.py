@@ -1,0 +1,25 @@
+"""Models, training states and the record of a sweep: files that are whole or absent, checksummed, never pickled.
+
+`files` writes and reads trees of arrays, `structure` describes models, `record` keeps the members of a sweep, `models`
+holds the doors.
+"""
+
+from mdn_jax.storage.files import read_tree, versions, write_folder, write_text, write_tree
+from mdn_jax.storage.models import load, save
+from mdn_jax.storage.record import BATCHES, Batch, Trained, read_member, read_rows, write_batch
+
+__all__ = [
+    "BATCHES",
+    "Batch",
+    "Trained",
+    "load",
+    "read_member",
+    "read_rows",
+    "read_tree",
+    "save",
+    "versions",
+    "write_batch",
+    "write_folder",
+    "write_text",
+    "write_tree",
+]

@@ -1,0 +1,79 @@
+"""What a model is made of, as plain values: enough to rebuild it as shapes, and never code."""
+
+from dataclasses import asdict, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mdn_jax._checks import InputError, require
+from mdn_jax.head import MixtureSpec
+from mdn_jax.model import ConstantStd, Ensemble, Functional, Model, Standardizer
+from mdn_jax.networks import MDN
+
+__all__ = ["build", "describe"]
+
+
+def describe(value: Any) -> dict[str, Any]:
+    """The structure of a model or network as plain values."""
+    if isinstance(value, Ensemble):
+        return _columns(value) | {"kind": "ensemble", "members": [describe(model) for model in value.models]}
+    if isinstance(value, Model):
+        return _columns(value) | {"kind": "model", "network": describe(value.network)}
+    if isinstance(value, ConstantStd):
+        return {"kind": "constant_std", "network": describe(value.network)}
+    if isinstance(value, Functional):
+        return {"kind": "functional", "spec": asdict(value.spec)}
+    if isinstance(value, MDN):
+        return {
+            "kind": "mdn",
+            "input_dim": value.input_dim,
+            "hidden_sizes": list(value.hidden_sizes),
+            "activation": value.mlp.activation,
+            "spec": asdict(value.spec),
+        }
+    raise InputError(f"cannot save a network of type {type(value).__name__}: wrap it as mdn.Functional")
+
+
+def _columns(model: Model | Ensemble) -> dict[str, Any]:
+    return {
+        "input_dim": -1 if model.inputs is None else len(model.inputs.shift),
+        "target_dim": len(model.targets.shift),
+        "input_names": list(model.input_names),
+        "target_names": list(model.target_names),
+    }
+
+
+def build(description: dict[str, Any]) -> Any:
+    """A structure whose arrays are shapes only, to be filled from the archive."""
+    kind = description["kind"]
+    if kind == "mdn":
+        spec = MixtureSpec(**description["spec"])
+        sizes = tuple(description["hidden_sizes"])
+        return jax.eval_shape(
+            lambda key: MDN(description["input_dim"], sizes, spec, description["activation"], key=key),
+            jax.random.key(0),
+        )
+    if kind == "constant_std":
+        network = build(description["network"])
+        return ConstantStd(network, jax.ShapeDtypeStruct((network.spec.target_dim,), jnp.float32))  # pyright: ignore
+    require(
+        kind != "functional",
+        "this model holds a network of your own: give load(path, like=a_model_of_the_same_structure)",
+    )
+    require(kind in ("model", "ensemble"), f"unknown kind of model {kind!r}")
+    columns = {
+        "inputs": None if description["input_dim"] < 0 else _units(description["input_dim"]),
+        "targets": _units(description["target_dim"]),
+        "input_names": tuple(description["input_names"]),
+        "target_names": tuple(description["target_names"]),
+    }
+    if kind == "model":
+        return Model(build(description["network"]), **columns)
+    return Ensemble(tuple(build(member) for member in description["members"]), **columns)
+
+
+def _units(size: int) -> Standardizer:
+    shape = jax.ShapeDtypeStruct((size,), np.float64)
+    return replace(Standardizer.identity(0), shift=shape, scale=shape)
