@@ -25,3 +25,12 @@ from mdn_jax.storage import load, save
 from mdn_jax.training import Fit, Objective, Rows, TrainingState, advance, finish, fit, start, stop
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    # sweeps bring optuna and plotting with them: loaded by the first use (PEP 562)
+    if name == "sweep":
+        from mdn_jax.sweeps import sweep  # noqa: PLC0415
+
+        return sweep
+    raise AttributeError(f"module 'mdn_jax' has no attribute {name!r}")

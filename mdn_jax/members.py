@@ -4,6 +4,7 @@ Members never talk to each other, so they are split over a one-axis mesh; inside
 on CPU, where every member then runs at the speed of one, and run side by side on GPU and TPU.
 """
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -12,7 +13,25 @@ from jax.sharding import AxisType, Mesh, PartitionSpec
 
 from mdn_jax._typing import PyTree
 
-__all__ = ["map_members"]
+__all__ = ["map_members", "memory_for_members", "num_devices", "runs_in_turn"]
+
+SHARE = 0.6  # of a device's memory that members may fill: compiled programs and their scratch need the rest
+
+
+def num_devices() -> int:
+    """Local devices, over which members are spread."""
+    return jax.local_device_count()
+
+
+def runs_in_turn() -> bool:
+    """Whether members on one device follow one another (CPU), so that one at rest costs nothing."""
+    return jax.local_devices()[0].platform == "cpu"
+
+
+def memory_for_members() -> float:
+    """Bytes that members may take on all local devices; infinite where a device does not tell."""
+    limits = [(device.memory_stats() or {}).get("bytes_limit") for device in jax.local_devices()]
+    return SHARE * sum(limit for limit in limits if limit) if all(limits) else math.inf
 
 
 def map_members(function: Callable[[PyTree, PyTree], PyTree], shared: PyTree, members: PyTree) -> PyTree:
@@ -36,7 +55,7 @@ def map_members(function: Callable[[PyTree, PyTree], PyTree], shared: PyTree, me
     devices = jax.local_devices()[:count]
 
     def local(shared: PyTree, members: PyTree) -> PyTree:
-        if devices[0].platform == "cpu":
+        if runs_in_turn():
             return jax.lax.map(lambda member: function(shared, member), members)
         return jax.vmap(lambda member: function(shared, member))(members)
 

@@ -8,12 +8,15 @@ from mdn_jax.plotting.drawing import band_levels, draw_bands, draw_components, d
 from mdn_jax.plotting.gallery import run_figures
 from mdn_jax.plotting.joint import contours_figure
 from mdn_jax.plotting.predictions import predictions_figure, rows_figure
+from mdn_jax.plotting.replicates import Sufficient, smallest_sufficient
 from mdn_jax.plotting.statements import Components, cell_density, components_at, draws_at
+from mdn_jax.plotting.sweeping import sweep_figures
 from mdn_jax.plotting.through_x import density_figure, parameters_figure, samples_figure
 from mdn_jax.plotting.unconditional import marginals_figure
 
 __all__ = [
     "Components",
+    "Sufficient",
     "band_levels",
     "calibration_figure",
     "cell_density",
@@ -32,4 +35,6 @@ __all__ = [
     "rows_figure",
     "run_figures",
     "samples_figure",
+    "smallest_sufficient",
+    "sweep_figures",
 ]

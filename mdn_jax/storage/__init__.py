@@ -6,15 +6,17 @@ holds the doors.
 
 from mdn_jax.storage.files import read_tree, versions, write_folder, write_text, write_tree
 from mdn_jax.storage.models import load, save
-from mdn_jax.storage.record import BATCHES, Batch, Trained, read_member, read_rows, write_batch
+from mdn_jax.storage.record import BATCHES, Batch, Trained, drop_rows, read_member, read_rows, read_trained, write_batch
 
 __all__ = [
     "BATCHES",
     "Batch",
     "Trained",
+    "drop_rows",
     "load",
     "read_member",
     "read_rows",
+    "read_trained",
     "read_tree",
     "save",
     "versions",

@@ -7,7 +7,7 @@ of both. A pair that a kill or a bad disk left incomplete counts as not there, a
 import hashlib
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from mdn_jax.model import Ensemble, Model
 from mdn_jax.storage.files import FORMAT, from_host, named_leaves, pack_arrays, unpack_arrays, versions, write_bytes
 from mdn_jax.storage.structure import build, describe
 
-__all__ = ["BATCHES", "Batch", "Trained", "read_member", "read_rows", "write_batch"]
+__all__ = ["BATCHES", "Batch", "Trained", "drop_rows", "read_member", "read_rows", "read_trained", "write_batch"]
 
 BATCHES = "batches"  # the folder of the record, inside a sweep's
 Row = dict[str, Any]
@@ -114,33 +114,59 @@ def read_member(folder: Path, member: int) -> Trained:
         InputError: for a member that is not there, or whose parameters are damaged.
     """
     known = []
-    for path in sorted(folder.glob("[!.]*.json")):
-        content = _read(path)
-        if content is None:
-            continue
-        row = next((row for row in content["rows"] if row["member"] == member), None)
-        if row is not None:
-            return _unpack(path, content, row)
-        known += [row["member"] for row in content["rows"]]
+    for path, content in _contents(folder):
+        numbers = [row["member"] for row in content["rows"]]
+        if member in numbers:
+            return next(one for one in _unpack(path, content) if one.row["member"] == member)
+        known += numbers
     extent = f"finished members are {min(known)} to {max(known)}" if known else "no member is finished"
     raise InputError(f"{folder.parent}: no finished member {member}: {extent}")
 
 
-def _unpack(path: Path, content: dict[str, Any], row: Row) -> Trained:
+def read_trained(folder: Path) -> dict[int, Trained]:
+    """All members of the record in `folder` by number."""
+    return {one.row["member"]: one for path, content in _contents(folder) for one in _unpack(path, content)}
+
+
+def drop_rows(folder: Path, unwanted: Callable[[Row], bool]) -> int:
+    """Take members out of the record, so that they train again; returns how many."""
+    dropped = 0
+    for path, content in list(_contents(folder)):
+        members = list(_unpack(path, content))
+        kept = [one for one in members if not unwanted(one.row)]
+        if len(kept) < len(members):
+            dropped += len(members) - len(kept)
+            if kept:
+                write_batch(folder, Batch.of(kept))
+            path.unlink()
+            path.with_suffix(".npz").unlink()
+    return dropped
+
+
+def _contents(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    for path in sorted(folder.glob("[!.]*.json")):
+        content = _read(path)
+        if content is not None:
+            yield path, content
+
+
+def _unpack(path: Path, content: dict[str, Any]) -> Iterator[Trained]:
+    """The members of one batch."""
     data = path.with_suffix(".npz")
     require(data.is_file(), f"{data} is missing: run the sweep again to train its members anew")
     packed = data.read_bytes()
     whole = hashlib.sha256(packed).hexdigest() == content["arrays_sha256"]
     require(whole, f"{data} is damaged: run the sweep again to train its members anew")
-    number, group = next((n, g) for n, g in enumerate(content["groups"]) if row["member"] in g["members"])
-    place = group["members"].index(row["member"])
-    prefix = f"{number}/"
-    arrays = {name.removeprefix(prefix): a[place] for name, a in unpack_arrays(packed, prefix).items()}
-    template = build(group["model"])
-    leaves = [from_host(arrays[f"model/{name}"], leaf) for name, leaf in named_leaves(template).items()]
-    model = jax.tree.unflatten(jax.tree.structure(template), leaves)
-    history = {name.removeprefix("history/"): a for name, a in arrays.items() if name.startswith("history/")}
-    return Trained(row, model, history)
+    arrays, rows = unpack_arrays(packed), {row["member"]: row for row in content["rows"]}
+    for number, group in enumerate(content["groups"]):
+        template = build(group["model"])
+        names, structure = named_leaves(template), jax.tree.structure(template)
+        start = f"{number}/history/"
+        histories = {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
+        for place, member in enumerate(group["members"]):
+            leaves = [from_host(arrays[f"{number}/model/{name}"][place], leaf) for name, leaf in names.items()]
+            history = {name: array[place] for name, array in histories.items()}
+            yield Trained(rows[member], jax.tree.unflatten(structure, leaves), history)
 
 
 def _leaves(member: Trained) -> dict[str, np.ndarray]:

@@ -211,7 +211,7 @@ def _finish_run(state: TrainingState, members: Member, own: range) -> Fit:
     ]
     chosen = slice(own.start, own.stop)
     written = min(int(members.evaluations[chosen].max()), state.plan.num_evaluations)
-    history = _in_nats(state, {name: column[chosen] for name, column in members.history.items()})
+    history = _in_nats(state, {name: np.asarray(column[chosen]) for name, column in members.history.items()})
     codes = members.status[chosen]
     return Fit(
         model=models[0] if len(models) == 1 else ensemble(models),
@@ -282,8 +282,12 @@ def fit(
     return finish(state)
 
 
-def stop(state: TrainingState) -> TrainingState:
-    """The state with every member that still trains marked as stopped early.
+def stop(state: TrainingState, which: ArrayLike | None = None) -> TrainingState:
+    """The state with members that still train marked as stopped early.
+
+    Args:
+        state: from `start` or `advance`.
+        which: (M,) booleans; all of them where absent.
 
     Example:
         >>> import jax, numpy as np, mdn_jax as mdn
@@ -292,8 +296,15 @@ def stop(state: TrainingState) -> TrainingState:
         >>> state.done, mdn.finish(state).status
         (True, 'stopped_early')
     """
-    status = jnp.where(state.members.status == OK, STOPPED_EARLY, state.members.status)
-    return replace(state, members=state.members._replace(status=status))
+    status = np.asarray(state.members.status)
+    stopped = (status == OK) & (True if which is None else np.asarray(which, bool))
+    return replace(state, members=state.members._replace(status=jnp.asarray(np.where(stopped, STOPPED_EARLY, status))))
+
+
+def compile_chunk(state: TrainingState, num_steps: int) -> None:
+    """Compile what `advance(state, num_steps)` will run, by running it with every member at rest."""
+    resting = stop(state).members
+    jax.block_until_ready(_advance(state.plan, num_steps, state.rows, state.validation, resting))
 
 
 @functools.partial(jax.jit, static_argnames=("plan", "num_steps"))

@@ -1,0 +1,71 @@
+"""A batch that is still training, to disk and back: what a kill loses is what was trained since."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mdn_jax.storage import read_tree, versions, write_tree
+from mdn_jax.sweeps.space import Space, member_config
+from mdn_jax.sweeps.training import Slice, Source, Work, build
+
+__all__ = ["load_checkpoint", "save_checkpoint"]
+
+
+def save_checkpoint(folder: Path, work: Work, stage: int, slices: list[Slice]) -> None:
+    """Write a batch as it stands between two chunks."""
+    description: dict[str, Any] = {
+        "format": 1,
+        "versions": versions(),
+        "stage": stage,
+        "members": list(work.members),
+        "settings": [json.dumps(settings) for settings in work.settings],
+        "slots": work.slots,
+        "halving": work.halving,
+        "slices": [
+            {
+                "members": part.members.tolist(),
+                "halved": part.halved,
+                "seconds": part.seconds,
+                "compile_seconds": part.compile_seconds,
+            }
+            for part in slices
+        ],
+    }
+    write_tree(folder, description, [part.state.members for part in slices])
+
+
+def load_checkpoint(folder: Path, space: Space, source: Source) -> tuple[Work, int, list[Slice]] | None:
+    """The batch of the last whole checkpoint; None where there is none."""
+    if not folder.exists() and not any(folder.parent.glob(f".{folder.name}.*.old")):
+        return None
+    blank: list[Slice] = []
+
+    def template(description: dict[str, Any]) -> list:
+        settings = [json.loads(text) for text in description["settings"]]
+        configs = dict(zip(description["members"], (member_config(space, one) for one in settings), strict=True))
+        blank.extend(build(configs, np.array(part["members"]), source) for part in description["slices"])
+        return [part.state.members for part in blank]
+
+    description, trees = read_tree(folder, template)
+    settings = tuple(json.loads(text) for text in description["settings"])
+    work = Work(
+        tuple(description["members"]),
+        settings,
+        tuple(member_config(space, one) for one in settings),
+        description["slots"],
+        description["halving"],
+    )
+    slices = [
+        replace(
+            part,
+            state=replace(part.state, members=members),
+            halved=told["halved"],
+            seconds=told["seconds"],
+            compile_seconds=told["compile_seconds"],
+        )
+        for part, members, told in zip(blank, trees, description["slices"], strict=True)
+    ]
+    return work, description["stage"], slices

@@ -1,0 +1,389 @@
+"""The loop of a sweep: what is missing trains, batch by batch, into the record; the last one publishes the results.
+
+    space -> members -> works -> slices -> chunks -> batch -> record -> table, best/, figures, study
+             (search)  (planning)   (training)                          (results)
+
+The record alone says what is done, so the same command goes on after any end, on any number of devices or processes.
+"""
+
+import json
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from filelock import FileLock, Timeout
+
+from mdn_jax._checks import InputError, require
+from mdn_jax.datasets import load as load_dataset
+from mdn_jax.runs import read_config
+from mdn_jax.storage import BATCHES, Batch, read_rows, write_batch, write_text
+from mdn_jax.sweeps.checkpoint import load_checkpoint, save_checkpoint
+from mdn_jax.sweeps.planning import Shard, next_works
+from mdn_jax.sweeps.results import BEST, FIGURES, STUDY, TABLE, publish, ranked
+from mdn_jax.sweeps.search import Members
+from mdn_jax.sweeps.space import Space, program_of, read_space
+from mdn_jax.sweeps.training import (
+    RUNGS,
+    Slice,
+    Source,
+    Work,
+    begin,
+    conclude,
+    halve,
+    target_step,
+    train_chunk,
+    warm_up,
+)
+
+__all__ = ["Interrupted", "Progress", "claim", "open_space", "run_sweep"]
+
+CONFIG, SUMMARY, CHECKPOINT, HEARTBEAT = "config.toml", "sweep.json", "checkpoint", "progress"
+BEAT_SECONDS = 2.0
+Row = dict[str, Any]
+
+
+class Interrupted(Exception):  # noqa: N818  (no error: the sweep was asked to stop, and goes on later)
+    """The sweep stopped between two chunks because it was asked to; what it had is saved."""
+
+
+@dataclass
+class Progress:
+    """Where a sweep stands.
+
+    Attributes:
+        total: members of the whole sweep.
+        done: members with a row.
+        diverged: how many of them diverged.
+        best: lowest validation NLL so far.
+        running: members that train now.
+        share: of the running members' steps that is done.
+        seconds_left: rough; None until something is known.
+    """
+
+    total: int
+    done: int = 0
+    diverged: int = 0
+    best: float | None = None
+    running: int = 0
+    share: float = 0.0
+    seconds_left: float | None = None
+
+
+@dataclass
+class _Session:
+    """One process's part in a sweep."""
+
+    space: Space
+    folder: Path
+    shard: Shard
+    source: Source
+    on_progress: Callable[[Progress], None]
+    should_stop: Callable[[], bool]
+    checkpoint_seconds: float
+    rows: dict[int, Row] = field(default_factory=dict)
+    began: float = field(default_factory=time.perf_counter)
+    saved: float = field(default_factory=time.perf_counter)
+    beaten: float = -1e9
+    trained: float = 0.0  # members that this process has trained
+    waited: float = 0.0  # seconds in which nothing trained because a program was not compiled
+    programs: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / f"{CHECKPOINT}-{self.shard}"
+
+    def beat(self, running: int = 0, share: float = 0.0, *, force: bool = False) -> None:
+        """Tell the caller, and every few seconds the folder, where the sweep stands."""
+        best = ranked(self.rows)
+        total = self.space.num_members
+        trained, left = self.trained + running * share, total - len(self.rows) - running * share
+        elapsed = time.perf_counter() - self.began
+        progress = Progress(
+            total=total,
+            done=len(self.rows),
+            diverged=sum(row["status"] == "diverged" for row in self.rows.values()),
+            best=self.rows[best[0]]["val_nll"] if best else None,
+            running=running,
+            share=share,
+            seconds_left=elapsed * left / self.shard.count / trained if trained > 0 else None,
+        )
+        self.on_progress(progress)
+        if force or time.perf_counter() - self.beaten > BEAT_SECONDS:
+            self.beaten = time.perf_counter()
+            told = asdict(progress) | {"host": socket.gethostname(), "shard": str(self.shard), "time": time.time()}
+            write_text(self.folder / f"{HEARTBEAT}-{self.shard}.json", json.dumps(told))
+
+
+def run_sweep(
+    space: Space,
+    folder: Path,
+    *,
+    shard: Shard | None = None,
+    overwrite: bool = False,
+    train: "Callable[[_Session, list[Work]], Iterator[Batch]] | None" = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    should_stop: Callable[[], bool] = lambda: False,
+    checkpoint_seconds: float = 60.0,
+    source: Source | None = None,
+) -> dict[int, Row]:
+    """Train all members that the record in `folder` does not have, then write the results.
+
+    Args:
+        space: what to search.
+        folder: of the sweep; made where it does not exist.
+        shard: this process's part; all of it where absent.
+        overwrite: replace another sweep in that folder.
+        train: how batches are trained: on this machine where absent.
+        on_progress: called after every chunk.
+        should_stop: asked after every chunk; True saves and raises `Interrupted`.
+        checkpoint_seconds: the most training that a kill can lose.
+        source: where data come from.
+
+    Returns:
+        Member -> its row. With shards, those that are finished so far.
+
+    Raises:
+        InputError: for a folder of something else, or one in which another process is at work.
+        Interrupted: where `should_stop` said so.
+    """
+    shard = shard or Shard()
+    require(
+        shard.count == 1 or space.search.sampler != "tpe",
+        "--shard trains fixed slices, and sampler tpe asks again after each round: use --cluster, or one process",
+    )
+    members = Members(space)
+    source = source or Source(load_dataset)
+    for dataset in {config.dataset.model_dump_json(): config for config in members.configs.values()}.values():
+        source.rows(dataset)  # bad data are refused before anything is written
+    with _locked(folder, shard):
+        claim(space, folder, overwrite=overwrite)
+        session = _Session(space, folder, shard, source, on_progress, should_stop, checkpoint_seconds)
+        session.rows = _whole_rows(folder)
+        if len(session.rows) < space.num_members or not (folder / SUMMARY).is_file():
+            _train_missing(session, members, train or _train_here)
+        session.beat(force=True)
+        if len(session.rows) == space.num_members and not (folder / SUMMARY).is_file():
+            _finish(session)
+    return session.rows
+
+
+def open_space(folder: Path) -> Space:
+    """The space of a sweep's folder.
+
+    Raises:
+        InputError: where there is no sweep.
+    """
+    require((folder / CONFIG).is_file(), f"{folder}: no sweep there ({CONFIG} is missing)")
+    config, table = read_config(folder / CONFIG)
+    return read_space(config, table, str(folder / CONFIG), folder)
+
+
+def claim(space: Space, folder: Path, *, overwrite: bool) -> None:
+    """Make `folder` this sweep's, or refuse where it holds something else."""
+    own = (CONFIG, SUMMARY, CHECKPOINT, HEARTBEAT, BATCHES, TABLE, BEST, FIGURES, STUDY, "members", "ensemble", ".")
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    strangers = [name for name in names if not name.startswith(own)]
+    if (folder / CONFIG).is_file() and not overwrite:
+        changed = _differences(open_space(folder).to_dict(), space.to_dict())
+        require(
+            not changed,
+            f"{folder} holds another sweep; these fields differ: {'; '.join(changed)}: choose another folder with "
+            "--out, or replace it with --overwrite",
+        )
+        return
+    others = ", ".join(strangers) or "a file"
+    require(
+        not strangers and (folder.is_dir() or not folder.exists()),
+        f"{folder} holds {others} and is no sweep's folder: choose another with --out",
+    )
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if not path.name.startswith(".lock"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / CONFIG, tomli_w.dumps(space.to_dict()))
+
+
+def _train_missing(session: _Session, members: Members, train: Callable) -> None:
+    """Rounds of batches until this process has nothing left to train."""
+    session.beat(force=True)
+    while works := next_works(members, session.rows, session.shard, session.source):
+        for batch in train(session, works):
+            write_batch(session.folder / BATCHES, batch)
+            session.rows |= {row["member"]: row for row in batch.rows}
+            session.trained += len(batch.rows)
+            shutil.rmtree(session.checkpoint, ignore_errors=True)
+            session.beat(force=True)
+    session.rows = _whole_rows(session.folder)  # other shards may have finished meanwhile
+
+
+def _train_here(session: _Session, works: list[Work]) -> Iterator[Batch]:
+    """Batches one after the other; the programs of the next compile while one trains."""
+    stage = 0
+    queue: list[tuple[Work, list[Slice] | None]] = [(work, None) for work in works]
+    resumed = load_checkpoint(session.checkpoint, session.space, session.source)
+    if resumed is not None and not set(resumed[0].members) & session.rows.keys():
+        work, stage, slices = resumed
+        left = [w for w in works if not set(w.members) & set(work.members)]
+        queue = [(work, slices), *((w, None) for w in left)]
+    pool = ThreadPoolExecutor(1, thread_name_prefix="compile")
+    try:
+        upcoming = pool.submit(_ready, session, *queue[0])
+        for place, (work, _) in enumerate(queue):
+            began = time.perf_counter()
+            slices = upcoming.result()
+            session.waited += time.perf_counter() - began
+            if place + 1 < len(queue):
+                upcoming = pool.submit(_ready, session, *queue[place + 1])
+            yield _train_work(session, work, stage, slices)
+            stage = 0
+        return
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _ready(session: _Session, work: Work, slices: list[Slice] | None) -> list[Slice]:
+    """The slices of a batch, with everything compiled that they run."""
+    return [warm_up(part) for part in (begin(work, session.source) if slices is None else slices)]
+
+
+def _train_work(session: _Session, work: Work, stage: int, slices: list[Slice]) -> Batch:
+    """All chunks of a batch, with checkpoints, and halving between them where asked for."""
+    shares = (*RUNGS, 1.0) if work.halving else (1.0,)
+    session.saved = time.perf_counter()
+    try:
+        for stage in range(stage, len(shares)):  # noqa: B020  (a checkpoint's stage goes on)
+            slices = _train_stage(session, work, stage, slices, shares[stage])
+            if stage + 1 < len(shares):
+                slices = halve(slices)
+    except KeyboardInterrupt:
+        save_checkpoint(session.checkpoint, work, stage, slices)
+        raise
+    settings = dict(zip(work.members, work.settings, strict=True))
+    trained = [one for part in slices for one in conclude(part, settings)]
+    for part in slices:
+        told = session.programs.setdefault(
+            program_of(part.config), {"members": 0, "compile_seconds": 0.0, "train_seconds": 0.0}
+        )
+        told["members"] += len(part.used)
+        told["compile_seconds"] += 0.0 if part.halved else part.compile_seconds
+        told["train_seconds"] += part.seconds
+    return Batch.of(trained)
+
+
+def _train_stage(session: _Session, work: Work, stage: int, slices: list[Slice], share: float) -> list[Slice]:
+    """Every slice trained up to a share of its steps."""
+    place = 0
+    while place < len(slices):
+        part = slices[place]
+        if part.state.done or part.state.step >= target_step(part, share):
+            place += 1
+            continue
+        slices = [*slices[:place], *train_chunk(part), *slices[place + 1 :]]
+        done = sum(len(one.used) * min(one.state.step / one.config.training.num_steps, 1.0) for one in slices)
+        session.beat(len(work.members), done / len(work.members))
+        stopping = session.should_stop()
+        if stopping or time.perf_counter() - session.saved >= session.checkpoint_seconds:
+            save_checkpoint(session.checkpoint, work, stage, slices)
+            session.saved = time.perf_counter()
+        if stopping:
+            raise Interrupted
+    return slices
+
+
+def _finish(session: _Session) -> None:
+    """The results, by whoever comes last; sweep.json is written last and marks a whole sweep."""
+    folder = session.folder
+    with FileLock(folder / ".lock-results"):
+        if (folder / SUMMARY).is_file():
+            return
+        seconds = time.perf_counter() - session.began
+        publish(session.space, folder, session.rows, session.source)
+        for pattern in (f"{CHECKPOINT}-*", f".{CHECKPOINT}-*"):
+            for left in folder.glob(pattern):
+                shutil.rmtree(left, ignore_errors=True)
+        summary = {
+            "members": len(session.rows),
+            "statuses": _counts(row["status"] for row in session.rows.values()),
+            "best": next(iter(ranked(session.rows)), None),
+            "train_seconds": seconds,
+            "results_seconds": time.perf_counter() - session.began - seconds,
+            "waited_for_compiling_seconds": session.waited,
+            "programs": list(session.programs.values()),
+        }
+        write_text(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
+
+
+@contextmanager
+def _locked(folder: Path, shard: Shard) -> Iterator[None]:
+    """This process alone in the folder, or beside the other shards of the same count."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    made = not folder.exists()
+    require(made or folder.is_dir(), f"{folder} is a file: choose another folder with --out")
+    if made:
+        folder.mkdir()
+    own = folder / f".lock-{shard}"
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(_exclusive(own, folder))
+            for other in folder.glob(".lock-*-of-*"):
+                if other != own and not other.name.endswith(f"-of-{shard.count}"):
+                    with _exclusive(other, folder):
+                        pass
+            yield
+    except InputError:
+        if made and {path.name for path in folder.iterdir()} <= {own.name}:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def _exclusive(lock: Path, folder: Path) -> Iterator[None]:
+    try:
+        with FileLock(lock, timeout=0):
+            yield
+    except Timeout:
+        raise InputError(
+            f"{folder}: another process is at work on this sweep ({lock.name[6:]}): wait for it, or see --status"
+        ) from None
+
+
+def _whole_rows(folder: Path) -> dict[int, Row]:
+    """The record's rows; a damaged pair of files makes room for its members' next training."""
+    rows, damaged = read_rows(folder / BATCHES, thorough=True)
+    for path in damaged:
+        path.unlink(missing_ok=True)
+        path.with_suffix(".npz").unlink(missing_ok=True)
+    return rows
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    told = []
+    for name in [*old, *(name for name in new if name not in old)]:
+        before, after = old.get(name), new.get(name)
+        if (
+            isinstance(before, Mapping)
+            and isinstance(after, Mapping)
+            and name in ("dataset", "model", "training", "sweep")
+        ):
+            told += _differences(before, after, f"{prefix}{name}.")
+        elif _plain(before) != _plain(after):
+            told.append(f"{prefix}{name}: {before} -> {after}")
+    return told
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value))
+
+
+def _counts(statuses: Any) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for status in statuses:
+        counts[status] = counts.get(status, 0) + 1
+    return counts

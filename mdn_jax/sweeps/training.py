@@ -1,0 +1,308 @@
+"""One batch of members, trained side by side: as few compiled programs as there are shapes among them.
+
+A batch is cut into slices, one or more for each program. Members of a slice sit in slots, dealt over the devices in
+turn; slots that are left over hold a copy that rests. A slice that does not fit the device is cut in two and goes on.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mdn_jax._typing import Float
+from mdn_jax.config import Config, DatasetConfig
+from mdn_jax.datasets import Dataset
+from mdn_jax.members import map_members, num_devices, runs_in_turn
+from mdn_jax.model import Ensemble, Model, in_nats, nll_rows
+from mdn_jax.storage import Trained
+from mdn_jax.sweeps.space import Settings, program_of
+from mdn_jax.training import Data, Fit, TrainingState, advance, compile_chunk, finish_runs, prepare, start_runs, stop
+
+__all__ = [
+    "RUNGS",
+    "Slice",
+    "Source",
+    "Work",
+    "begin",
+    "build",
+    "conclude",
+    "halve",
+    "target_step",
+    "train_chunk",
+    "warm_up",
+]
+
+RUNGS = (1 / 8, 1 / 4, 1 / 2)  # shares of the steps at which the worse half rests
+SCORES_AT_ONCE = 2**24  # log-densities held at a time while members are judged
+
+
+@dataclass(frozen=True)
+class Work:
+    """Members that train together.
+
+    Attributes:
+        members: their numbers.
+        settings: the axes' values of each.
+        configs: the whole config of each.
+        slots: the least places in each slice, where members of several batches share a compiled program.
+        halving: whether poor members stop early.
+    """
+
+    members: tuple[int, ...]
+    settings: tuple[Settings, ...]
+    configs: tuple[Config, ...]
+    slots: int
+    halving: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """Members of one program, in slots.
+
+    Attributes:
+        config: of one of them; for all but seed and rates, of all.
+        members: (S,) their numbers, -1 for a slot that is not used.
+        state: training, each slot with `ensemble_size` networks.
+        source: where its data come from.
+        seconds: spent on training so far.
+        compile_seconds: spent on compiling.
+        halved: whether its members were stopped by halving.
+    """
+
+    config: Config
+    members: np.ndarray
+    state: TrainingState
+    source: "Source"
+    seconds: float = 0.0
+    compile_seconds: float = 0.0
+    halved: bool = False
+
+    @property
+    def size(self) -> int:
+        """Networks of each member."""
+        return self.config.training.ensemble_size
+
+    @property
+    def used(self) -> np.ndarray:
+        """Slots that hold a member."""
+        return np.flatnonzero(self.members >= 0)
+
+
+@dataclass
+class Source:
+    """Data by their config, loaded once and held once per device."""
+
+    load: Callable[[DatasetConfig], Dataset]
+    datasets: dict[str, Dataset] = field(default_factory=dict)
+    prepared: dict[str, Data] = field(default_factory=dict)
+    tests: dict[str, tuple[jax.Array, jax.Array]] = field(default_factory=dict)
+
+    def dataset(self, config: Config) -> Dataset:
+        """Training and test rows as given."""
+        key = config.dataset.model_dump_json()
+        if key not in self.datasets:
+            self.datasets[key] = self.load(config.dataset)
+        return self.datasets[key]
+
+    def rows(self, config: Config) -> Data:
+        """Training and validation rows in standard units, on the device."""
+        fraction = config.training.validation_fraction
+        key = f"{config.dataset.model_dump_json()} {fraction}"
+        if key not in self.prepared:
+            data = self.dataset(config)
+            self.prepared[key] = prepare(
+                data.train_x,
+                data.train_y,
+                None,
+                fraction,
+                input_names=data.input_names,
+                target_names=data.target_names,
+            )
+        return self.prepared[key]
+
+    def test(self, config: Config) -> tuple[jax.Array, jax.Array]:
+        """Test rows in standard units, on the device."""
+        key = f"{config.dataset.model_dump_json()} {config.training.validation_fraction}"
+        if key not in self.tests:
+            data, units = self.dataset(config), self.rows(config)
+            x = units.inputs.standardize(data.test_x)  # pyright: ignore[reportOptionalMemberAccess]
+            z = units.targets.standardize(data.test_y)
+            self.tests[key] = (jnp.asarray(x, jnp.float32), jnp.asarray(z, jnp.float32))
+        return self.tests[key]
+
+
+def begin(work: Work, source: Source) -> list[Slice]:
+    """The slices of a batch before their first step."""
+    programs: dict[str, list[int]] = {}
+    for place, config in enumerate(work.configs):
+        programs.setdefault(program_of(config), []).append(place)
+    slices = []
+    for places in programs.values():
+        members = _deal([work.members[place] for place in places], work.slots)
+        slices.append(build(dict(zip(work.members, work.configs, strict=True)), members, source))
+    return slices
+
+
+def build(configs: Mapping[int, Config], members: np.ndarray, source: Source) -> Slice:
+    """A slice of members in given slots, -1 for none, before its first step."""
+    began = time.perf_counter()
+    used = members >= 0
+    own = [configs[int(member)] for member in np.where(used, members, members[used][-1])]
+    config = own[0]
+    seeds = {one.seed: np.asarray(jax.random.key_data(jax.random.key(one.seed))) for one in own}
+    keys = jax.random.wrap_key_data(jnp.asarray(np.stack([seeds[one.seed] for one in own])))
+    state = start_runs(source.rows(config), config.model, [one.training for one in own], keys)
+    state = stop(state, np.repeat(~used, config.training.ensemble_size))
+    jax.block_until_ready(state.members)
+    return Slice(config, members, state, source, compile_seconds=time.perf_counter() - began)
+
+
+def warm_up(part: Slice) -> Slice:
+    """Compile all that a slice will run, before its turn."""
+    began = time.perf_counter()
+    state, config = part.state, part.config.training
+    for num_steps in {min(config.evaluate_every, config.num_steps), config.num_steps % config.evaluate_every} - {0}:
+        compile_chunk(state, num_steps)
+    _nll(part, finish_runs(_take(state, np.arange(part.size)), 1), np.zeros(1, bool))
+    return replace(part, compile_seconds=part.compile_seconds + time.perf_counter() - began)
+
+
+def target_step(part: Slice, share: float) -> int:
+    """Steps of a share of the whole training, rounded up to whole chunks."""
+    config = part.config.training
+    return min(config.num_steps, math.ceil(share * config.num_steps / config.evaluate_every) * config.evaluate_every)
+
+
+def train_chunk(part: Slice) -> list[Slice]:
+    """One chunk of a slice's training; where the device has no room for it, two slices as they were."""
+    began = time.perf_counter()
+    try:
+        state, _ = advance(part.state)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error) or len(part.used) == 1:
+            raise
+        half = len(part.used) // 2
+        return [_select(part, part.used[:half], half), _select(part, part.used[half:], len(part.used) - half)]
+    return [replace(part, state=state, seconds=part.seconds + time.perf_counter() - began)]
+
+
+def halve(slices: Sequence[Slice]) -> list[Slice]:
+    """The slices after the worse half of their members was put to rest, in slices of their own.
+
+    Members compare by the mean of their networks' best validation losses, on the same data only.
+    """
+    rivals: dict[str, list[tuple[float, int, int]]] = {}
+    for index, part in enumerate(slices):
+        if not part.halved:
+            losses = np.asarray(part.state.members.best_loss, np.float64).reshape(-1, part.size).mean(axis=1)
+            offset = in_nats(0.0, part.state.targets)
+            key = part.config.dataset.model_dump_json()
+            rivals.setdefault(key, []).extend((losses[slot] + offset, index, slot) for slot in part.used)
+    worse = {(index, slot) for ranked in rivals.values() for _, index, slot in sorted(ranked)[(len(ranked) + 1) // 2 :]}
+    halved = []
+    for index, part in enumerate(slices):
+        mask = np.array([(index, slot) in worse for slot in range(len(part.members))])
+        stay, leave = np.setdiff1d(part.used, np.flatnonzero(mask)), np.flatnonzero(mask)
+        if len(leave) == 0:
+            halved.append(part)
+            continue
+        share = len(leave) / len(part.used)
+        resting = _select(part, leave, 0)
+        halved.append(replace(resting, state=stop(resting.state), halved=True, seconds=share * part.seconds))
+        if len(stay):
+            # where members run in turn resting ones cost nothing, and the program stays the same
+            slots = len(part.members) if runs_in_turn() else 2 ** math.ceil(math.log2(len(stay)))
+            halved.append(replace(_select(part, stay, slots), seconds=(1 - share) * part.seconds))
+    return halved
+
+
+def conclude(part: Slice, settings: Mapping[int, Settings]) -> list[Trained]:
+    """What training left of each member, judged on the validation and the test rows."""
+    began = time.perf_counter()
+    used, size = part.used, part.size
+    networks = (used[:, None] * size + np.arange(size)).ravel()
+    state = _take(part.state, networks)
+    fits = finish_runs(state, len(used))
+    val_nll, test_nll = _nll(part, fits, np.ones(len(fits), bool))
+    steps = np.asarray(state.members.step).reshape(-1, size).max(axis=1)
+    seconds = (part.seconds + time.perf_counter() - began) / len(used)
+    trained = []
+    for place, (slot, fit) in enumerate(zip(used, fits, strict=True)):
+        member = int(part.members[slot])
+        row = {
+            "member": member,
+            "settings": settings[member],
+            "val_nll": val_nll[place],
+            "test_nll": test_nll[place],
+            "status": "halved" if part.halved and fit.status == "stopped_early" else fit.status,
+            "steps": int(steps[place]),
+            "best_step": fit.best_step.tolist(),
+            "num_parameters": sum(leaf[0].size for leaf in jax.tree.leaves(state.members.network)) * size,
+            "num_train": int(state.rows.weight.shape[0]),
+            "num_validation": int(state.validation.weight.shape[0]),  # pyright: ignore[reportOptionalMemberAccess]
+            "seconds": seconds,
+        }
+        trained.append(Trained(row, fit.model, fit.history))
+    return trained
+
+
+def _deal(members: Sequence[int], slots: int) -> np.ndarray:
+    """Members dealt over the devices in turn, -1 in the slots left over."""
+    devices = num_devices()
+    slots = max(len(members), slots)
+    if slots <= devices:
+        return np.array([*members, *[-1] * (slots - len(members))])
+    each = -(-slots // devices)
+    dealt = np.full(each * devices, -1)
+    dealt[: len(members)] = members
+    return dealt.reshape(each, devices).T.ravel()
+
+
+def _select(part: Slice, slots: np.ndarray, room: int) -> Slice:
+    """Some of a slice's members, dealt anew over at least `room` slots."""
+    order = _deal(slots.tolist(), room)
+    filled = np.where(order >= 0, order, slots[-1])
+    networks = (filled[:, None] * part.size + np.arange(part.size)).ravel()
+    state = stop(_take(part.state, networks), np.repeat(order < 0, part.size))
+    return replace(part, members=np.where(order >= 0, part.members[filled], -1), state=state)
+
+
+def _take(state: TrainingState, networks: np.ndarray) -> TrainingState:
+    """A state of some of the networks, gathered on the host, where no shape needs a program of its own."""
+    keys = np.asarray(jax.random.key_data(state.members.key))[networks]
+    rest = jax.tree.map(lambda leaf: np.asarray(leaf)[networks], state.members._replace(key=None))
+    return replace(state, members=rest._replace(key=jax.random.wrap_key_data(jnp.asarray(keys))))
+
+
+def _nll(part: Slice, fits: Sequence[Fit], wanted: np.ndarray) -> tuple[list[float], list[float]]:
+    """Mean validation and test NLL of each fit, nats of the original y."""
+    validation = part.state.validation
+    means: list[list[float]] = []
+    for x, z in ((validation.x, validation.y), part.source.test(part.config)):  # pyright: ignore
+        most = min(len(part.members), max(num_devices(), SCORES_AT_ONCE // len(z)))
+        column = []
+        for first in range(0, len(fits), most):
+            models = [fit.model for fit in fits[first : first + most]]
+            active = np.resize(wanted[first : first + most], most) & (np.arange(most) < len(models))
+            models += models[-1:] * (most - len(models))
+            stacked = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *models)
+            values = np.asarray(_nll_of_members((x, z), jnp.asarray(active), stacked))
+            column += [float(in_nats(row, part.state.targets).mean()) for row in values[active]]
+        means.append(column)
+    return means[0], means[1]
+
+
+@jax.jit
+def _nll_of_members(
+    rows: tuple[jax.Array, jax.Array], active: jax.Array, models: Model | Ensemble
+) -> Float[jax.Array, "M N"]:
+    """-log p of all rows for each member that is active, zeros for the others."""
+
+    def one(rows: tuple, member: tuple) -> jax.Array:
+        return jax.lax.cond(member[0], lambda: nll_rows(member[1], *rows), lambda: jnp.zeros(len(rows[1])))
+
+    return map_members(one, rows, (active, models))
