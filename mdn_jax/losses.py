@@ -87,9 +87,9 @@ def crps(mixture: Mixture, y: Float[Array, " D"]) -> Scalar:
         InputError: for a batch (use `jax.vmap(mdn.crps)`).
 
     Example:
-        >>> import jax.numpy as jnp, mdn_jax as mdn
+        >>> import jax, jax.numpy as jnp, mdn_jax as mdn
         >>> mixture = mdn.Mixture(jnp.zeros(1), jnp.zeros((1, 1)), mdn.Isotropic(jnp.zeros(1)))
-        >>> print(round(float(mdn.crps(mixture, jnp.zeros(1))), 4))
+        >>> print(round(float(jax.jit(mdn.crps)(mixture, jnp.zeros(1))), 4))
         0.2337
 
     References:

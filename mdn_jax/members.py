@@ -9,11 +9,11 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import AxisType, Mesh, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from mdn_jax._typing import PyTree
 
-__all__ = ["map_members", "memory_for_members", "num_devices", "runs_in_turn"]
+__all__ = ["map_members", "memory_for_members", "num_devices", "place_members", "runs_in_turn"]
 
 SHARE = 0.6  # of a device's memory that members may fill: compiled programs and their scratch need the rest
 
@@ -61,7 +61,7 @@ def map_members(function: Callable[[PyTree, PyTree], PyTree], shared: PyTree, me
 
     if len(devices) == 1:
         return local(shared, members)
-    mesh = Mesh(devices, ("members",), axis_types=(AxisType.Auto,))
+    mesh = _mesh(devices)
     spread = jax.shard_map(
         local,
         mesh=mesh,
@@ -73,3 +73,23 @@ def map_members(function: Callable[[PyTree, PyTree], PyTree], shared: PyTree, me
     padded = -count % len(devices)
     filled = jax.tree.map(lambda leaf: jnp.concatenate([leaf, jnp.repeat(leaf[-1:], padded, axis=0)]), members)
     return jax.tree.map(lambda leaf: leaf[:count], spread(shared, filled))
+
+
+def place_members(shared: PyTree, members: PyTree) -> tuple[PyTree, PyTree]:
+    """`shared` on every device and `members` spread over them, as `map_members` takes and gives them.
+
+    A compiled program belongs to one placement of its arguments: placed once, they find the same program every time.
+    """
+    count = jax.tree.leaves(members)[0].shape[0]
+    devices = jax.local_devices()[:count]
+    if len(devices) == 1:
+        return shared, members
+    mesh = _mesh(devices)
+    shared = jax.device_put(shared, NamedSharding(mesh, PartitionSpec()))
+    if count % len(devices) == 0:
+        members = jax.device_put(members, NamedSharding(mesh, PartitionSpec("members")))
+    return shared, members
+
+
+def _mesh(devices: list) -> Mesh:
+    return Mesh(devices, ("members",), axis_types=(AxisType.Auto,))

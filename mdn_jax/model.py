@@ -4,7 +4,7 @@ Networks see standardised data; the change of units is undone exactly, by `affin
 of the original y. What is fitted to data lives on the host in float64, where timestamps keep their digits.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -27,10 +27,11 @@ __all__ = [
     "Functional",
     "Model",
     "Standardizer",
+    "chunk_nll",
     "ensemble",
     "evaluate",
     "in_nats",
-    "nll_rows",
+    "row_chunks",
     "row_nll",
 ]
 
@@ -280,7 +281,7 @@ def evaluate(model: Model | Ensemble, x: PyTree, y: ArrayLike) -> Scores:
     return evaluate_standard(model, x, model.targets.standardize(y))
 
 
-def evaluate_standard(model: Model | Ensemble, x: PyTree, z: ArrayLike) -> Scores:
+def evaluate_standard(model: Model | Ensemble, x: PyTree, z: Float[Array | np.ndarray, "N D"]) -> Scores:
     """`evaluate` for inputs and targets that are in standard units already; the scores are in original ones."""
     x, z = jax.tree.map(lambda leaf: jnp.asarray(leaf, _single(leaf)), (x, z))
     scores = {name: np.asarray(value, np.float64) for name, value in _score_rows(model, x, z).items()}
@@ -297,19 +298,26 @@ def _score_rows(model: Model | Ensemble, x: PyTree, z: Float[Array, "N D"]) -> d
     return {name: values for name, values in scores.items() if name != "nll"}
 
 
-def row_nll(model: Model | Ensemble, x: PyTree, z: ArrayLike) -> Float[np.ndarray, " N"]:
+def row_nll(model: Model | Ensemble, x: PyTree, z: Float[Array | np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
     """-log p of N rows in nats of the original y, for inputs and targets in standard units."""
-    x, z = jax.tree.map(lambda leaf: jnp.asarray(leaf, _single(leaf)), (x, z))
-    return in_nats(_nll_program(model, x, z), model.targets)
+    parts = [np.asarray(_nll_program(model, part)) for part in row_chunks(x, z)]
+    return in_nats(np.concatenate(parts)[: len(z)], model.targets)
 
 
-def nll_rows(model: Model | Ensemble, x: PyTree, z: Float[Array, "N D"]) -> Float[Array, " N"]:
-    """-log p of N rows, all in standard units; traceable."""
-    return jax.lax.map(lambda row: nll(model.standardized(row[0]), row[1]), (x, z), batch_size=ROWS_AT_ONCE)
+def row_chunks(x: PyTree, z: Float[Array | np.ndarray, "N D"]) -> Iterator[tuple[PyTree, Float[np.ndarray, "R D"]]]:
+    """N rows in chunks of one size, which one program serves whatever N is; the last is filled up with its last row."""
+    for first in range(0, len(z), ROWS_AT_ONCE):
+        rows = np.minimum(np.arange(first, first + ROWS_AT_ONCE), len(z) - 1)
+        yield jax.tree.map(lambda leaf, rows=rows: np.asarray(leaf, _single(leaf))[rows], (x, z))
+
+
+def chunk_nll(model: Model | Ensemble, rows: tuple[PyTree, Float[Array, "R D"]]) -> Float[Array, " R"]:
+    """-log p of a chunk of rows, all in standard units; traceable."""
+    return jax.vmap(lambda x, z: nll(model.standardized(x), z))(*rows)
 
 
 # a program of its own, so that a model alone gives the same digits as among the members of a sweep
-_nll_program = jax.jit(nll_rows)
+_nll_program = jax.jit(chunk_nll)
 
 
 def in_nats(values: ArrayLike, targets: Standardizer) -> Float[np.ndarray, "..."]:

@@ -85,7 +85,7 @@ def rsample(key: Key, mixture: Mixture) -> Float[Array, " D"]:
         >>> def mean_draw(logits):
         ...     mixture = mdn.Mixture(logits, jnp.array([[-1.0], [1.0]]), mdn.Isotropic(jnp.zeros(2)))
         ...     return jax.vmap(lambda key: mdn.rsample(key, mixture))(jax.random.split(jax.random.key(0), 4096)).mean()
-        >>> print(jax.grad(mean_draw)(jnp.zeros(2)).round(1))  # the mean is tanh((l_1 - l_0) / 2)
+        >>> print(jax.jit(jax.grad(mean_draw))(jnp.zeros(2)).round(1))  # the mean is tanh((l_1 - l_0) / 2)
         [-0.5  0.5]
     """
     mixture = check_single("rsample", mixture)

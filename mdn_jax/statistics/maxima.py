@@ -32,10 +32,10 @@ def modes(mixture: Mixture) -> tuple[Float[Array, "K D"], Float[Array, " K"], Bo
         InputError: for a batch (use `jax.vmap(mdn.modes)`).
 
     Example:
-        >>> import jax.numpy as jnp, mdn_jax as mdn
+        >>> import jax, jax.numpy as jnp, mdn_jax as mdn
         >>> locs = jnp.array([[-9.0], [9.0], [9.0]])
         >>> mixture = mdn.Mixture(jnp.array([0.0, 1.0, 0.0]), locs, mdn.Isotropic(jnp.zeros(3)))
-        >>> points, log_probs, distinct = mdn.modes(mixture)
+        >>> points, log_probs, distinct = jax.jit(mdn.modes)(mixture)
         >>> print(points[distinct].ravel())
         [ 9. -9.]
 
@@ -70,8 +70,9 @@ def mode(mixture: Mixture) -> Float[Array, " D"]:
         InputError: for a batch (use `jax.vmap(mdn.mode)`).
 
     Example:
-        >>> import jax.numpy as jnp, mdn_jax as mdn
-        >>> print(mdn.mode(mdn.Mixture(jnp.array([0.0, 1.0]), jnp.array([[-9.0], [9.0]]), mdn.Isotropic(jnp.zeros(2)))))
+        >>> import jax, jax.numpy as jnp, mdn_jax as mdn
+        >>> mixture = mdn.Mixture(jnp.array([0.0, 1.0]), jnp.array([[-9.0], [9.0]]), mdn.Isotropic(jnp.zeros(2)))
+        >>> print(jax.jit(mdn.mode)(mixture))
         [9.]
     """
     mixture = check_single("mode", mixture)

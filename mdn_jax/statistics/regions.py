@@ -37,7 +37,7 @@ def density_level(key: Key, mixture: Mixture, mass: float | Scalar, num_samples:
     Example:
         >>> import jax, jax.numpy as jnp, mdn_jax as mdn
         >>> mixture = mdn.Mixture(jnp.zeros(1), jnp.zeros((1, 2)), mdn.Isotropic(jnp.zeros(1)))
-        >>> level = mdn.density_level(jax.random.key(0), mixture, 0.5, 4096)
+        >>> level = jax.jit(mdn.density_level, static_argnums=3)(jax.random.key(0), mixture, 0.5, 4096)
         >>> round(float(level), 1)  # log(0.5 / (2 pi))
         -2.5
     """
@@ -64,9 +64,9 @@ def highest_density(mixture: Mixture, mass: float | Scalar) -> Float[Array, "K 2
             outside (0, 1).
 
     Example:
-        >>> import jax.numpy as jnp, mdn_jax as mdn
+        >>> import jax, jax.numpy as jnp, mdn_jax as mdn
         >>> mixture = mdn.Mixture(jnp.zeros(2), jnp.array([[-9.0], [9.0]]), mdn.Isotropic(jnp.zeros(2)))
-        >>> print(mdn.highest_density(mixture, 0.9).round(1))
+        >>> print(jax.jit(mdn.highest_density)(mixture, 0.9).round(1))
         [[-10.6  -7.4]
          [  7.4  10.6]]
 

@@ -10,8 +10,9 @@ import json
 import shutil
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -42,10 +43,12 @@ from mdn_jax.sweeps.training import (
     warm_up,
 )
 
-__all__ = ["Interrupted", "Progress", "claim", "open_space", "run_sweep"]
+__all__ = ["Interrupted", "Progress", "claim", "open_space", "read_status", "run_sweep"]
 
 CONFIG, SUMMARY, CHECKPOINT, HEARTBEAT = "config.toml", "sweep.json", "checkpoint", "progress"
+AHEAD = 2  # batches whose programs compile while one trains
 BEAT_SECONDS = 2.0
+SILENT_SECONDS = 300.0  # after which a process counts as gone
 Row = dict[str, Any]
 
 
@@ -185,6 +188,32 @@ def open_space(folder: Path) -> Space:
     return read_space(config, table, str(folder / CONFIG), folder)
 
 
+def read_status(folder: Path) -> dict[str, Any]:
+    """How far a sweep is: the fields of `Progress`, and `processes`, the last word of each that is at work.
+
+    Raises:
+        InputError: where there is no sweep.
+    """
+    space = open_space(folder)
+    rows, _ = read_rows(folder / BATCHES)
+    beats = []
+    for path in sorted(folder.glob(f"{HEARTBEAT}-*.json")):
+        beat = json.loads(path.read_text(encoding="utf-8"))
+        if beat["running"] and time.time() - beat["time"] < SILENT_SECONDS:
+            beats.append(beat)
+    best = ranked(rows)
+    left = [beat["seconds_left"] for beat in beats if beat["seconds_left"] is not None]
+    progress = Progress(
+        total=space.num_members,
+        done=len(rows),
+        diverged=sum(row["status"] == "diverged" for row in rows.values()),
+        best=rows[best[0]]["val_nll"] if best else None,
+        running=sum(beat["running"] for beat in beats),
+        seconds_left=max(left) if left else None,
+    )
+    return asdict(progress) | {"processes": beats}
+
+
 def claim(space: Space, folder: Path, *, overwrite: bool) -> None:
     """Make `folder` this sweep's, or refuse where it holds something else."""
     own = (CONFIG, SUMMARY, CHECKPOINT, HEARTBEAT, BATCHES, TABLE, BEST, FIGURES, STUDY, "members", "ensemble", ".")
@@ -224,7 +253,7 @@ def _train_missing(session: _Session, members: Members, train: Callable) -> None
 
 
 def _train_here(session: _Session, works: list[Work]) -> Iterator[Batch]:
-    """Batches one after the other; the programs of the next compile while one trains."""
+    """Batches one after the other; the programs of the next ones compile meanwhile."""
     stage = 0
     queue: list[tuple[Work, list[Slice] | None]] = [(work, None) for work in works]
     resumed = load_checkpoint(session.checkpoint, session.space, session.source)
@@ -232,18 +261,17 @@ def _train_here(session: _Session, works: list[Work]) -> Iterator[Batch]:
         work, stage, slices = resumed
         left = [w for w in works if not set(w.members) & set(work.members)]
         queue = [(work, slices), *((w, None) for w in left)]
-    pool = ThreadPoolExecutor(1, thread_name_prefix="compile")
+    pool = ThreadPoolExecutor(AHEAD, thread_name_prefix="compile")
     try:
-        upcoming = pool.submit(_ready, session, *queue[0])
+        ahead: deque[Future[list[Slice]]] = deque()
         for place, (work, _) in enumerate(queue):
+            while len(ahead) <= AHEAD and place + len(ahead) < len(queue):
+                ahead.append(pool.submit(_ready, session, *queue[place + len(ahead)]))
             began = time.perf_counter()
-            slices = upcoming.result()
+            slices = ahead.popleft().result()
             session.waited += time.perf_counter() - began
-            if place + 1 < len(queue):
-                upcoming = pool.submit(_ready, session, *queue[place + 1])
             yield _train_work(session, work, stage, slices)
             stage = 0
-        return
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 

@@ -16,8 +16,8 @@ import numpy as np
 from mdn_jax._typing import Float
 from mdn_jax.config import Config, DatasetConfig
 from mdn_jax.datasets import Dataset
-from mdn_jax.members import map_members, num_devices, runs_in_turn
-from mdn_jax.model import Ensemble, Model, in_nats, nll_rows
+from mdn_jax.members import map_members, num_devices, place_members, runs_in_turn
+from mdn_jax.model import Ensemble, Model, chunk_nll, in_nats, row_chunks
 from mdn_jax.storage import Trained
 from mdn_jax.sweeps.space import Settings, program_of
 from mdn_jax.training import Data, Fit, TrainingState, advance, compile_chunk, finish_runs, prepare, start_runs, stop
@@ -281,7 +281,7 @@ def _take(state: TrainingState, networks: np.ndarray) -> TrainingState:
 def _nll(part: Slice, fits: Sequence[Fit], wanted: np.ndarray) -> tuple[list[float], list[float]]:
     """Mean validation and test NLL of each fit, nats of the original y."""
     validation = part.state.validation
-    means: list[list[float]] = []
+    means = []
     for x, z in ((validation.x, validation.y), part.source.test(part.config)):  # pyright: ignore
         most = min(len(part.members), max(num_devices(), SCORES_AT_ONCE // len(z)))
         column = []
@@ -290,19 +290,21 @@ def _nll(part: Slice, fits: Sequence[Fit], wanted: np.ndarray) -> tuple[list[flo
             active = np.resize(wanted[first : first + most], most) & (np.arange(most) < len(models))
             models += models[-1:] * (most - len(models))
             stacked = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *models)
-            values = np.asarray(_nll_of_members((x, z), jnp.asarray(active), stacked))
-            column += [float(in_nats(row, part.state.targets).mean()) for row in values[active]]
+            members = (jnp.asarray(active), stacked)
+            parts = [np.asarray(_nll_of_members(*place_members(rows, members))) for rows in row_chunks(x, z)]
+            values = np.concatenate(parts, axis=1)[active, : len(z)]
+            column += [float(in_nats(row, part.state.targets).mean()) for row in values]
         means.append(column)
     return means[0], means[1]
 
 
 @jax.jit
 def _nll_of_members(
-    rows: tuple[jax.Array, jax.Array], active: jax.Array, models: Model | Ensemble
-) -> Float[jax.Array, "M N"]:
-    """-log p of all rows for each member that is active, zeros for the others."""
+    rows: tuple[jax.Array, jax.Array], members: tuple[jax.Array, Model | Ensemble]
+) -> Float[jax.Array, "M R"]:
+    """-log p of a chunk of rows for each member that is active, zeros for the others; members are (active, model)."""
 
     def one(rows: tuple, member: tuple) -> jax.Array:
-        return jax.lax.cond(member[0], lambda: nll_rows(member[1], *rows), lambda: jnp.zeros(len(rows[1])))
+        return jax.lax.cond(member[0], lambda: chunk_nll(member[1], rows), lambda: jnp.zeros(len(rows[1])))
 
-    return map_members(one, rows, (active, models))
+    return map_members(one, rows, members)

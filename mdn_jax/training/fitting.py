@@ -18,7 +18,7 @@ from mdn_jax._checks import require
 from mdn_jax._typing import ArrayLike, Float, Key, PyTree
 from mdn_jax.config import ModelConfig, TrainingConfig, varying_fields
 from mdn_jax.head import MixtureSpec, initial_bias
-from mdn_jax.members import map_members
+from mdn_jax.members import map_members, place_members
 from mdn_jax.model import ConstantStd, Ensemble, Functional, Model, Standardizer, ensemble
 from mdn_jax.networks import MDN
 from mdn_jax.training.member import DIVERGED, OK, STOPPED_EARLY, Member, Plan, advance_member, start_member
@@ -62,13 +62,13 @@ class TrainingState:
     @property
     def step(self) -> int:
         """Steps taken by the member that has gone furthest."""
-        return int(jnp.max(self.members.step))
+        return int(np.max(np.asarray(self.members.step)))
 
     @property
     def done(self) -> bool:
         """Whether every member has taken all its steps, diverged or stopped."""
-        ended = (self.members.status != OK) | (self.members.step >= self.plan.num_steps)
-        return bool(jnp.all(ended))
+        status, step = np.asarray(self.members.status), np.asarray(self.members.step)
+        return bool(np.all((status != OK) | (step >= self.plan.num_steps)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,6 +155,8 @@ def start_runs(data: Data, model: ModelConfig, trainings: Sequence[TrainingConfi
     plan, architecture = _plan(training, target_dim), (data.rows.x.shape[1], model.hidden_sizes, spec, model.activation)
     bias = initial_bias(spec, np.asarray(data.rows.y))
     members = _start_networks(plan, architecture, training.ensemble_size, keys, _rates(trainings), bias)
+    shared, members = place_members((data.rows, data.validation), members)
+    data = data._replace(rows=shared[0], validation=shared[1])
     return TrainingState(plan, members, *data, training.evaluate_every)
 
 
@@ -179,8 +181,9 @@ def advance(state: TrainingState, num_steps: int | None = None) -> tuple[Trainin
     require(not state.done, "training is over: every member has taken its steps, diverged or stopped")
     if num_steps is None:
         num_steps = min(state.evaluate_every, state.plan.num_steps - state.step)
-    members = _advance(state.plan, num_steps, state.rows, state.validation, state.members)
-    state = replace(state, members=members)
+    shared, members = place_members((state.rows, state.validation), state.members)
+    members = _advance(state.plan, num_steps, *shared, members)
+    state = replace(state, rows=shared[0], validation=shared[1], members=members)
     latest = {name: np.asarray(column) for name, column in members.latest.items()}
     latest["best_loss"] = np.asarray(members.best_loss)
     return state, {name: _squeeze(column) for name, column in _in_nats(state, latest).items()}
@@ -303,8 +306,8 @@ def stop(state: TrainingState, which: ArrayLike | None = None) -> TrainingState:
 
 def compile_chunk(state: TrainingState, num_steps: int) -> None:
     """Compile what `advance(state, num_steps)` will run, by running it with every member at rest."""
-    resting = stop(state).members
-    jax.block_until_ready(_advance(state.plan, num_steps, state.rows, state.validation, resting))
+    shared, members = place_members((state.rows, state.validation), stop(state).members)
+    jax.block_until_ready(_advance(state.plan, num_steps, *shared, members))
 
 
 @functools.partial(jax.jit, static_argnames=("plan", "num_steps"))

@@ -1,0 +1,96 @@
+"""The command line: `mdn-jax run CONFIG`, `mdn-jax sweep CONFIG`, `mdn-jax plot RUN`.
+
+Exit codes: 0 done; 1 the training diverged; 2 a mistake of the user's, in one line on standard error; 130 Ctrl-C; 143
+asked to stop (SIGTERM, SIGUSR1), with everything saved.
+"""
+
+import contextlib
+import os
+import platform
+import sys
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax
+
+from mdn_jax import __version__
+from mdn_jax._checks import InputError, nearest, require
+from mdn_jax.cli.running import plot, run
+from mdn_jax.cli.sweeping import sweep
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is returned."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        _one_cpu_device_per_core()
+        _keep_compiled_programs()
+        return _dispatch(arguments)
+    except InputError as error:
+        print(f"mdn-jax: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"mdn-jax: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nmdn-jax: interrupted; the same command (without --overwrite) goes on from here", file=sys.stderr)
+        return 130
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_usage())
+        return 0
+    if arguments[0] == "--version":
+        print(__version__)
+        return 0
+    name, *rest = arguments
+    require(name in COMMANDS, f"unknown command {name!r}: {nearest(name, COMMANDS)}")
+    return COMMANDS[name](rest)
+
+
+def _usage() -> str:
+    lines = ["mdn-jax: mixture density networks in JAX", ""]
+    for name, command in COMMANDS.items():
+        lines.append(f"  mdn-jax {name} {(command.__doc__ or '').splitlines()[0]}")
+    return "\n".join([*lines, "", "mdn-jax COMMAND --help tells more."])
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {"run": run, "sweep": sweep, "plot": plot}
+
+
+def _one_cpu_device_per_core() -> None:
+    """One CPU device per core for members to spread over, unless the user has chosen."""
+    chosen = "JAX_NUM_CPU_DEVICES" in os.environ or "host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not chosen:
+        with contextlib.suppress(RuntimeError):  # a backend that runs already keeps the devices it has
+            jax.config.update("jax_num_cpu_devices", cores)
+
+
+def _keep_compiled_programs() -> None:
+    """JAX's compilation cache in the user's cache folder, unless the user has chosen; it may be deleted at any time."""
+    chosen = jax.config.values
+    if chosen["jax_compilation_cache_dir"] or not chosen["jax_enable_compilation_cache"]:
+        return
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = base / "mdn_jax" / f"programs-{_processor():08x}"  # one home may serve machines of several kinds
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".writable").touch()
+    except OSError as error:
+        print(f"mdn-jax: warning: compiled programs are not kept for the next time: {error}", file=sys.stderr)
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
+
+
+def _processor() -> int:
+    """A number for what programs of this machine may use."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    kinds = {line for line in lines if line.startswith(("model name", "flags", "Features"))}
+    return zlib.crc32(" ".join([platform.machine(), *sorted(kinds)]).encode())

@@ -1,0 +1,96 @@
+"""Config fields as flags: tyro parses what the models declare, and what it refuses becomes one line."""
+
+import contextlib
+import dataclasses
+import io
+from typing import Annotated, Any
+
+import tyro
+from pydantic import BaseModel
+
+from mdn_jax._checks import InputError, nearest
+
+__all__ = ["flags_of", "parse_flags", "values_of"]
+
+
+def flags_of(config: BaseModel, extra: type, **sections: BaseModel) -> type:
+    """A dataclass of every config field with its value as default, for tyro: parsed here, validated by the models.
+
+    Args:
+        config: fields of the command line with their values.
+        extra: a dataclass of the command's own options.
+        sections: further models under a name of their own.
+    """
+    fields = [(f.name, f.type, dataclasses.field(default=f.default)) for f in dataclasses.fields(extra)]
+    further = [_section(name, model, model.__doc__) for name, model in sections.items()]
+    return dataclasses.make_dataclass("Flags", [*fields, *_mirror(config), *further], frozen=True)
+
+
+def _mirror(model: BaseModel) -> list[tuple[str, Any, Any]]:
+    fields = []
+    for name, info in type(model).model_fields.items():
+        value = getattr(model, name)
+        if isinstance(value, BaseModel):
+            fields.append(_section(name, value, info.description))
+        else:
+            kind = Annotated[info.annotation, tyro.conf.arg(help=info.description)]  # pyright: ignore
+            fields.append((name, kind, dataclasses.field(default=value)))
+    return fields
+
+
+def _section(name: str, model: BaseModel, about: str | None) -> tuple[str, Any, Any]:
+    kind = dataclasses.make_dataclass(name, _mirror(model), frozen=True)
+    kind.__doc__ = type(model).__doc__
+    return name, Annotated[kind, tyro.conf.arg(help=about)], dataclasses.field(default=kind())
+
+
+def values_of(flags: Any) -> dict[str, Any]:
+    """Parsed flags by name, as what a TOML file would say."""
+    return {field.name: _plain(getattr(flags, field.name)) for field in dataclasses.fields(flags)}
+
+
+def _plain(value: Any) -> Any:
+    """Parsed flags as what a TOML file would say: nothing where a field is None."""
+    if dataclasses.is_dataclass(value):
+        pairs = ((field.name, _plain(getattr(value, field.name))) for field in dataclasses.fields(value))
+        return {name: plain for name, plain in pairs if plain is not None}
+    return value
+
+
+def parse_flags(flags: type, arguments: list[str], program: str) -> Any:
+    """tyro's reading of the arguments; what it refuses becomes one line."""
+    report = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(report):
+            parsed, unknown = tyro.cli(flags, args=arguments, prog=program, return_unknown_args=True)
+    except SystemExit as exit_request:
+        if exit_request.code == 0:
+            raise
+        raise InputError(_first_paragraph(report.getvalue())) from None
+    if unknown:
+        legal = _flag_names(flags)
+        option = next((word for word in unknown if word.startswith("-")), unknown[0]).split("=")[0]
+        raise InputError(f"unknown option {option!r}: {nearest(option.replace('_', '-'), legal)}")
+    return parsed
+
+
+def _flag_names(flags: type, prefix: str = "--") -> list[str]:
+    names = []
+    for field in dataclasses.fields(flags):
+        kind = getattr(field.type, "__origin__", field.type)
+        name = prefix + field.name.replace("_", "-")
+        names += _flag_names(kind, f"{name}.") if dataclasses.is_dataclass(kind) else [name]  # pyright: ignore
+    return names
+
+
+def _first_paragraph(box: str) -> str:
+    """The message below the title of tyro's box, drawn in Unicode or in ASCII, on one line."""
+    message = []
+    for line in box.splitlines()[1:]:
+        text = line.strip(" │╭╮╰╯")
+        is_rule = set(text) <= {"─", "-"}
+        if is_rule and message:
+            break
+        if not is_rule:
+            message.append(text)
+    return " ".join(message) or "the arguments could not be read: see --help"

@@ -1,0 +1,97 @@
+"""`mdn-jax run CONFIG` and `mdn-jax plot RUN`."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import tyro
+
+from mdn_jax._checks import require
+from mdn_jax.cli.flags import flags_of, parse_flags, values_of
+from mdn_jax.config import Config, DatasetConfig, validate
+
+__all__ = ["plot", "run"]
+
+
+def run(arguments: list[str]) -> int:
+    """CONFIG    train, evaluate, save and draw one experiment; --help lists every field"""
+    from mdn_jax.runs import read_config  # noqa: PLC0415  (loaded where a command needs it)
+
+    asks_help = any(argument in ("-h", "--help") for argument in arguments)
+    positional = bool(arguments) and not arguments[0].startswith("-")
+    require(positional or asks_help, "run takes a config file first: mdn-jax run CONFIG [--out DIR] [--FIELD VALUE]")
+    path = Path(arguments[0]) if positional else None
+    config = read_config(path)[0] if path else Config(dataset=DatasetConfig(name="inverse_sinusoid"))
+    rest = arguments[1:] if positional else arguments
+    values = values_of(parse_flags(flags_of(config, _Run), rest, "mdn-jax run CONFIG"))
+    folder, overwrite = values.pop("out"), values.pop("overwrite")
+    config = validate(values, "command line" if arguments[1:] else str(path))
+    return _run_config(config, folder or Path("runs") / (path.stem if path else "run"), overwrite=overwrite)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    out: Annotated[Path | None, tyro.conf.arg(help="Run folder; runs/NAME of the config file where absent.")] = None
+    overwrite: Annotated[bool, tyro.conf.arg(help="Replace another run in that folder.")] = False
+
+
+def _run_config(config: Config, folder: Path, *, overwrite: bool) -> int:
+    """Run with a progress bar, then print what came out."""
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    from mdn_jax import runs  # noqa: PLC0415
+
+    console = Console(stderr=True)
+    columns = (TextColumn("training"), BarColumn(), TextColumn("step {task.completed:.0f}/{task.total:.0f}"))
+    losses = TextColumn("{task.fields[losses]}")
+    silent = not console.is_terminal  # into a log it would write blank lines only
+    with Progress(*columns, TimeRemainingColumn(), losses, console=console, transient=True, disable=silent) as progress:
+        task = progress.add_task("training", total=config.training.num_steps, losses="compiling")
+
+        def on_evaluation(step: int, metrics: dict[str, Any]) -> None:
+            # an ensemble shows its members' mean
+            train, validation = (float(jax.numpy.mean(metrics[name])) for name in ("train_loss", "val_loss"))
+            progress.update(task, completed=step, losses=f"train {train:.3f}  validation {validation:.3f}")
+
+        metrics = runs.run(config, folder, overwrite=overwrite, on_evaluation=on_evaluation)
+    _print_metrics(metrics, folder)
+    return 1 if metrics["status"] == "diverged" else 0
+
+
+def _print_metrics(metrics: dict[str, Any], folder: Path) -> None:
+    """The numbers a person wants first, and where the rest is."""
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(title=str(folder), title_justify="left", show_header=False)
+    table.add_row("status", metrics["status"])
+    table.add_row("test NLL", f"{metrics['test_nll']:.4f} ± {metrics['test_nll_standard_error']:.4f} nats per row")
+    if "oracle_nll" in metrics:
+        table.add_row("exact density's NLL", f"{metrics['oracle_nll']:.4f}")
+        table.add_row("gap to it, paired", f"{metrics['gap_to_oracle']:.4f}")
+    for title, name in (("RMSE", "test_rmse"), ("CRPS", "test_crps"), ("coverage of 90 % intervals", "coverage_90")):
+        for target, value in metrics[name].items():
+            table.add_row(f"{title}, {target}", f"{value:.4f}")
+    table.add_row("parameters", f"{metrics['num_parameters']:,}")
+    table.add_row("seconds", f"{metrics['compile_seconds']:.1f} compiling, {metrics['train_seconds']:.1f} training")
+    console = Console()
+    console.print(table)
+    console.print(f"figures: {folder}/figures   model: {folder}/model", soft_wrap=True)
+    if metrics["status"] == "diverged":
+        advice = "a training step was not finite: the best parameters before it stand; try a lower learning rate"
+        console.print(advice, soft_wrap=True)
+
+
+def plot(arguments: list[str]) -> int:
+    """RUN       draw a finished run's figures again"""
+    from mdn_jax.runs import draw_figures  # noqa: PLC0415
+
+    @dataclasses.dataclass(frozen=True)
+    class Plot:
+        run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(help="The run's folder.")]
+
+    for path in draw_figures(parse_flags(Plot, arguments, "mdn-jax plot").run):
+        print(path)
+    return 0
