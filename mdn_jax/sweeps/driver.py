@@ -96,11 +96,20 @@ class _Session:
     beaten: float = -1e9
     trained: float = 0.0  # members that this process has trained
     waited: float = 0.0  # seconds in which nothing trained because a program was not compiled
+    recording: float = 0.0  # seconds of search and record
     programs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def checkpoint(self) -> Path:
         return self.folder / f"{CHECKPOINT}-{self.shard}"
+
+    def timed(self, work: Callable[[], Any]) -> Any:
+        """What `work` gives, its seconds counted as the sweep's own."""
+        began = time.perf_counter()
+        try:
+            return work()
+        finally:
+            self.recording += time.perf_counter() - began
 
     def beat(self, running: int = 0, share: float = 0.0, *, force: bool = False) -> None:
         """Tell the caller, and every few seconds the folder, where the sweep stands."""
@@ -242,14 +251,18 @@ def claim(space: Space, folder: Path, *, overwrite: bool) -> None:
 def _train_missing(session: _Session, members: Members, train: Callable) -> None:
     """Rounds of batches until this process has nothing left to train."""
     session.beat(force=True)
-    while works := next_works(members, session.rows, session.shard, session.source):
+    while works := session.timed(lambda: next_works(members, session.rows, session.shard, session.source)):
         for batch in train(session, works):
-            write_batch(session.folder / BATCHES, batch)
-            session.rows |= {row["member"]: row for row in batch.rows}
-            session.trained += len(batch.rows)
-            shutil.rmtree(session.checkpoint, ignore_errors=True)
-            session.beat(force=True)
+            session.timed(lambda batch=batch: _record(session, batch))
     session.rows = _whole_rows(session.folder)  # other shards may have finished meanwhile
+
+
+def _record(session: _Session, batch: Batch) -> None:
+    write_batch(session.folder / BATCHES, batch)
+    session.rows |= {row["member"]: row for row in batch.rows}
+    session.trained += len(batch.rows)
+    shutil.rmtree(session.checkpoint, ignore_errors=True)
+    session.beat(force=True)
 
 
 def _train_here(session: _Session, works: list[Work]) -> Iterator[Batch]:
@@ -343,6 +356,7 @@ def _finish(session: _Session) -> None:
             "train_seconds": seconds,
             "results_seconds": time.perf_counter() - session.began - seconds,
             "waited_for_compiling_seconds": session.waited,
+            "record_seconds": session.recording,
             "programs": list(session.programs.values()),
         }
         write_text(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
