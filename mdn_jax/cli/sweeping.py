@@ -127,11 +127,8 @@ def _train(space: Any, folder: Path, options: _Sweep) -> int:
                 should_stop=lambda: bool(asked),
             )
         except Interrupted:
-            asked.append("saved")
-            rows = {}
-    if asked:
-        print(f"mdn-jax: stopped by {asked[0]} with everything saved; the same command goes on from here")
-        return STOPPED
+            print(f"mdn-jax: stopped by {asked[0]} with everything saved; the same command goes on from here")
+            return STOPPED
     left = space.num_members - len(rows)
     if left:
         print(f"shard {shard}: done; {left} members are left to other shards, the last of which writes the results")
