@@ -21,6 +21,7 @@ MANY = 5_000  # members that are trained without asking
 SHOWN = 10  # best members in the table
 QUIET_SECONDS = 30.0  # between two lines of a log
 STOPPED = 143
+WIDE = 160  # letters of a table in a log
 
 
 @dataclasses.dataclass(frozen=True)
@@ -307,6 +308,8 @@ def _print_result(space: Any, folder: Path, rows: dict[int, dict[str, Any]]) -> 
         values = [_short(columns[axis][places[member]]) for axis in axes]
         table.add_row(str(member), *values, f"{rows[member]['val_nll']:.4f}", f"{rows[member]['test_nll']:.4f}")
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDE)
     console.print(table)
     summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
     statuses = ", ".join(f"{count:,} {status}" for status, count in summary["statuses"].items())

@@ -86,6 +86,7 @@ class Sufficient:
     standard_error: float  # of the difference; NaN for one replicate
     replicates: int
     unit: str  # of the replicates: seed, or data set where several were drawn
+    below: tuple[float, float, float] | None = None  # the nearest smaller value than the best, its difference and error
 
     def __str__(self) -> str:
         digits = DECIMALS
@@ -94,9 +95,15 @@ class Sufficient:
         over = f"over {self.replicates} {self.unit}{'s' * (self.replicates != 1)}"
         if self.value == self.best_value:
             better = f"is the best of {len(self.values)} values" if len(self.values) > 1 else "is the only value"
-            alone = f", and no smaller one is within {self.tolerance:g} nats of it"
-            smaller = alone if self.value > min(self.values) else ""
-            return f"{self.axis} = {self.value:g} {better}{smaller}: {self.best_nll:.{digits}f} {over}"
+            smaller = ""
+            if self.below is not None:
+                value, lacks, error = self.below
+                spread = "" if np.isnan(error) else f" ± {error:.{digits}f}"
+                smaller = (
+                    f"; no smaller one is within {self.tolerance:g} nats of it, the nearest, {value:g}, lacks "
+                    f"{lacks:.{digits}f}{spread}"
+                )
+            return f"{self.axis} = {self.value:g} {better}: {self.best_nll:.{digits}f} {over}{smaller}"
         error = "" if np.isnan(self.standard_error) else f" ± {self.standard_error:.{digits}f}"
         noisy = ", too few to tell: the standard error exceeds the tolerance"
         return (
@@ -151,7 +158,10 @@ def smallest_sufficient(
     compared = {value: _compare(losses, tests[best]) for value, losses in tests.items()}
     within = tolerance * (1 + 1e-9)  # 1.35 - 1.33 is more than 0.02 in binary
     value = next(value for value in tests if value == best or compared[value]["difference"] <= within)
-    return Sufficient(sweep.names[axis], value, best, tuple(tests), tolerance, **compared[value])
+    smaller = {one: compared[one]["difference"] for one in tests if one < best}
+    below = min(smaller, key=lambda one: smaller[one]) if smaller else None
+    nearest_below = None if below is None else (below, smaller[below], compared[below]["standard_error"])
+    return Sufficient(sweep.names[axis], value, best, tuple(tests), tolerance, **compared[value], below=nearest_below)
 
 
 def sweep_of(table: Mapping[str, np.ndarray], axes: Sequence[str]) -> Sweep:
