@@ -7,6 +7,7 @@ The record alone says what is done, so the same command goes on after any end, o
 """
 
 import json
+import math
 import shutil
 import socket
 import time
@@ -22,6 +23,7 @@ import tomli_w
 from filelock import FileLock, Timeout
 
 from mdn_jax._checks import InputError, require
+from mdn_jax.config import Config, TrainingConfig, varying_fields
 from mdn_jax.datasets import load as load_dataset
 from mdn_jax.runs import read_config
 from mdn_jax.storage import BATCHES, Batch, read_rows, write_batch, write_text
@@ -29,25 +31,23 @@ from mdn_jax.sweeps.checkpoint import load_checkpoint, save_checkpoint
 from mdn_jax.sweeps.planning import Shard, next_works
 from mdn_jax.sweeps.results import BEST, FIGURES, STUDY, TABLE, publish, ranked
 from mdn_jax.sweeps.search import Members
-from mdn_jax.sweeps.space import Space, program_of, read_space
+from mdn_jax.sweeps.space import Space, read_space
 from mdn_jax.sweeps.training import (
-    RUNGS,
     Slice,
     Source,
     Work,
     begin,
-    conclude,
-    halve,
-    target_step,
-    train_chunk,
+    done_share,
+    harvest,
+    train_work,
     warm_up,
 )
 
-__all__ = ["Interrupted", "Progress", "claim", "open_space", "read_status", "run_sweep"]
+__all__ = ["Interrupted", "Progress", "Session", "claim", "open_space", "read_status", "run_sweep"]
 
 CONFIG, SUMMARY, CHECKPOINT, HEARTBEAT = "config.toml", "sweep.json", "checkpoint", "progress"
 AHEAD = 2  # batches whose programs compile while one trains
-BEAT_SECONDS = 2.0
+SHOW_SECONDS, BEAT_SECONDS = 0.2, 2.0  # between two words to the caller, and to the folder
 SILENT_SECONDS = 300.0  # after which a process counts as gone
 Row = dict[str, Any]
 
@@ -80,7 +80,7 @@ class Progress:
 
 
 @dataclass
-class _Session:
+class Session:
     """One process's part in a sweep."""
 
     space: Space
@@ -93,7 +93,8 @@ class _Session:
     rows: dict[int, Row] = field(default_factory=dict)
     began: float = field(default_factory=time.perf_counter)
     saved: float = field(default_factory=time.perf_counter)
-    beaten: float = -1e9
+    beaten: float = -math.inf
+    shown: float = -math.inf
     trained: float = 0.0  # members that this process has trained
     waited: float = 0.0  # seconds in which nothing trained because a program was not compiled
     recording: float = 0.0  # seconds of search and record
@@ -111,12 +112,22 @@ class _Session:
         finally:
             self.recording += time.perf_counter() - began
 
+    def tell_costs(self, costs: list[tuple[str, dict[str, float]]]) -> None:
+        """Add what a batch cost to what its programs did."""
+        for program, cost in costs:
+            told = self.programs.setdefault(program, dict.fromkeys(cost, 0))
+            told |= {name: told[name] + number for name, number in cost.items()}
+
     def beat(self, running: int = 0, share: float = 0.0, *, force: bool = False) -> None:
         """Tell the caller, and every few seconds the folder, where the sweep stands."""
+        now = time.perf_counter()
+        if not force and now - self.shown < SHOW_SECONDS:
+            return
+        self.shown = now
         best = ranked(self.rows)
         total = self.space.num_members
         trained, left = self.trained + running * share, total - len(self.rows) - running * share
-        elapsed = time.perf_counter() - self.began
+        elapsed = now - self.began
         progress = Progress(
             total=total,
             done=len(self.rows),
@@ -127,8 +138,8 @@ class _Session:
             seconds_left=elapsed * left / self.shard.count / trained if trained > 0 else None,
         )
         self.on_progress(progress)
-        if force or time.perf_counter() - self.beaten > BEAT_SECONDS:
-            self.beaten = time.perf_counter()
+        if force or now - self.beaten > BEAT_SECONDS:
+            self.beaten = now
             told = asdict(progress) | {"host": socket.gethostname(), "shard": str(self.shard), "time": time.time()}
             write_text(self.folder / f"{HEARTBEAT}-{self.shard}.json", json.dumps(told))
 
@@ -139,7 +150,7 @@ def run_sweep(
     *,
     shard: Shard | None = None,
     overwrite: bool = False,
-    train: "Callable[[_Session, list[Work]], Iterator[Batch]] | None" = None,
+    train: Callable[[Session, list[Work]], Iterator[Batch]] | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     should_stop: Callable[[], bool] = lambda: False,
     checkpoint_seconds: float = 60.0,
@@ -176,7 +187,7 @@ def run_sweep(
         source.rows(dataset)  # bad data are refused before anything is written
     with _locked(folder, shard):
         claim(space, folder, overwrite=overwrite)
-        session = _Session(space, folder, shard, source, on_progress, should_stop, checkpoint_seconds)
+        session = Session(space, folder, shard, source, on_progress, should_stop, checkpoint_seconds)
         session.rows = _whole_rows(folder)
         if len(session.rows) < space.num_members or not (folder / SUMMARY).is_file():
             _train_missing(session, members, train or _train_here)
@@ -248,7 +259,7 @@ def claim(space: Space, folder: Path, *, overwrite: bool) -> None:
     write_text(folder / CONFIG, tomli_w.dumps(space.to_dict()))
 
 
-def _train_missing(session: _Session, members: Members, train: Callable) -> None:
+def _train_missing(session: Session, members: Members, train: Callable) -> None:
     """Rounds of batches until this process has nothing left to train."""
     session.beat(force=True)
     while works := session.timed(lambda: next_works(members, session.rows, session.shard, session.source)):
@@ -257,7 +268,7 @@ def _train_missing(session: _Session, members: Members, train: Callable) -> None
     session.rows = _whole_rows(session.folder)  # other shards may have finished meanwhile
 
 
-def _record(session: _Session, batch: Batch) -> None:
+def _record(session: Session, batch: Batch) -> None:
     write_batch(session.folder / BATCHES, batch)
     session.rows |= {row["member"]: row for row in batch.rows}
     session.trained += len(batch.rows)
@@ -265,7 +276,7 @@ def _record(session: _Session, batch: Batch) -> None:
     session.beat(force=True)
 
 
-def _train_here(session: _Session, works: list[Work]) -> Iterator[Batch]:
+def _train_here(session: Session, works: list[Work]) -> Iterator[Batch]:
     """Batches one after the other; the programs of the next ones compile meanwhile."""
     stage = 0
     queue: list[tuple[Work, list[Slice] | None]] = [(work, None) for work in works]
@@ -289,56 +300,32 @@ def _train_here(session: _Session, works: list[Work]) -> Iterator[Batch]:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _ready(session: _Session, work: Work, slices: list[Slice] | None) -> list[Slice]:
+def _ready(session: Session, work: Work, slices: list[Slice] | None) -> list[Slice]:
     """The slices of a batch, with everything compiled that they run."""
     return [warm_up(part) for part in (begin(work, session.source) if slices is None else slices)]
 
 
-def _train_work(session: _Session, work: Work, stage: int, slices: list[Slice]) -> Batch:
-    """All chunks of a batch, with checkpoints, and halving between them where asked for."""
-    shares = (*RUNGS, 1.0) if work.halving else (1.0,)
+def _train_work(session: Session, work: Work, stage: int, slices: list[Slice]) -> Batch:
+    """All chunks of a batch, with checkpoints between them."""
     session.saved = time.perf_counter()
     try:
-        for stage in range(stage, len(shares)):  # noqa: B020  (a checkpoint's stage goes on)
-            slices = _train_stage(session, work, stage, slices, shares[stage])
-            if stage + 1 < len(shares):
-                slices = halve(slices)
+        for stage, slices in train_work(work, slices, stage):  # noqa: B020  (what a checkpoint holds goes on)
+            session.beat(len(work.members), done_share(work, slices))
+            stopping = session.should_stop()
+            if stopping or time.perf_counter() - session.saved >= session.checkpoint_seconds:
+                save_checkpoint(session.checkpoint, work, stage, slices)
+                session.saved = time.perf_counter()
+            if stopping:
+                raise Interrupted
     except KeyboardInterrupt:
         save_checkpoint(session.checkpoint, work, stage, slices)
         raise
-    settings = dict(zip(work.members, work.settings, strict=True))
-    trained = [one for part in slices for one in conclude(part, settings)]
-    for part in slices:
-        told = session.programs.setdefault(
-            program_of(part.config), {"members": 0, "compile_seconds": 0.0, "train_seconds": 0.0}
-        )
-        told["members"] += len(part.used)
-        told["compile_seconds"] += 0.0 if part.halved else part.compile_seconds
-        told["train_seconds"] += part.seconds
-    return Batch.of(trained)
+    batch, costs = harvest(work, slices)
+    session.tell_costs(costs)
+    return batch
 
 
-def _train_stage(session: _Session, work: Work, stage: int, slices: list[Slice], share: float) -> list[Slice]:
-    """Every slice trained up to a share of its steps."""
-    place = 0
-    while place < len(slices):
-        part = slices[place]
-        if part.state.done or part.state.step >= target_step(part, share):
-            place += 1
-            continue
-        slices = [*slices[:place], *train_chunk(part), *slices[place + 1 :]]
-        done = sum(len(one.used) * min(one.state.step / one.config.training.num_steps, 1.0) for one in slices)
-        session.beat(len(work.members), done / len(work.members))
-        stopping = session.should_stop()
-        if stopping or time.perf_counter() - session.saved >= session.checkpoint_seconds:
-            save_checkpoint(session.checkpoint, work, stage, slices)
-            session.saved = time.perf_counter()
-        if stopping:
-            raise Interrupted
-    return slices
-
-
-def _finish(session: _Session) -> None:
+def _finish(session: Session) -> None:
     """The results, by whoever comes last; sweep.json is written last and marks a whole sweep."""
     folder = session.folder
     with FileLock(folder / ".lock-results"):
