@@ -6,7 +6,7 @@ turn; slots that are left over hold a copy that rests. A slice that does not fit
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import jax
@@ -18,7 +18,7 @@ from mdn_jax.config import Config, DatasetConfig
 from mdn_jax.datasets import Dataset
 from mdn_jax.members import map_members, num_devices, place_members, runs_in_turn
 from mdn_jax.model import Ensemble, Model, chunk_nll, in_nats, row_chunks
-from mdn_jax.storage import Trained
+from mdn_jax.storage import Batch, Trained
 from mdn_jax.sweeps.space import Settings, program_of
 from mdn_jax.training import Data, Fit, TrainingState, advance, compile_chunk, finish_runs, prepare, start_runs, stop
 
@@ -30,9 +30,12 @@ __all__ = [
     "begin",
     "build",
     "conclude",
+    "done_share",
     "halve",
+    "harvest",
     "target_step",
     "train_chunk",
+    "train_work",
     "warm_up",
 ]
 
@@ -169,6 +172,46 @@ def warm_up(part: Slice) -> Slice:
         compile_chunk(state, num_steps)
     _nll(part, finish_runs(_take(state, np.arange(part.size)), 1), np.zeros(1, bool))
     return replace(part, compile_seconds=part.compile_seconds + time.perf_counter() - began)
+
+
+def train_work(work: Work, slices: list[Slice], stage: int = 0) -> Iterator[tuple[int, list[Slice]]]:
+    """All of a batch's training from `stage` on: the stage and the slices after every chunk and every halving."""
+    shares = (*RUNGS, 1.0) if work.halving else (1.0,)
+    for number in range(stage, len(shares)):
+        place = 0
+        while place < len(slices):
+            part = slices[place]
+            if part.state.done or part.state.step >= target_step(part, shares[number]):
+                place += 1
+                continue
+            slices = [*slices[:place], *train_chunk(part), *slices[place + 1 :]]
+            yield number, slices
+        if number + 1 < len(shares):
+            slices = halve(slices)
+            yield number + 1, slices
+
+
+def done_share(work: Work, slices: Sequence[Slice]) -> float:
+    """The share of a batch's steps that is done."""
+    done = sum(len(part.used) * min(part.state.step / part.config.training.num_steps, 1.0) for part in slices)
+    return done / len(work.members)
+
+
+def harvest(work: Work, slices: Sequence[Slice]) -> tuple[Batch, list[tuple[str, dict[str, float]]]]:
+    """A trained batch as it goes to the record, and what each slice cost: (program, members and seconds)."""
+    settings = dict(zip(work.members, work.settings, strict=True))
+    costs = [
+        (
+            program_of(part.config),
+            {
+                "members": len(part.used),
+                "compile_seconds": 0.0 if part.halved else part.compile_seconds,
+                "train_seconds": part.seconds,
+            },
+        )
+        for part in slices
+    ]
+    return Batch.of([one for part in slices for one in conclude(part, settings)]), costs
 
 
 def target_step(part: Slice, share: float) -> int:

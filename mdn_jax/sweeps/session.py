@@ -1,0 +1,114 @@
+"""One process's part in a sweep while it trains, and what it tells of it: the caller at once, the folder at times."""
+
+import json
+import math
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mdn_jax.storage import write_text
+from mdn_jax.sweeps.planning import Shard
+from mdn_jax.sweeps.results import ranked
+from mdn_jax.sweeps.space import Space
+from mdn_jax.sweeps.training import Source
+
+__all__ = ["CHECKPOINT", "HEARTBEAT", "Interrupted", "Progress", "Session"]
+
+CHECKPOINT, HEARTBEAT = "checkpoint", "progress"
+SHOW_SECONDS, BEAT_SECONDS = 0.2, 2.0  # between two words to the caller, and to the folder
+Row = dict[str, Any]
+
+
+class Interrupted(Exception):  # noqa: N818  (no error: the sweep was asked to stop, and goes on later)
+    """The sweep stopped between two chunks because it was asked to; what it had is saved."""
+
+
+@dataclass
+class Progress:
+    """Where a sweep stands.
+
+    Attributes:
+        total: members of the whole sweep.
+        done: members with a row.
+        diverged: how many of them diverged.
+        best: lowest validation NLL so far.
+        running: members that train now.
+        share: of the running members' steps that is done.
+        seconds_left: rough; None until something is known.
+    """
+
+    total: int
+    done: int = 0
+    diverged: int = 0
+    best: float | None = None
+    running: int = 0
+    share: float = 0.0
+    seconds_left: float | None = None
+
+
+@dataclass
+class Session:
+    """One process's part in a sweep."""
+
+    space: Space
+    folder: Path
+    shard: Shard
+    source: Source
+    on_progress: Callable[[Progress], None]
+    should_stop: Callable[[], bool]
+    checkpoint_seconds: float
+    rows: dict[int, Row] = field(default_factory=dict)
+    began: float = field(default_factory=time.perf_counter)
+    saved: float = field(default_factory=time.perf_counter)
+    beaten: float = -math.inf
+    shown: float = -math.inf
+    trained: float = 0.0  # members that this process has trained
+    waited: float = 0.0  # seconds in which nothing trained because a program was not compiled
+    recording: float = 0.0  # seconds of search and record
+    programs: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / f"{CHECKPOINT}-{self.shard}"
+
+    def timed(self, work: Callable[[], Any]) -> Any:
+        """What `work` gives, its seconds counted as the sweep's own."""
+        began = time.perf_counter()
+        try:
+            return work()
+        finally:
+            self.recording += time.perf_counter() - began
+
+    def tell_costs(self, costs: list[tuple[str, dict[str, float]]]) -> None:
+        """Add what a batch cost to what its programs did."""
+        for program, cost in costs:
+            told = self.programs.setdefault(program, dict.fromkeys(cost, 0))
+            told |= {name: told[name] + number for name, number in cost.items()}
+
+    def beat(self, running: int = 0, share: float = 0.0, *, force: bool = False) -> None:
+        """Tell the caller, and every few seconds the folder, where the sweep stands."""
+        now = time.perf_counter()
+        if not force and now - self.shown < SHOW_SECONDS:
+            return
+        self.shown = now
+        best = ranked(self.rows)
+        total = self.space.num_members
+        trained, left = self.trained + running * share, total - len(self.rows) - running * share
+        elapsed = now - self.began
+        progress = Progress(
+            total=total,
+            done=len(self.rows),
+            diverged=sum(row["status"] == "diverged" for row in self.rows.values()),
+            best=self.rows[best[0]]["val_nll"] if best else None,
+            running=running,
+            share=share,
+            seconds_left=elapsed * left / self.shard.count / trained if trained > 0 else None,
+        )
+        self.on_progress(progress)
+        if force or now - self.beaten > BEAT_SECONDS:
+            self.beaten = now
+            told = asdict(progress) | {"host": socket.gethostname(), "shard": str(self.shard), "time": time.time()}
+            write_text(self.folder / f"{HEARTBEAT}-{self.shard}.json", json.dumps(told))
