@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from itertools import product
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.special import logsumexp, softmax
@@ -10,6 +11,11 @@ from scipy.stats import multivariate_normal
 
 import mdn_jax as mdn
 
+# one compiled program for each structure of mixture, shared by every test that asks
+log_prob = jax.jit(mdn.log_prob)
+log_probs = jax.jit(jax.vmap(mdn.log_prob, (None, 0)))
+cdfs = jax.jit(jax.vmap(mdn.cdf, (None, 0)))
+crps_at = jax.jit(jax.vmap(mdn.crps, (None, 0)))
 COVARIANCES = ("isotropic", "diagonal", "tied", "full")
 
 

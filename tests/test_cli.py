@@ -9,6 +9,7 @@ import pytest
 from small_runs import FOLDER, LEAST_SQUARES, TEXT, config_of, names, write_table
 
 from mdn_jax import cli, runs
+from mdn_jax.cli import running
 
 HERE = Path(__file__).parent
 
@@ -70,7 +71,7 @@ def test_typed_overrides(place, no_figures, monkeypatch):
         return {"status": "ok"}
 
     monkeypatch.setattr(runs, "run", record)
-    monkeypatch.setattr(cli, "_print_metrics", lambda *_: None)
+    monkeypatch.setattr(running, "_print_metrics", lambda *_: None)
     arguments = """
         run small.toml --model.num-components 3 --model.hidden-sizes 8 8 --training.batch-size full --out there
         --training.patience 5 --training.learning-rate 3e-3 --training.clip-norm inf --seed 7 --overwrite
@@ -101,7 +102,7 @@ def test_a_sweep_table_is_ignored_by_run(place, no_figures, monkeypatch):
     (place / "swept.toml").write_text(TEXT + '[sweep]\n"model.num_components" = [1, 2]\nseed.count = 3\n')
     seen = []
     monkeypatch.setattr(runs, "run", lambda config, *_, **__: seen.append(config) or {"status": "ok"})
-    monkeypatch.setattr(cli, "_print_metrics", lambda *_: None)
+    monkeypatch.setattr(running, "_print_metrics", lambda *_: None)
     assert cli.main(["run", "swept.toml"]) == 0
     assert seen == [config_of()]
 
@@ -118,6 +119,7 @@ def test_a_diverged_run_writes_its_folder_and_exits_with_1(place, no_figures, ca
 INTERRUPTED = """
 import os, signal, sys
 from mdn_jax import cli, runs
+from mdn_jax.cli import running
 
 advance = runs.advance
 
@@ -252,6 +254,14 @@ def test_the_version(capsys):
     assert capsys.readouterr().out.strip().count(".") == 2
 
 
+def test_help_of_the_module_exits_with_0(place):
+    command = [sys.executable, "-m", "mdn_jax", "run", "small.toml", "--help"]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--seed" in done.stdout and "Gaussians in the mixture" in done.stdout and not done.stderr
+    assert not (place / "runs").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
@@ -261,9 +271,12 @@ def test_the_version(capsys):
         (["plot", "--help"], ["The run's folder"]),
     ],
 )
-def test_help_exits_with_0(place, arguments, parts):
-    command = [sys.executable, "-m", "mdn_jax", *arguments]
-    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert all(part in done.stdout for part in parts) and not done.stderr
+def test_help_exits_with_0(place, capsys, arguments, parts):
+    try:
+        code = cli.main(arguments)
+    except SystemExit as left:
+        code = left.code
+    printed = capsys.readouterr()
+    assert code == 0, printed.err
+    assert all(part in printed.out for part in parts) and not printed.err
     assert not (place / "runs").exists()

@@ -47,4 +47,4 @@ def test_a_config_says_what_it_is_and_trains_two_steps(path, table):
     fit = mdn.fit(jax.random.key(config.seed), data.train_x, data.train_y, model=config.model, training=training)
     assert fit.status == "ok" and np.isfinite(fit.history["train_loss"]).all()
     total = config.model.num_components * training.ensemble_size
-    assert fit.model(data.test_x[0]).num_components == total
+    assert jax.jit(fit.model)(data.test_x[0]).num_components == total

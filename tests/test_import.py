@@ -23,14 +23,22 @@ print(jax.device_count("cpu"))
     assert run(code) == ["3"]
 
 
-@pytest.mark.parametrize("module", ["mdn_jax", "mdn_jax.runs"])
-def test_heavy_libraries_stay_asleep(module):
-    code = f"""
+@pytest.fixture(scope="module")
+def modules_after():
+    """What one interpreter has loaded after each of two imports."""
+    code = """
 import warnings; warnings.simplefilter("ignore")
-import sys, {module}
-print(*sorted({{name.split(".")[0] for name in sys.modules}}))
+import sys
+for module in ("mdn_jax", "mdn_jax.runs"):
+    __import__(module)
+    print(module, *sys.modules, sep=",")
 """
-    loaded = set(run(code))
+    return {line.split(",")[0]: set(line.split(",")[1:]) for line in run(code)}
+
+
+@pytest.mark.parametrize("module", ["mdn_jax", "mdn_jax.runs"])
+def test_heavy_libraries_stay_asleep(modules_after, module):
+    loaded = {name.split(".")[0] for name in modules_after[module]} | modules_after[module]
     assert {"mdn_jax", "jax", "flax", "optax"} <= loaded
     heavy = {"matplotlib", "optuna", "ray", "polars", "bokeh", "tyro", "torch", "scipy.stats", "pandas"}
     assert not heavy & loaded

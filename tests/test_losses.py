@@ -1,11 +1,13 @@
 """Scores against scoringrules and closed forms; the energy score is unbiased in value and gradient."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scoringrules
-from cases import Case, covariances_of, pick, scipy_log_prob, weights_of
+from cases import Case, cdfs, covariances_of, crps_at, pick, scipy_log_prob, weights_of
 from jax.flatten_util import ravel_pytree
 from numpy.testing import assert_allclose
 
@@ -13,6 +15,14 @@ import mdn_jax as mdn
 
 pytestmark = pytest.mark.usefixtures("x64")
 COUNT = 4_000
+nll = jax.jit(mdn.nll)
+sample = jax.jit(mdn.sample, static_argnums=2)
+nlls = jax.jit(jax.vmap(mdn.nll, (None, 0)))
+
+
+def crps(mixture, y):
+    """The CRPS of one y, by the program of the five in `test_crps_is_scoringrules`."""
+    return crps_at(mixture, jnp.stack([y] * 5))[0]
 
 
 def mean_and_error(draws):
@@ -24,8 +34,8 @@ def mean_and_error(draws):
 @pytest.mark.parametrize("case", pick(2), ids=str)
 def test_nll_is_minus_log_prob(case):
     mixture, y = case.mixture(), case.targets(1)[0]
-    assert_allclose(mdn.nll(mixture, y), -scipy_log_prob(mixture, y), rtol=1e-12)
-    seen = mdn.nll(mixture, jnp.array([jnp.nan, y[1]]), observed=jnp.array([False, True]))
+    assert_allclose(nll(mixture, y), -scipy_log_prob(mixture, y), rtol=1e-12)
+    seen = nll(mixture, jnp.array([jnp.nan, y[1]]), observed=jnp.array([False, True]))
     assert_allclose(seen, -scipy_log_prob(mixture, y[1:], [1]), rtol=1e-12)
 
 
@@ -44,34 +54,33 @@ def test_crps_is_scoringrules(case):
                  for d in range(case.target_dim)])
         for y in np.asarray(ys)
     ]  # fmt: skip
-    assert_allclose(jax.jit(jax.vmap(mdn.crps, (None, 0)))(mixture, ys), expected, rtol=1e-11)
+    assert_allclose(crps_at(mixture, ys), expected, rtol=1e-11)
 
 
 def test_crps_is_the_integral_of_the_squared_distance_between_distribution_functions():
     mixture, y = Case("diagonal", 3, 1).mixture(), 0.4
     # CRPS = int (F(t) - 1[t >= y])^2 dt, split where the integrand jumps
     below, above = np.linspace(-30, y, 20_001), np.linspace(y, 30, 20_001)
-    cdf = jax.jit(jax.vmap(lambda t: mdn.cdf(mixture, t[None])[0]))
-    expected = np.trapezoid(cdf(jnp.asarray(below)) ** 2, below) + np.trapezoid(
-        (1 - cdf(jnp.asarray(above))) ** 2, above
-    )
-    assert_allclose(mdn.crps(mixture, jnp.array([y])), expected, rtol=1e-6)  # the trapezoid rule's own error
+    left, right = (cdfs(mixture, jnp.asarray(part)[:, None])[:, 0] for part in (below, above))
+    expected = np.trapezoid(left**2, below) + np.trapezoid((1 - right) ** 2, above)
+    assert_allclose(crps(mixture, jnp.array([y])), expected, rtol=1e-6)  # the trapezoid rule's own error
 
 
 def test_crps_in_the_far_tail_is_the_distance_less_the_spread():
     mixture = Case("isotropic", 1, 1).mixture()
     # far away E|Y - y| = |mu - y|, and E|Y - Y'| / 2 = std / sqrt(pi)
-    expected = 1e4 - mixture.locs[0, 0] - jnp.exp(mixture.scale.log_std[0]) / np.sqrt(np.pi)
-    assert_allclose(mdn.crps(mixture, jnp.array([1e4])), expected, rtol=1e-12)
+    expected = 1e4 - np.asarray(mixture.locs)[0, 0] - np.exp(mixture.scale.log_std)[0] / np.sqrt(np.pi)
+    assert_allclose(crps(mixture, jnp.array([1e4])), expected, rtol=1e-12)
 
 
 # --- energy score ----------------------------------------------------------------------------------------------------
 
 
+@partial(jax.jit, static_argnums=2)
 def energy_scores(mixture, y, num_samples):
     """COUNT independent estimates."""
     keys = jax.random.split(jax.random.key(0), COUNT)
-    return jax.jit(jax.vmap(lambda key: mdn.energy_score(key, mixture, y, num_samples)))(keys)
+    return jax.vmap(lambda key: mdn.energy_score(key, mixture, y, num_samples))(keys)
 
 
 @pytest.mark.parametrize("num_samples", [2, 7])
@@ -101,11 +110,11 @@ def test_energy_score_is_scoringrules_of_many_draws(case):
 
 
 def test_energy_score_sees_the_correlation_that_crps_cannot():
-    whitener = jnp.linalg.inv(jnp.linalg.cholesky(jnp.array([[1.0, 0.95], [0.95, 1.0]])))
-    correlated = mdn.Mixture(jnp.zeros(1), jnp.zeros((1, 2)), mdn.Triangular(whitener[None]))
+    whitener = np.linalg.inv(np.linalg.cholesky(np.array([[1.0, 0.95], [0.95, 1.0]])))
+    correlated = mdn.Mixture(jnp.zeros(1), jnp.zeros((1, 2)), mdn.Triangular(jnp.asarray(whitener)[None]))
     independent = mdn.Mixture(jnp.zeros(1), jnp.zeros((1, 2)), mdn.Isotropic(jnp.zeros(1)))
     y = jnp.array([1.0, -1.0])  # against the correlation
-    assert_allclose(mdn.crps(correlated, y), mdn.crps(independent, y), rtol=1e-12)
+    assert_allclose(crps(correlated, y), crps(independent, y), rtol=1e-12)
     (first, first_error), (second, second_error) = (
         mean_and_error(energy_scores(m, y, 4)) for m in (correlated, independent)
     )
@@ -130,7 +139,7 @@ def test_energy_score_gradients_are_unbiased_in_every_parameter():
 
 def test_energy_score_has_a_gradient_where_the_target_is_a_draw():
     mixture = mdn.Mixture(jnp.zeros(1), jnp.zeros((1, 2)), mdn.Isotropic(jnp.full(1, -800.0)))  # std underflows to 0
-    slopes = jax.grad(lambda m: mdn.energy_score(jax.random.key(0), m, jnp.zeros(2), 3))(mixture)
+    slopes = jax.jit(jax.grad(lambda m: mdn.energy_score(jax.random.key(0), m, jnp.zeros(2), 3)))(mixture)
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(slopes))
 
 
@@ -144,11 +153,10 @@ def test_energy_score_needs_pairs(num_samples):
 def test_scores_are_proper(case):
     # the expected score of the true mixture is below that of a moved and of a widened one, on common draws
     truth = case.mixture()
-    ys = mdn.sample(jax.random.key(0), truth, (2_000,))
-    moved = mdn.affine(truth, jnp.full(2, 0.5), jnp.ones(2))
+    ys = sample(jax.random.key(0), truth, (2_000,))
+    moved = jax.jit(mdn.affine)(truth, jnp.full(2, 0.5), jnp.ones(2))
     wide = mdn.temper(truth, 3.0)
-    for score in (mdn.nll, mdn.crps):
-        scores = jax.jit(jax.vmap(score, (None, 0)))
+    for scores in (nlls, crps_at):
         for other in (moved, wide):
             excess, error = mean_and_error(scores(other, ys) - scores(truth, ys))
             assert excess > 4 * error

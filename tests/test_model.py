@@ -1,13 +1,14 @@
 """Models in original units against numpy's float64, scipy and scoringrules; ensembles against an explicit sum."""
 
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scoringrules
-from cases import scipy_log_prob, weights_of
+from cases import log_prob, scipy_log_prob, weights_of
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import optimize, stats
 from scipy.special import logsumexp
@@ -20,11 +21,16 @@ X = 3.0 + 2.0 * RNG.normal(size=(40, 2))
 Y = np.array([10.0, -5.0]) + np.array([4.0, 0.1]) * RNG.normal(size=(40, 2))
 
 
+@partial(jax.jit, static_argnums=(1, 2))
+def draw_network(key, hidden, spec, bias):
+    return mdn.MDN(2, hidden, spec, key=key, bias=bias)
+
+
 def model(covariance="diagonal", count=3, hidden=(4,), seed=0, targets=2, rows=slice(None)):
     """An untrained model in units of some of the rows."""
     spec = mdn.MixtureSpec(count, targets, covariance)
     bias = mdn.initial_bias(spec, RNG.normal(size=(9, targets)))
-    network = mdn.MDN(2, hidden, spec, key=jax.random.key(seed), bias=bias)
+    network = draw_network(jax.random.key(seed), hidden, spec, bias)
     return mdn.Model(network, mdn.Standardizer.fit(X[rows]), mdn.Standardizer.fit(Y[rows, :targets]))
 
 
@@ -42,6 +48,12 @@ def straight(x, y, slope=0.5, log_std=-1.0):
 
 at = jax.jit(lambda model, x: model(x))
 standard_at = jax.jit(lambda model, z: model.standardized(z))
+members_at = jax.jit(lambda ensemble, x: ensemble.members(x))
+
+
+def nll(model, x, y):
+    """Of one row, by the program that scores as many rows as X has."""
+    return mdn.evaluate(model, np.repeat(x[None], len(X), axis=0), np.repeat(y[None], len(X), axis=0)).nll
 
 
 # Units
@@ -82,8 +94,8 @@ def test_the_density_changes_by_the_scale_alone(covariance):
     z, standard = ours.targets.standardize(y), standard_at(ours, ours.inputs.standardize(x).astype(np.float32))
     expected = scipy_log_prob(standard, z) - np.log(ours.targets.scale).sum()
     assert_allclose(scipy_log_prob(at(ours, x), y), expected, rtol=1e-4)
-    assert_allclose(mdn.log_prob(at(ours, x), jnp.asarray(y, jnp.float32)), expected, rtol=1e-3)
-    assert_allclose(mdn.evaluate(ours, x[None], y[None]).nll, [-expected], rtol=1e-5)
+    assert_allclose(log_prob(at(ours, x), jnp.asarray(y, jnp.float32)), expected, rtol=1e-3)
+    assert_allclose(nll(ours, x, y), np.full(len(X), -expected), rtol=1e-5)
 
 
 @pytest.mark.parametrize("origin", [0.0, 1.7e9])
@@ -139,17 +151,18 @@ def crowd():
 
 def test_an_ensemble_is_the_mean_of_the_densities(crowd):
     models, together = crowd
-    for x, y in zip(X[:4], Y[:4], strict=True):
+    scores = mdn.evaluate(together, X[:4], Y[:4])
+    for x, y, score_of_row in zip(X[:4], Y[:4], scores.nll, strict=True):
         mixture = at(together, x)
         assert mixture.num_components == 6
         expected = logsumexp([scipy_log_prob(at(m, x), y) for m in models]) - np.log(3)
         assert_allclose(scipy_log_prob(mixture, y), expected, rtol=1e-4)
-        assert_allclose(mdn.evaluate(together, x[None], y[None]).nll, [-expected], rtol=1e-4)
+        assert_allclose(score_of_row, -expected, rtol=1e-4)
 
 
 def test_members_are_the_models_themselves(crowd):
     models, together = crowd
-    for ours, own in zip(together.members(X[0]), models, strict=True):
+    for ours, own in zip(members_at(together, X[0]), models, strict=True):
         assert_allclose(ours.locs, at(own, X[0]).locs, rtol=1e-4, atol=1e-5)
         assert_allclose(scipy_log_prob(ours, Y[0]), scipy_log_prob(at(own, X[0]), Y[0]), rtol=1e-4)
 

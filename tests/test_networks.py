@@ -15,9 +15,20 @@ def spec_of(count, covariance="diagonal", dim=2):
     return mdn.MixtureSpec(num_components=count, target_dim=dim, covariance=covariance)
 
 
-def network_of(count, covariance="diagonal", hidden=(8, 8), inputs=3, **options):
-    make = jax.jit(lambda key: mdn.MDN(inputs, hidden, spec_of(count, covariance), key=key, **options))
-    return make(jax.random.key(0))
+def network_of(count, covariance="diagonal", hidden=(8, 8), inputs=3, key=None, **options):
+    """Drawn without `jit`: networks that have layers of one size share the programs that draw them."""
+    key = jax.random.key(0) if key is None else key
+    return mdn.MDN(inputs, hidden, spec_of(count, covariance), key=key, **options)
+
+
+@jax.jit
+def unpacked_rows(network):
+    """Each row of the last layer is a raw vector, and so is its bias."""
+    rows = network.mlp.kernel[...], network.mlp.bias[...][None]
+    return jax.vmap(lambda row: mdn.unpack(network.spec, row))(jnp.concatenate(rows))
+
+
+call = jax.jit(lambda network, x: network(x))
 
 
 @pytest.mark.parametrize(("covariance", "hidden"), [*((c, (8, 8)) for c in COVARIANCES), ("tied", ())], ids=str)
@@ -26,14 +37,11 @@ def test_fewer_components_are_a_prefix(covariance, hidden):
     few, many = (
         network_of(count, covariance, hidden, bias=mdn.initial_bias(spec_of(count, covariance), y)) for count in (3, 5)
     )
-    # each row of the last layer is a raw vector, and so is its bias
-    for part in (lambda network: network.mlp.kernel[...], lambda network: network.mlp.bias[...][None]):
-        first, second = (jax.vmap(lambda row, n=n: mdn.unpack(n.spec, row))(part(n)) for n in (few, many))
-        jax.tree.map(lambda a, b: assert_array_equal(a, b[:, :3]), first, second)
+    first, second = unpacked_rows(few), unpacked_rows(many)
+    jax.tree.map(lambda a, b: assert_array_equal(a, b[:, :3]), first, second)
     for first, second in zip(few.mlp.hidden, many.mlp.hidden, strict=True):
         assert_array_equal(first.kernel[...], second.kernel[...])
     x = jnp.array([0.3, -1.0, 2.0])
-    call = jax.jit(lambda network, x: network(x))
     jax.tree.map(lambda a, b: assert_allclose(a, b[:3], rtol=1e-5, atol=1e-6), call(few, x), call(many, x))
 
 
@@ -43,26 +51,26 @@ def test_the_network_is_its_formula():
     for layer in network.mlp.hidden:
         hidden = np.tanh(hidden @ np.asarray(layer.kernel[...]) + np.asarray(layer.bias[...]))
     raw = hidden @ np.asarray(network.mlp.kernel[...]) + np.asarray(network.mlp.bias[...])
-    assert_allclose(network(jnp.asarray(x)).locs, raw[3:9].reshape(3, 2), rtol=1e-5, atol=1e-6)
+    assert_allclose(call(network, jnp.asarray(x)).locs, raw[3:9].reshape(3, 2), rtol=1e-5, atol=1e-6)
 
 
 def test_without_inputs_the_network_is_a_bias_vector():
     bias = jnp.arange(15.0)
     network = network_of(3, inputs=0, bias=bias)
     assert len(jax.tree.leaves(nnx.state(network, nnx.Param))) == 2  # an empty kernel and the bias
-    assert_array_equal(network(jnp.zeros(0)).locs, bias[3:9].reshape(3, 2))
-    slopes = jax.grad(lambda n: mdn.nll(n(jnp.zeros(0)), jnp.ones(2)))(network)
+    assert_array_equal(call(network, jnp.zeros(0)).locs, bias[3:9].reshape(3, 2))
+    slopes = jax.jit(jax.grad(lambda n: mdn.nll(n(jnp.zeros(0)), jnp.ones(2))))(network)
     assert np.any(slopes.mlp.bias[...] != 0)
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu", "elu", "gelu", "silu", "softplus", "sigmoid", "sin"])
 def test_every_activation_runs(activation):
-    raw = mdn.MLP(2, (4,), 3, activation, key=jax.random.key(0))(jnp.array([0.5, -2.0]))
-    assert raw.shape == (3,) and np.all(np.isfinite(raw))
+    raw = mdn.MLP(3, (8,), 15, activation, key=jax.random.key(0))(jnp.array([0.5, -2.0, 1.0]))
+    assert raw.shape == (15,) and np.all(np.isfinite(raw))
 
 
 def test_activations_are_what_their_names_say():
-    x = jnp.array([0.7])
+    x = jnp.array([0.7, -0.4, 1.1])
     functions = {
         "tanh": np.tanh,
         "relu": lambda v: np.maximum(v, 0),
@@ -70,7 +78,7 @@ def test_activations_are_what_their_names_say():
         "softplus": lambda v: np.logaddexp(v, 0),
     }
     for name, function in functions.items():
-        mlp = mdn.MLP(1, (6,), 1, name, key=jax.random.key(0))  # pyright: ignore[reportArgumentType]
+        mlp = mdn.MLP(3, (8,), 15, name, key=jax.random.key(0))  # pyright: ignore[reportArgumentType]
         layer = mlp.hidden[0]
         hidden = function(np.asarray(x) @ np.asarray(layer.kernel[...]) + np.asarray(layer.bias[...]))
         assert_allclose(mlp(x), hidden @ np.asarray(mlp.kernel[...]), rtol=1e-5, atol=1e-6)
@@ -88,11 +96,9 @@ def test_a_bias_of_another_size_is_refused():
 
 @pytest.mark.parametrize("make_key", [jax.random.key, jax.random.PRNGKey], ids=["typed", "legacy"])
 def test_the_key_alone_draws_the_weights(make_key):
-    make = jax.jit(lambda key: mdn.MDN(1, (4,), spec_of(2), key=key))
-    first, again, other = (make(make_key(seed)) for seed in (0, 0, 1))
-    x = jnp.ones(1)
-    assert_array_equal(first(x).locs, again(x).locs)
-    assert not np.array_equal(first(x).locs, other(x).locs)
+    first, again, other = (call(network_of(3, key=make_key(seed)), jnp.ones(3)).locs for seed in (0, 0, 1))
+    assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
 
 
 def test_plain_jit_vmap_and_grad():
@@ -115,7 +121,7 @@ def test_plain_jit_vmap_and_grad():
 
 def test_members_are_a_vmap_over_keys():
     def member(key):
-        return mdn.MDN(3, (8,), spec_of(2), key=key)(jnp.ones(3)).locs
+        return network_of(3, key=key)(jnp.ones(3)).locs
 
-    keys, make = jax.random.split(jax.random.key(0), 4), jax.jit(member)
-    assert_allclose(jax.jit(jax.vmap(member))(keys), np.stack([make(key) for key in keys]), rtol=1e-5, atol=1e-6)
+    keys = jax.random.split(jax.random.key(0), 4)
+    assert_allclose(jax.jit(jax.vmap(member))(keys), np.stack([member(key) for key in keys]), rtol=1e-5, atol=1e-6)

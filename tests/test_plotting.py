@@ -57,6 +57,10 @@ def silence(network, x):
     return mdn.Mixture(mixture.logits.at[-1].set(-jnp.inf), mixture.locs, mixture.scale)
 
 
+mean_at = jax.jit(jax.vmap(lambda model, x: mdn.mean(model(x)), (None, 0)))  # (R, D), from x (R, X)
+log_density_at = jax.jit(jax.vmap(lambda model, x, y: mdn.log_prob(model(x), y), (None, 0, 0)))  # (R,)
+
+
 @jax.jit
 def region_log_density(model, x, mass):
     """(R,) the log density at the ends of each row's highest-density region, from `mdn.highest_density`."""
@@ -163,7 +167,7 @@ def test_samples_are_ten_at_each_x_beside_the_data():
 def test_samples_outside_the_view_are_counted():
     model = make_least_squares(1, 1)
     x, y = make_rows(1, 1, 100)
-    narrow = np.asarray(jax.vmap(lambda x: mdn.mean(model(x)))(x))
+    narrow = np.asarray(mean_at(model, x))
     assert "outside the view" in plotting.samples_figure(KEY, model, x, narrow).get_supxlabel()
     assert (
         not plotting.samples_figure(KEY, model, x, np.stack([y, y + 50]).reshape(-1, 1)[:100]).get_supxlabel() or True
@@ -176,10 +180,10 @@ def test_the_density_figure_draws_the_conditional_mean_and_the_heavy_centres():
     axes = panels(plotting.density_figure(model, x, y))[0]
     line = line_named(axes, "conditional mean")
     xs = np.asarray(line.get_xdata())
-    np.testing.assert_allclose(line.get_ydata(), jax.vmap(lambda x: mdn.mean(model(x)))(xs[:, None])[:, 0], rtol=1e-4)
+    np.testing.assert_allclose(line.get_ydata(), np.ravel(mean_at(model, xs[:, None])), rtol=1e-4)
     centres = next(part for part in axes.collections if part.get_label() == "component centres").get_offsets()
-    mixtures = jax.vmap(model)(np.asarray(centres)[:, :1])
-    nearest = np.abs(np.asarray(mixtures.locs[..., 0]) - np.asarray(centres)[:, 1:]).argmin(axis=1)
+    mixtures = jax.jit(jax.vmap(model))(np.asarray(centres)[:, :1])
+    nearest = np.abs(np.asarray(mixtures.locs)[..., 0] - np.asarray(centres)[:, 1:]).argmin(axis=1)
     weights = np.asarray(mixtures.weights)
     assert (weights[np.arange(len(nearest)), nearest] >= 0.099 * weights.max(axis=1)).all()
 
@@ -195,8 +199,7 @@ def test_the_heat_map_is_the_density():
     at = low + (np.arange(columns) + 0.5) * (high - low) / columns
     ys = bottom + (np.arange(rows) + 0.5) * (top - bottom) / rows
     column = columns // 3
-    mixture = model(at[column, None])
-    exact = np.exp(jax.vmap(lambda y: mdn.log_prob(mixture, y))(ys[:, None]))
+    exact = np.exp(log_density_at(model, np.full((rows, 1), at[column]), ys[:, None]))
     np.testing.assert_allclose(drawn[:, column], exact, atol=2e-3 * exact.max())
     assert panels(figure)[-1].get_ylabel() == "density"
 
@@ -334,13 +337,13 @@ def test_rows_are_judged_by_their_highest_density_region():
     x, y = make_rows(1, 1, 60)
     figure = plotting.rows_figure(model, x, y, target_name="height")
     axes = panels(figure)[0]
-    log_p = jax.vmap(lambda x, y: mdn.log_prob(model(x), y))(x, y)
-    level = region_log_density(model, x, 0.9)
+    log_p = np.asarray(log_density_at(model, x, y))
+    level = np.asarray(region_log_density(model, x, 0.9))
     inside, outside = axes.collections
     assert len(inside.get_offsets()) == int((log_p >= level).sum())
     assert len(inside.get_offsets()) + len(outside.get_offsets()) == 60
     assert axes.get_ylabel() == "height"
-    medians = jax.jit(jax.vmap(lambda x: mdn.quantile(model(x), 0.5)))(x)[:, 0]
+    medians = np.ravel(jax.jit(jax.vmap(lambda x: mdn.quantile(model(x), 0.5)))(x))
     ranks = np.argsort(np.argsort(medians)) + 1
     drawn = np.concatenate([inside.get_offsets(), outside.get_offsets()])
     expected = np.stack([ranks, y[:, 0]], axis=1)
@@ -377,7 +380,7 @@ def test_the_unconditional_density_and_its_components_add_up():
     axes = panels(plotting.marginals_figure(model, y, ["height"]))[0]
     line = line_named(axes, "model's density")
     ys = np.asarray(line.get_xdata())
-    exact = np.exp(jax.vmap(lambda y: mdn.log_prob(model(np.zeros(0)), y))(ys[:, None]))
+    exact = np.exp(log_density_at(model, np.zeros((len(ys), 0)), ys[:, None]))
     np.testing.assert_allclose(line.get_ydata(), exact, atol=2e-3 * exact.max())
     parts = [line for line in axes.get_lines() if line.get_linewidth() < 1]
     np.testing.assert_allclose(sum(np.asarray(part.get_ydata()) for part in parts), exact, atol=0.02 * exact.max())

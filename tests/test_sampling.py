@@ -15,6 +15,7 @@ COUNT = 20_000
 SIGNIFICANCE = 1e-4  # of each test of distribution: keys are fixed, so a pass is a pass for ever
 
 sample = jax.jit(mdn.sample, static_argnums=2)
+tempered_sample = jax.jit(lambda key, mixture, tau: mdn.sample(key, mixture, (COUNT,), temperature=tau))
 rsample = jax.jit(lambda key, mixture: jax.vmap(mdn.rsample, (0, None))(jax.random.split(key, COUNT), mixture))
 
 
@@ -55,8 +56,13 @@ def test_batched_sampling_keeps_contexts_apart():
     # a peer shuffled draws among the rows of a batch: centres far apart show whose draw is whose
     centres = jnp.arange(50.0) * 100
     pair = mdn.Mixture(jnp.zeros(2), jnp.array([[-1.0], [1.0]]), mdn.Isotropic(jnp.zeros(2)))
-    mixtures = jax.vmap(lambda c: mdn.affine(pair, c[None], jnp.ones(1)))(centres)
-    draws = jax.vmap(lambda key, m: mdn.sample(key, m, (20,)))(jax.random.split(jax.random.key(0), 50), mixtures)
+
+    @jax.jit
+    def draw(keys):
+        mixtures = jax.vmap(lambda c: mdn.affine(pair, c[None], jnp.ones(1)))(centres)
+        return jax.vmap(lambda key, m: mdn.sample(key, m, (20,)))(keys, mixtures)
+
+    draws = draw(jax.random.split(jax.random.key(0), 50))
     assert draws.shape == (50, 20, 1)
     assert np.all(np.abs(np.asarray(draws)[:, :, 0] - np.asarray(centres)[:, None]) < 20)
 
@@ -76,7 +82,7 @@ def test_shapes_and_both_kinds_of_key(shape, make_key):
     draws = sample(make_key(0), mixture, shape)
     assert draws.shape == (*shape, 2)
     assert_array_equal(draws, sample(make_key(0), mixture, shape))
-    assert mdn.rsample(make_key(0), mixture).shape == (2,)
+    assert jax.jit(mdn.rsample)(make_key(0), mixture).shape == (2,)
 
 
 # --- temperature -----------------------------------------------------------------------------------------------------
@@ -86,17 +92,14 @@ def test_shapes_and_both_kinds_of_key(shape, make_key):
 def test_temperature_zero_is_the_most_probable_components_centre(case):
     mixture = case.mixture()
     best = np.asarray(mixture.locs)[np.argmax(mixture.logits)]
-    draws = jax.jit(lambda key, tau: mdn.sample(key, mixture, (50,), temperature=tau))(jax.random.key(0), 0.0)
-    assert_array_equal(draws, np.stack([best] * 50))
+    assert_array_equal(tempered_sample(jax.random.key(0), mixture, 0.0), np.stack([best] * COUNT))
 
 
 @pytest.mark.parametrize("temperature", [0.3, 2.5])
 @pytest.mark.parametrize("case", pick(2, covariances=("isotropic", "diagonal", "full")), ids=str)
 def test_sampling_at_a_temperature_is_sampling_the_tempered_mixture(case, temperature):
     mixture = case.mixture()
-    draws = jax.jit(lambda key, tau: mdn.sample(key, mixture, (COUNT,), temperature=tau))(
-        jax.random.key(2), temperature
-    )
+    draws = tempered_sample(jax.random.key(2), mixture, temperature)
     tempered = mdn.temper(mixture, temperature)
     for direction in directions(2):
         assert kstest(np.asarray(draws) @ direction, marginal_cdf(tempered, direction)).pvalue > SIGNIFICANCE
@@ -131,7 +134,7 @@ def test_a_negative_temperature_is_refused():
 
 def test_samples_gradient_reaches_centres_and_scales():
     mixture = Case("diagonal", 3, 2).mixture()
-    slopes = jax.grad(lambda m: mdn.sample(jax.random.key(0), m)[0])(mixture)
+    slopes = jax.jit(jax.grad(lambda m: mdn.sample(jax.random.key(0), m)[0]))(mixture)
     assert np.sum(slopes.locs) == 1.0 and np.any(slopes.scale.log_std != 0) and np.all(slopes.logits == 0)
 
 

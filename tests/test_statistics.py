@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import Case, covariances_of, pick, scipy_log_prob, weights_of
+from cases import Case, cdfs, covariances_of, log_probs, pick, scipy_log_prob, weights_of
 from jax.flatten_util import ravel_pytree
 from numpy.testing import assert_allclose
 from scipy.optimize import brentq, minimize
@@ -13,6 +13,8 @@ from scipy.stats import chi2, norm
 import mdn_jax as mdn
 
 pytestmark = pytest.mark.usefixtures("x64")
+quantiles = jax.jit(jax.vmap(mdn.quantile, (None, 0)))
+moments = jax.jit(lambda mixture: (mdn.mean(mixture), mdn.std(mixture), mdn.covariance(mixture)))
 QUANTILES = np.array([1e-12, 1e-6, 0.01, 0.3, 0.5, 0.77, 0.999, 1 - 1e-6, 1 - 1e-12])
 
 
@@ -37,19 +39,19 @@ def test_moments_are_those_of_the_density_by_quadrature(case):
     mixture, grid = case.mixture(), np.linspace(-16, 16, 401)
     points = np.stack(np.meshgrid(*[grid] * case.target_dim, indexing="ij"), axis=-1).reshape(-1, case.target_dim)
     # the trapezoid rule is exact to rounding for a smooth density that vanishes at both ends
-    mass = np.exp(jax.jit(jax.vmap(mdn.log_prob, (None, 0)))(mixture, jnp.asarray(points)))
+    mass = np.exp(log_probs(mixture, jnp.asarray(points)))
     mass = mass * (grid[1] - grid[0]) ** case.target_dim
     mean = mass @ points
     covariance = (mass[:, None] * (points - mean)).T @ (points - mean)
     assert_allclose(mass.sum(), 1.0, rtol=1e-10)
-    assert_allclose(mdn.mean(mixture), mean, rtol=1e-9, atol=1e-10)
-    assert_allclose(mdn.covariance(mixture), covariance, rtol=1e-8, atol=1e-9)
-    assert_allclose(mdn.std(mixture), np.sqrt(np.diagonal(covariance)), rtol=1e-8)
+    says_mean, says_std, says_covariance = moments(mixture)
+    assert_allclose(says_mean, mean, rtol=1e-9, atol=1e-10)
+    assert_allclose(says_covariance, covariance, rtol=1e-8, atol=1e-9)
+    assert_allclose(says_std, np.sqrt(np.diagonal(covariance)), rtol=1e-8)
 
 
 def test_std_is_the_root_of_the_covariances_diagonal(case):
-    mixture = case.mixture()
-    std, covariance = jax.jit(lambda m: (mdn.std(m), mdn.covariance(m)))(mixture)
+    _, std, covariance = moments(case.mixture())
     assert_allclose(std, np.sqrt(np.diagonal(covariance)), rtol=1e-12)
 
 
@@ -60,7 +62,7 @@ def test_cdf_is_scipys(case):
     mixture, ys = case.mixture(), case.targets(5)
     weights, locs, stds = marginal_normals(mixture)
     expected = np.einsum("k,nkd->nd", weights, norm.cdf(np.asarray(ys)[:, None], locs, stds))
-    assert_allclose(jax.jit(jax.vmap(mdn.cdf, (None, 0)))(mixture, ys), expected, rtol=1e-11)
+    assert_allclose(cdfs(mixture, ys), expected, rtol=1e-11)
 
 
 def test_cdf_takes_standard_deviations_not_variances():
@@ -79,30 +81,30 @@ def test_quantile_is_the_root_that_brentq_finds(case):
         tail, share = (norm.sf, 1 - q) if q > 0.5 else (norm.cdf, q)
         return brentq(lambda y: weights @ tail(y, locs[:, d], stds[:, d]) - share, -60, 60, xtol=1e-13, rtol=1e-14)
 
-    actual = jax.jit(jax.vmap(mdn.quantile, (None, 0)))(mixture, jnp.asarray(QUANTILES))
+    actual = quantiles(mixture, jnp.asarray(QUANTILES))
     expected = [[root(q, d) for d in range(case.target_dim)] for q in QUANTILES]
     assert_allclose(actual, expected, rtol=1e-10, atol=1e-10)
 
 
 def test_quantile_at_the_edges_and_outside():
-    quantile = jax.jit(jax.vmap(mdn.quantile, (None, 0)))
-    actual = quantile(line([0.5, 0.5], [-1.0, 3.0], [1.0, 2.0]), jnp.array([0.0, 1.0, -0.1, 1.1]))
+    actual = quantiles(line([0.5, 0.5], [-1.0, 3.0], [1.0, 2.0]), jnp.array([0.0, 1.0, -0.1, 1.1]))
     assert_allclose(actual[:, 0], [-np.inf, np.inf, np.nan, np.nan])
+
+
+@jax.jit
+def quantile_and_rule(mixture, q):
+    """F at the quantile; the quantile's own slopes, in the mixture and in q; -dF / density; the density."""
+    quantile = lambda mixture, q: mdn.quantile(mixture, q)[0]  # noqa: E731
+    y, (dm, dq) = jax.value_and_grad(quantile, (0, 1))(mixture, q)
+    level, slopes = jax.value_and_grad(lambda m: mdn.cdf(m, y[None])[0])(mixture)
+    density = jnp.exp(mdn.log_prob(mixture, y[None]))
+    return level, dm, dq, jax.tree.map(lambda leaf: -leaf / density, slopes), density
 
 
 @pytest.mark.parametrize("q", [1e-3, 0.4, 0.98])
 def test_quantile_inverts_cdf_and_its_gradient_is_the_inverse_function_rule(q):
     mixture = line([0.2, 0.5, 0.3], [-2.0, 0.5, 3.0], [0.4, 1.0, 0.7])
-
-    @jax.jit
-    def both(mixture, q):
-        quantile = lambda mixture, q: mdn.quantile(mixture, q)[0]  # noqa: E731
-        y, (dm, dq) = jax.value_and_grad(quantile, (0, 1))(mixture, q)
-        level, slopes = jax.value_and_grad(lambda m: mdn.cdf(m, y[None])[0])(mixture)
-        density = jnp.exp(mdn.log_prob(mixture, y[None]))
-        return level, dm, dq, jax.tree.map(lambda leaf: -leaf / density, slopes), density
-
-    level, dm, dq, expected, density = both(mixture, q)
+    level, dm, dq, expected, density = quantile_and_rule(mixture, q)
     assert_allclose(level, q, rtol=1e-12)
     assert_allclose(dq, 1 / density, rtol=1e-11)
     jax.tree.map(lambda a, b: assert_allclose(a, b, rtol=1e-10, atol=1e-12), dm, expected)
@@ -110,9 +112,8 @@ def test_quantile_inverts_cdf_and_its_gradient_is_the_inverse_function_rule(q):
 
 def test_interval_leaves_equal_tails():
     mixture = Case("full", 3, 2).mixture()
-    low, high = jax.jit(mdn.interval)(mixture, 0.9)
-    assert_allclose(mdn.cdf(mixture, low), 0.05, rtol=1e-11)
-    assert_allclose(mdn.cdf(mixture, high), 0.95, rtol=1e-11)
+    levels = cdfs(mixture, jnp.stack(jax.jit(mdn.interval)(mixture, 0.9)))
+    assert_allclose(levels, [[0.05, 0.05], [0.95, 0.95]], rtol=1e-11)
 
 
 @pytest.mark.parametrize("function", [mdn.interval, mdn.highest_density])
@@ -130,15 +131,15 @@ def test_modes_are_where_scipy_climbs_to(case):
     find = jax.jit(mdn.modes)
     for seed in range(2):
         mixture = case.mixture(seed)
-        points, log_probs, distinct = find(mixture)
+        points, heights, distinct = find(mixture)
         climbs = [
             minimize(lambda y, m=mixture: -scipy_log_prob(m, y), start, method="BFGS", options={"gtol": 1e-7})
             for start in np.asarray(mixture.locs)
         ]
         tops = sorted((-float(c.fun) for c in climbs), reverse=True)
-        assert_allclose(log_probs[0], tops[0], rtol=1e-9)
-        assert_allclose(jax.vmap(mdn.log_prob, (None, 0))(mixture, points), log_probs, rtol=1e-12)
-        assert np.all(np.diff(log_probs) <= 0)
+        assert_allclose(heights[0], tops[0], rtol=1e-9)
+        assert_allclose(log_probs(mixture, points), heights, rtol=1e-12)
+        assert np.all(np.diff(heights) <= 0)
         found = np.asarray(points)[np.asarray(distinct)]
         for climb in climbs:  # every place that scipy reaches is listed, up to BFGS' own precision
             assert np.min(np.linalg.norm(found - climb.x, axis=1)) < 1e-4
@@ -205,8 +206,9 @@ def test_highest_density_is_the_densest_cells_of_a_fine_grid(name):
 
 def test_intervals_part_and_merge_as_the_mass_grows():
     # the higher peak alone, both peaks, then the valley between them too
-    found = np.asarray(regions(line(*LINES["two-apart"]), jnp.array([0.05, 0.9, 0.999])))
-    assert [int((~np.isnan(region[:, 0])).sum()) for region in found] == [1, 2, 1]
+    # as many masses as above, for the same program
+    found = np.asarray(regions(line(*LINES["two-apart"]), jnp.array([0.05, 0.05, 0.9, 0.9, 0.999])))
+    assert [int((~np.isnan(region[:, 0])).sum()) for region in found] == [1, 1, 2, 2, 1]
 
 
 def test_highest_density_of_one_normal_is_its_central_interval():

@@ -71,17 +71,19 @@ def ours(count: int = MEMBERS) -> Callable[[], object]:
 
 
 def one_device(form: str) -> Callable[[], object]:
-    state = jax.device_put(begun(MEMBERS), jax.local_devices()[0])
+    state = begun(MEMBERS)
+    data = (state.rows, state.validation, state.members)
+    rows, validation, first = jax.device_put(data, jax.local_devices()[0])
 
     @jax.jit
     def chunk(members: Member) -> Member:
         def one(member: Member) -> Member:
-            return advance_member(state.plan, CHUNK, state.rows, state.validation, member)
+            return advance_member(state.plan, CHUNK, rows, validation, member)
 
         return jax.lax.map(one, members) if form == "map" else jax.vmap(one)(members)
 
     def run() -> object:
-        members = state.members
+        members = first
         for _ in range(STEPS // CHUNK):
             members = chunk(members)
         return members

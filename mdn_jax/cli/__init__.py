@@ -78,11 +78,9 @@ def _keep_compiled_programs() -> None:
         return
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = base / "mdn_jax" / f"programs-{_processor():08x}"  # one home may serve machines of several kinds
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / ".writable").touch()
-    except OSError as error:
-        print(f"mdn-jax: warning: compiled programs are not kept for the next time: {error}", file=sys.stderr)
+    place = next(path for path in (folder, *folder.parents) if path.exists())
+    if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
+        print(f"mdn-jax: warning: {place} cannot be written: compiled programs are not kept", file=sys.stderr)
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
