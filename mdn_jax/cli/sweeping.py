@@ -104,13 +104,13 @@ def _read(path: Path | None, arguments: list[str]) -> tuple[Any, _Sweep]:
 
 
 def _train(space: Any, folder: Path, options: _Sweep) -> int:
-    from mdn_jax.sweeps.driver import Interrupted, run_sweep  # noqa: PLC0415
+    from mdn_jax.sweeps.driver import Interrupted, forget, run_sweep  # noqa: PLC0415
     from mdn_jax.sweeps.planning import Shard  # noqa: PLC0415
 
     shard = Shard.parse(options.shard) if options.shard else Shard()
     require(not (options.shard and options.cluster), "--shard and --cluster are two ways to share a sweep: use one")
     if options.retry:
-        _forget(space, folder)
+        print(f"{forget(space, folder, options.retry)} {options.retry} members train again")
     train = None
     if options.cluster:
         from mdn_jax.sweeps.cluster import on_cluster  # noqa: PLC0415
@@ -136,19 +136,6 @@ def _train(space: Any, folder: Path, options: _Sweep) -> int:
         return 0
     _print_result(space, folder, rows)
     return 0
-
-
-def _forget(space: Any, folder: Path) -> None:
-    """Take diverged members out of a sweep's record."""
-    from mdn_jax.storage import BATCHES, drop_rows  # noqa: PLC0415
-    from mdn_jax.sweeps.driver import SUMMARY, claim  # noqa: PLC0415
-
-    require(folder.is_dir(), f"{folder}: no sweep there to retry")
-    claim(space, folder, overwrite=False)
-    count = drop_rows(folder / BATCHES, lambda row: row["status"] == "diverged")
-    if count:
-        (folder / SUMMARY).unlink(missing_ok=True)
-    print(f"{count} diverged members train again")
 
 
 @contextmanager

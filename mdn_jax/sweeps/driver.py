@@ -7,6 +7,7 @@ The record alone says what is done, so the same command goes on after any end, o
 """
 
 import json
+import re
 import shutil
 import time
 from collections import deque
@@ -23,18 +24,21 @@ from filelock import FileLock, Timeout
 from mdn_jax._checks import InputError, require
 from mdn_jax.datasets import load as load_dataset
 from mdn_jax.runs import read_config
-from mdn_jax.storage import BATCHES, Batch, read_rows, write_batch, write_text
+from mdn_jax.storage import BATCHES, Batch, drop_rows, read_rows, write_batch, write_text
 from mdn_jax.sweeps.checkpoint import load_checkpoint, save_checkpoint
 from mdn_jax.sweeps.planning import Shard, next_works
 from mdn_jax.sweeps.results import BEST, FIGURES, STUDY, TABLE, publish, ranked
 from mdn_jax.sweeps.search import Members
 from mdn_jax.sweeps.session import CHECKPOINT, HEARTBEAT, Interrupted, Progress, Session
-from mdn_jax.sweeps.space import Space, read_space
+from mdn_jax.sweeps.space import Space, program_of, read_space
 from mdn_jax.sweeps.training import Slice, Source, Work, begin, done_share, harvest, train_work, warm_up
 
-__all__ = ["Interrupted", "Progress", "Session", "claim", "open_space", "read_status", "run_sweep"]
+__all__ = ["Interrupted", "Progress", "Session", "claim", "forget", "open_space", "read_status", "run_sweep"]
 
 CONFIG, SUMMARY = "config.toml", "sweep.json"
+NAMES = "|".join(map(re.escape, (CONFIG, SUMMARY, BATCHES, TABLE, BEST, FIGURES, STUDY, "members")))
+NAMES += rf"|({CHECKPOINT}|{HEARTBEAT})-\d+-of-\d+(\.json)?|ensemble-\d+"
+OWN = re.compile(rf"({NAMES})|\.({NAMES})\.\d+\.(new|old)(\.lock)?|\.lock-.*")  # what a sweep writes in its folder
 AHEAD = 2  # batches whose programs compile while one trains
 SILENT_SECONDS = 300.0  # after which a process counts as gone
 Row = dict[str, Any]
@@ -79,15 +83,19 @@ def run_sweep(
     )
     members = Members(space)
     source = source or Source(load_dataset)
-    for dataset in {config.dataset.model_dump_json(): config for config in members.configs.values()}.values():
-        source.rows(dataset)  # bad data are refused before anything is written
+    members.open({})  # the first round of tpe
+    for config in {program_of(config): config for config in members.configs.values()}.values():
+        source.check(config)  # before anything is written
+    may_claim(space, folder, overwrite=overwrite)
     with _locked(folder, shard):
         claim(space, folder, overwrite=overwrite)
         session = Session(space, folder, shard, source, on_progress, should_stop, checkpoint_seconds)
         session.rows = _whole_rows(folder)
         if len(session.rows) < space.num_members or not (folder / SUMMARY).is_file():
-            _train_missing(session, members, train or _train_here)
-        session.beat(force=True)
+            try:
+                _train_missing(session, members, train or _train_here)
+            finally:  # nothing runs here any more
+                session.beat(force=True)
         if len(session.rows) == space.num_members and not (folder / SUMMARY).is_file():
             _finish(session)
     return session.rows
@@ -101,6 +109,7 @@ def open_space(folder: Path) -> Space:
     """
     require((folder / CONFIG).is_file(), f"{folder}: no sweep there ({CONFIG} is missing)")
     config, table = read_config(folder / CONFIG)
+    require(bool(table), f"{folder} holds no sweep (its {CONFIG} has no [sweep]): choose another folder with --out")
     return read_space(config, table, str(folder / CONFIG), folder)
 
 
@@ -130,29 +139,69 @@ def read_status(folder: Path) -> dict[str, Any]:
     return asdict(progress) | {"processes": beats}
 
 
+def forget(space: Space, folder: Path, status: str) -> int:
+    """Take members of a status out of a sweep's record, so that they train again; returns how many.
+
+    Raises:
+        InputError: where there is no such sweep, or another process is at work on it.
+    """
+    require(folder.is_dir(), f"{folder}: no sweep there to retry")
+    with _locked(folder, Shard()):
+        claim(space, folder, overwrite=False)
+        count = drop_rows(folder / BATCHES, lambda row: row["status"] == status)
+        if count:
+            (folder / SUMMARY).unlink(missing_ok=True)
+    return count
+
+
 def claim(space: Space, folder: Path, *, overwrite: bool) -> None:
     """Make `folder` this sweep's, or refuse where it holds something else."""
-    own = (CONFIG, SUMMARY, CHECKPOINT, HEARTBEAT, BATCHES, TABLE, BEST, FIGURES, STUDY, "members", "ensemble", ".")
+    if may_claim(space, folder, overwrite=overwrite):
+        return
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if not path.name.startswith(".lock"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / CONFIG, tomli_w.dumps(space.to_dict()))
+
+
+def may_claim(space: Space, folder: Path, *, overwrite: bool = False) -> bool:
+    """Whether `folder` is this sweep's already; nothing is written.
+
+    Raises:
+        InputError: where it holds something else.
+    """
+    require(folder.is_dir() or not folder.exists(), f"{folder} is a file: choose another folder with --out")
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    strangers = [name for name in names if not name.startswith(own)]
-    if (folder / CONFIG).is_file() and not overwrite:
+    begun = CONFIG in names
+    if begun and not overwrite:
         changed = _differences(open_space(folder).to_dict(), space.to_dict())
         require(
             not changed,
             f"{folder} holds another sweep; these fields differ: {'; '.join(changed)}: choose another folder with "
             "--out, or replace it with --overwrite",
         )
-        return
-    others = ", ".join(strangers) or "a file"
-    require(
-        not strangers and (folder.is_dir() or not folder.exists()),
-        f"{folder} holds {others} and is no sweep's folder: choose another with --out",
-    )
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if not path.name.startswith(".lock"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / CONFIG, tomli_w.dumps(space.to_dict()))
+        return True
+    # before its config is written a kill leaves nothing but files whose names begin with a dot
+    strangers = [name for name in names if not OWN.fullmatch(name) or not (begun or name.startswith("."))]
+    others = ", ".join(strangers)
+    require(not strangers, f"{folder} holds {others} and is no sweep's folder: choose another with --out")
+    return False
+
+
+def forget(space: Space, folder: Path, status: str, shard: Shard) -> int:
+    """Take the members of a status out of a sweep's record, so that they train again; returns how many.
+
+    Raises:
+        InputError: where there is no sweep, another one, or one that is at work.
+    """
+    require((folder / CONFIG).is_file(), f"{folder}: no sweep there ({CONFIG} is missing)")
+    may_claim(space, folder)
+    with _locked(folder, shard):
+        count = drop_rows(folder / BATCHES, lambda row: row["status"] == status)
+        if count:
+            (folder / SUMMARY).unlink(missing_ok=True)
+    return count
 
 
 def _train_missing(session: Session, members: Members, train: Callable) -> None:
@@ -176,7 +225,7 @@ def _train_here(session: Session, works: list[Work]) -> Iterator[Batch]:
     """Batches one after the other; the programs of the next ones compile meanwhile."""
     stage = 0
     queue: list[tuple[Work, list[Slice] | None]] = [(work, None) for work in works]
-    resumed = load_checkpoint(session.checkpoint, session.space, session.source)
+    resumed = _resumed(session)
     if resumed is not None and not set(resumed[0].members) & session.rows.keys():
         work, stage, slices = resumed
         left = [w for w in works if not set(w.members) & set(work.members)]
@@ -194,6 +243,15 @@ def _train_here(session: Session, works: list[Work]) -> Iterator[Batch]:
             stage = 0
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _resumed(session: Session) -> tuple[Work, int, list[Slice]] | None:
+    """The batch of the last checkpoint; one that cannot be read is let go, and its members train from the start."""
+    try:
+        return load_checkpoint(session.checkpoint, session.space, session.source)
+    except InputError:
+        shutil.rmtree(session.checkpoint, ignore_errors=True)
+        return None
 
 
 def _ready(session: Session, work: Work, slices: list[Slice] | None) -> list[Slice]:
@@ -248,11 +306,8 @@ def _finish(session: Session) -> None:
 @contextmanager
 def _locked(folder: Path, shard: Shard) -> Iterator[None]:
     """This process alone in the folder, or beside the other shards of the same count."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
     made = not folder.exists()
-    require(made or folder.is_dir(), f"{folder} is a file: choose another folder with --out")
-    if made:
-        folder.mkdir()
+    folder.mkdir(parents=True, exist_ok=True)
     own = folder / f".lock-{shard}"
     try:
         with ExitStack() as stack:
