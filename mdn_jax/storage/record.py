@@ -60,7 +60,9 @@ class Batch:
         """Members of any structures as one batch."""
         groups: dict[str, list[Trained]] = {}
         for member in members:
-            key = json.dumps([describe(member.model), sorted(member.history)])
+            # members that ended early have a shorter history
+            shapes = sorted((name, *column.shape) for name, column in member.history.items())
+            key = json.dumps([describe(member.model), shapes])
             groups.setdefault(key, []).append(member)
         arrays, described = {}, []
         for number, group in enumerate(groups.values()):
@@ -182,8 +184,10 @@ def _read(path: Path) -> dict[str, Any] | None:
         newer = content["format"] > FORMAT
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+    if digest != _digest(content):
+        return None
     require(not newer, f"{path}: written in a newer format than this version reads: upgrade mdn_jax")
-    return content if digest == _digest(content) else None
+    return content
 
 
 def _digest(content: dict[str, Any]) -> str:
