@@ -4,7 +4,6 @@ An axis is a list of values, `{ count = 8 }` of seeds, or `{ low = 1e-4, high = 
 members follow from the config's seed and their own number alone, so any process can tell what member 1234 is.
 """
 
-import itertools
 import json
 import math
 import zlib
@@ -78,7 +77,7 @@ class Axis:
         low, high = np.log(ends) if self.log else ends
         value = rng.uniform(low, high)
         value = float(np.exp(value)) if self.log else float(value)
-        return min(int(value), int(self.high)) if self.whole else min(max(value, self.low), self.high)
+        return min(max(int(value) if self.whole else value, self.low), self.high)
 
 
 @dataclass(frozen=True)
@@ -141,8 +140,8 @@ def read_space(base: Config, table: Mapping[str, Any], source: str, folder: Path
 def settings_of(space: Space, member: int) -> Settings:
     """The axes' values of one member of a grid or random sweep."""
     if space.search.sampler == "grid":
-        combination = next(itertools.islice(itertools.product(*(axis.values for axis in space.axes)), member, None))
-        return dict(zip((axis.name for axis in space.axes), combination, strict=True))
+        places = np.unravel_index(member, [len(axis.values) for axis in space.axes])  # the last axis moves fastest
+        return {axis.name: axis.values[place] for axis, place in zip(space.axes, places, strict=True)}
     # a stream for each axis, so that another axis leaves the draws of this one as they are
     return {
         axis.name: axis.draw(np.random.default_rng([space.base.seed, member, zlib.crc32(axis.name.encode())]))
@@ -200,7 +199,8 @@ def _read_range(base: Config, name: str, table: Mapping[str, Any], search: Searc
     if set(table) == {"count"}:
         require(name in SEEDS, f"{where}: count is for seeds: give a list of values")
         count = table["count"]
-        require(isinstance(count, int) and count > 0, f"{where}: count must be a whole number, 1 or more; got {count}")
+        whole = isinstance(count, int) and not isinstance(count, bool)
+        require(whole and count > 0, f"{where}: count must be a whole number, 1 or more; got {count}")
         first = base.seed if name == "seed" else base.dataset.seed
         values = tuple(_checked(base, name, first + number, where) for number in range(count))
         return Axis(name, values, table=dict(table))
