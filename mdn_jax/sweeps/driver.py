@@ -145,9 +145,8 @@ def forget(space: Space, folder: Path, status: str) -> int:
     Raises:
         InputError: where there is no such sweep, or another process is at work on it.
     """
-    require(folder.is_dir(), f"{folder}: no sweep there to retry")
+    require(may_claim(space, folder), f"{folder}: no sweep there to retry")
     with _locked(folder, Shard()):
-        claim(space, folder, overwrite=False)
         count = drop_rows(folder / BATCHES, lambda row: row["status"] == status)
         if count:
             (folder / SUMMARY).unlink(missing_ok=True)
@@ -187,21 +186,6 @@ def may_claim(space: Space, folder: Path, *, overwrite: bool = False) -> bool:
     others = ", ".join(strangers)
     require(not strangers, f"{folder} holds {others} and is no sweep's folder: choose another with --out")
     return False
-
-
-def forget(space: Space, folder: Path, status: str, shard: Shard) -> int:
-    """Take the members of a status out of a sweep's record, so that they train again; returns how many.
-
-    Raises:
-        InputError: where there is no sweep, another one, or one that is at work.
-    """
-    require((folder / CONFIG).is_file(), f"{folder}: no sweep there ({CONFIG} is missing)")
-    may_claim(space, folder)
-    with _locked(folder, shard):
-        count = drop_rows(folder / BATCHES, lambda row: row["status"] == status)
-        if count:
-            (folder / SUMMARY).unlink(missing_ok=True)
-    return count
 
 
 def _train_missing(session: Session, members: Members, train: Callable) -> None:

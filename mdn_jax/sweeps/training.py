@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mdn_jax._checks import require
 from mdn_jax._typing import Float
 from mdn_jax.config import Config, DatasetConfig
 from mdn_jax.datasets import Dataset
@@ -20,7 +21,19 @@ from mdn_jax.members import map_members, num_devices, place_members, runs_in_tur
 from mdn_jax.model import Ensemble, Model, chunk_nll, in_nats, row_chunks
 from mdn_jax.storage import Batch, Trained
 from mdn_jax.sweeps.space import Settings, program_of
-from mdn_jax.training import Data, Fit, TrainingState, advance, compile_chunk, finish_runs, prepare, start_runs, stop
+from mdn_jax.training import (
+    Data,
+    Fit,
+    TrainingState,
+    advance,
+    check_objective,
+    compile_chunk,
+    finish_runs,
+    mixture_spec,
+    prepare,
+    start_runs,
+    stop,
+)
 
 __all__ = [
     "RUNGS",
@@ -127,6 +140,20 @@ class Source:
             )
         return self.prepared[key]
 
+    def check(self, config: Config) -> None:
+        """Refuse what cannot be trained, before anything is written.
+
+        Raises:
+            InputError: for data, a validation fraction or an objective that will not do.
+        """
+        data, training = self.rows(config), config.training
+        require(
+            data.validation is not None,
+            f"training.validation_fraction = {training.validation_fraction} keeps none of {len(data.rows.y)} rows, and "
+            "a sweep chooses its best by the validation rows: raise it",
+        )
+        check_objective(training, mixture_spec(config.model, training, data.rows.y.shape[1]))
+
     def test(self, config: Config) -> tuple[jax.Array, jax.Array]:
         """Test rows in standard units, on the device."""
         key = f"{config.dataset.model_dump_json()} {config.training.validation_fraction}"
@@ -168,9 +195,13 @@ def warm_up(part: Slice) -> Slice:
     """Compile all that a slice will run, before its turn."""
     began = time.perf_counter()
     state, config = part.state, part.config.training
-    for num_steps in {min(config.evaluate_every, config.num_steps), config.num_steps % config.evaluate_every} - {0}:
-        compile_chunk(state, num_steps)
-    _nll(part, finish_runs(_take(state, np.arange(part.size)), 1), np.zeros(1, bool))
+    try:
+        for num_steps in {min(config.evaluate_every, config.num_steps), config.num_steps % config.evaluate_every} - {0}:
+            compile_chunk(state, num_steps)
+        _nll(part, finish_runs(_take(state, np.arange(part.size)), 1), np.zeros(1, bool))
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):  # training cuts it in two
+            raise
     return replace(part, compile_seconds=part.compile_seconds + time.perf_counter() - began)
 
 
@@ -284,13 +315,17 @@ def conclude(part: Slice, settings: Mapping[int, Settings]) -> list[Trained]:
             "status": "halved" if part.halved and fit.status == "stopped_early" else fit.status,
             "steps": int(steps[place]),
             "best_step": fit.best_step.tolist(),
-            "num_parameters": sum(leaf[0].size for leaf in jax.tree.leaves(state.members.network)) * size,
+            "num_parameters": sum(leaf.size for leaf in jax.tree.leaves(_networks(fit.model))),
             "num_train": int(state.rows.weight.shape[0]),
             "num_validation": int(state.validation.weight.shape[0]),  # pyright: ignore[reportOptionalMemberAccess]
             "seconds": seconds,
         }
         trained.append(Trained(row, fit.model, fit.history))
     return trained
+
+
+def _networks(model: Model | Ensemble) -> list:
+    return [model.network] if isinstance(model, Model) else [member.network for member in model.models]
 
 
 def _deal(members: Sequence[int], slots: int) -> np.ndarray:

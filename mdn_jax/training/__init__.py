@@ -18,7 +18,7 @@ from mdn_jax.training.fitting import (
     stop,
 )
 from mdn_jax.training.objectives import Objective, Rows
-from mdn_jax.training.preparation import Data, mixture_spec, prepare
+from mdn_jax.training.preparation import Data, check_objective, mixture_spec, prepare
 
 __all__ = [
     "Data",
@@ -28,6 +28,7 @@ __all__ = [
     "Rows",
     "TrainingState",
     "advance",
+    "check_objective",
     "compile_chunk",
     "finish",
     "finish_runs",
