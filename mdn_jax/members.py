@@ -15,7 +15,7 @@ from mdn_jax._typing import PyTree
 
 __all__ = ["map_members", "memory_for_members", "num_devices", "place_members", "runs_in_turn"]
 
-SHARE = 0.6  # of a device's memory that members may fill: compiled programs and their scratch need the rest
+SHARE = 0.3  # of a device's memory that a batch of members may fill: two more wait, and programs need scratch
 
 
 def num_devices() -> int:

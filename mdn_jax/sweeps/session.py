@@ -18,6 +18,7 @@ from mdn_jax.sweeps.training import Source
 __all__ = ["CHECKPOINT", "HEARTBEAT", "Interrupted", "Progress", "Session"]
 
 CHECKPOINT, HEARTBEAT = "checkpoint", "progress"
+KNOWN = 0.02  # share of the members after which the time that is left is told: at first most of it is compiling
 SHOW_SECONDS, BEAT_SECONDS = 0.2, 2.0  # between two words to the caller, and to the folder
 Row = dict[str, Any]
 
@@ -105,7 +106,7 @@ class Session:
             best=self.rows[best[0]]["val_nll"] if best else None,
             running=running,
             share=share,
-            seconds_left=elapsed * left / self.shard.count / trained if trained > 0 else None,
+            seconds_left=elapsed * left / self.shard.count / trained if trained > KNOWN * total else None,
         )
         self.on_progress(progress)
         if force or now - self.beaten > BEAT_SECONDS:

@@ -269,19 +269,21 @@ def halve(slices: Sequence[Slice]) -> list[Slice]:
 
     Members compare by the mean of their networks' best validation losses, on the same data only.
     """
-    rivals: dict[str, list[tuple[float, int, int]]] = {}
-    for index, part in enumerate(slices):
+    rivals: dict[str, list[tuple[float, int]]] = {}
+    for part in slices:
         if not part.halved:
             losses = np.asarray(part.state.members.best_loss, np.float64).reshape(-1, part.size).mean(axis=1)
-            offset = in_nats(0.0, part.state.targets)
-            key = part.config.dataset.model_dump_json()
-            rivals.setdefault(key, []).extend((losses[slot] + offset, index, slot) for slot in part.used)
-    worse = {(index, slot) for ranked in rivals.values() for _, index, slot in sorted(ranked)[(len(ranked) + 1) // 2 :]}
+            losses += in_nats(0.0, part.state.targets)
+            ranking = rivals.setdefault(part.config.dataset.model_dump_json(), [])
+            ranking.extend((losses[slot], int(part.members[slot])) for slot in part.used)
+    worse = [member for ranking in rivals.values() for _, member in sorted(ranking)[(len(ranking) + 1) // 2 :]]
     halved = []
-    for index, part in enumerate(slices):
-        mask = np.array([(index, slot) in worse for slot in range(len(part.members))])
-        stay, leave = np.setdiff1d(part.used, np.flatnonzero(mask)), np.flatnonzero(mask)
-        if len(leave) == 0:
+    for part in slices:
+        # who has diverged or lost patience has ended by itself
+        running = part.state.running.reshape(-1, part.size).any(axis=1)
+        leave = np.flatnonzero(np.isin(part.members, worse) & (part.members >= 0) & running)
+        stay = np.setdiff1d(part.used, leave)
+        if part.halved or len(leave) == 0:
             halved.append(part)
             continue
         share = len(leave) / len(part.used)

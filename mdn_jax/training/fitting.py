@@ -67,8 +67,13 @@ class TrainingState:
     @property
     def done(self) -> bool:
         """Whether every member has taken all its steps, diverged or stopped."""
+        return not self.running.any()
+
+    @property
+    def running(self) -> np.ndarray:
+        """(M,) whether a member still trains."""
         status, step = np.asarray(self.members.status), np.asarray(self.members.step)
-        return bool(np.all((status != OK) | (step >= self.plan.num_steps)))
+        return (status == OK) & (step < self.plan.num_steps)
 
 
 @dataclass(frozen=True, eq=False)
