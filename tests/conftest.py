@@ -1,10 +1,17 @@
 """Strict by configuration: no silent broadcasting between ranks, double precision where a test asks for it."""
 
+import os
+
+os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # tests, and what they start, leave the user's cache alone
+
 import jax
 import pytest
 from cases import CASES
 
 from mdn_jax import runs
+from mdn_jax.sweeps import results
+
+jax.config.update("jax_enable_compilation_cache", False)  # where a plugin has imported JAX before
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -31,6 +38,15 @@ def case(request):
 def no_figures(monkeypatch):
     """Runs without figures, where they would only cost time."""
     monkeypatch.setattr(runs, "_draw", lambda folder, *_: folder.mkdir(exist_ok=True))
+
+
+@pytest.fixture(scope="module")
+def no_sweep_figures():
+    """Sweeps without figures, their best run's included; a whole module asks, and its finished sweeps too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "_draw", lambda folder, *_: folder.mkdir(exist_ok=True))
+        patch.setattr(results, "draw", lambda space, folder, *_: (folder / "figures").mkdir(exist_ok=True))
+        yield
 
 
 @pytest.fixture
