@@ -68,6 +68,11 @@ def sweep(
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(out) if out is not None else Path(temporary) / "sweep"
         rows = run_sweep(
-            space, place, overwrite=overwrite, on_progress=on_progress or (lambda progress: None), source=rows_from
+            space,
+            place,
+            overwrite=overwrite,
+            on_progress=on_progress or (lambda progress: None),
+            source=rows_from,
+            results=out is not None,
         )
         return result_of(space, place, rows)

@@ -55,6 +55,7 @@ def run_sweep(
     should_stop: Callable[[], bool] = lambda: False,
     checkpoint_seconds: float = 60.0,
     source: Source | None = None,
+    results: bool = True,
 ) -> dict[int, Row]:
     """Train all members that the record in `folder` does not have, then write the results.
 
@@ -68,6 +69,7 @@ def run_sweep(
         should_stop: asked after every chunk; True saves and raises `Interrupted`.
         checkpoint_seconds: the most training that a kill can lose.
         source: where data come from.
+        results: whether to write the table, `best/` and figures at the end, beside the record.
 
     Returns:
         Member -> its row. With shards, those that are finished so far.
@@ -96,7 +98,7 @@ def run_sweep(
                 _train_missing(session, members, train or _train_here)
             finally:  # nothing runs here any more
                 session.beat(force=True)
-        if len(session.rows) == space.num_members and not (folder / SUMMARY).is_file():
+        if results and len(session.rows) == space.num_members and not (folder / SUMMARY).is_file():
             _finish(session)
     return session.rows
 
