@@ -16,9 +16,10 @@ jax.config.update("jax_enable_compilation_cache", False)  # where a plugin has i
 
 @pytest.fixture(scope="session", autouse=True)
 def no_rank_promotion():
-    """Arrays of different ranks never broadcast in silence."""
-    with jax.numpy_rank_promotion("raise"):
-        yield
+    """Arrays of different ranks never broadcast in silence, in whichever thread."""
+    jax.config.update("jax_numpy_rank_promotion", "raise")
+    yield
+    jax.config.update("jax_numpy_rank_promotion", "allow")
 
 
 @pytest.fixture

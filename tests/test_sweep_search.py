@@ -74,7 +74,7 @@ def test_the_same_rows_make_the_same_questions_in_another_process():
 
 def test_the_seed_moves_the_questions():
     first, other = (Members(space_of(TPE, BASE.replace("seed = 1", f"seed = {seed}"))) for seed in (1, 2))
-    first.open({}), other.open({})
+    assert first.open({}) == other.open({}) == [0, 1, 2, 3]
     assert [first[member][NAME] for member in range(4)] != [other[member][NAME] for member in range(4)]
 
 

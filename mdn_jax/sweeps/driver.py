@@ -242,7 +242,8 @@ def _resumed(session: Session) -> tuple[Work, int, list[Slice]] | None:
 
 def _ready(session: Session, work: Work, slices: list[Slice] | None) -> list[Slice]:
     """The slices of a batch, with everything compiled that they run."""
-    return [warm_up(part) for part in (begin(work, session.source) if slices is None else slices)]
+    slices = begin(work, session.source) if slices is None else slices
+    return [part if part.state.done else warm_up(part) for part in slices]  # of a checkpoint some may rest
 
 
 def _train_work(session: Session, work: Work, stage: int, slices: list[Slice]) -> Batch:
