@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+from jax.flatten_util import ravel_pytree
 
 from mdn_jax._typing import Bool, Float, Int, Key, PyTree, Scalar
 from mdn_jax.training.objectives import Rows, weighted_mean
@@ -99,7 +100,7 @@ def start_member(plan: Plan, network: PyTree, key: Key, rates: dict[str, Scalar]
         key=key,
         rates=rates,
         network=network,
-        optimizer=_optimizer(plan, rates).init(network),
+        optimizer=_optimizer(plan, rates, network).init(_flat(network)[0]),
         step=zero,
         status=zero,
         best_network=network,
@@ -119,7 +120,9 @@ def advance_member(plan: Plan, num_steps: int, rows: Rows, validation: Rows | No
 
 
 def _chunk(plan: Plan, num_steps: int, rows: Rows, validation: Rows | None, member: Member) -> Member:
-    optimizer = _optimizer(plan, member.rates)
+    optimizer = _optimizer(plan, member.rates, member.network)
+    # one vector of all parameters: a step of many small leaves costs more for each leaf than for its numbers
+    vector, network_of = _flat(member.network)
     num_rows = rows.weight.shape[0]
     keys = jax.vmap(lambda step: jax.random.fold_in(member.key, step))(member.step + jnp.arange(num_steps))
     # a chunk's batches are drawn at once: each depends on its step alone, and one large draw costs less than many
@@ -128,22 +131,23 @@ def _chunk(plan: Plan, num_steps: int, rows: Rows, validation: Rows | None, memb
         draws = jax.vmap(lambda key: jax.random.randint(key, (size,), 0, num_rows))(keys)
 
     def step(carry: tuple, drawn: tuple) -> tuple[tuple, Scalar]:
-        network, state, alive = carry
+        vector, state, alive = carry
         key, indices = drawn
         batch = rows if indices is None else jax.tree.map(lambda leaf: leaf[indices], rows)
         noise_key, loss_key = jax.random.split(key)
         if plan.noisy:
             batch = _add_noise(noise_key, batch, member.rates)
+        network = network_of(vector)
         loss, gradient = jax.value_and_grad(lambda n: weighted_mean(*plan.loss(n, batch, loss_key)))(network)
-        updates, new_state = optimizer.update(gradient, state, network)
+        updates, new_state = optimizer.update(_flat(gradient)[0], state, vector)
         # one number sees every entry: a non-finite one anywhere makes the norm non-finite
-        alive = alive & jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(updates))
-        proposal = (optax.apply_updates(network, updates), new_state)
-        network, state = _choose(alive, proposal, (network, state))
-        return (network, state, alive), loss
+        alive = alive & jnp.isfinite(loss) & jnp.isfinite(jnp.linalg.norm(updates))
+        vector, state = _choose(alive, (vector + updates, new_state), (vector, state))
+        return (vector, state, alive), loss
 
-    start = (member.network, member.optimizer, jnp.array(True))
-    (network, state, alive), losses = jax.lax.scan(step, start, (keys, draws))
+    start = (vector, member.optimizer, jnp.array(True))
+    (vector, state, alive), losses = jax.lax.scan(step, start, (keys, draws))
+    network = network_of(vector)
     member = member._replace(first_loss=jnp.where(member.step == 0, losses[0], member.first_loss))
     train_loss = jnp.mean(losses)
     val_loss = None if validation is None else _evaluate(plan, network, validation)
@@ -207,19 +211,19 @@ def _evaluate(plan: Plan, network: PyTree, rows: Rows) -> Scalar:
     return weighted_mean(values.ravel(), weights.ravel())
 
 
-def _optimizer(plan: Plan, rates: dict[str, Scalar]) -> optax.GradientTransformation:
-    """Optax's optimizer by name, with rates that may be traced."""
+def _optimizer(plan: Plan, rates: dict[str, Scalar], network: PyTree) -> optax.GradientTransformation:
+    """Optax's optimizer by name, of the vector of all parameters, with rates that may be traced."""
     rate = _schedule(plan, rates["learning_rate"])
-    decay = rates["weight_decay"] if plan.decays else 0.0
-    if plan.optimizer == "adamw":
-        core = optax.adamw(rate, weight_decay=decay, mask=_matrices)  # pyright: ignore[reportArgumentType]
+    # decay weights, never biases: those hold where the components' centres start
+    decay = optax.add_decayed_weights(rates["weight_decay"] * _matrices(network))  # pyright: ignore[reportArgumentType]
+    parts = [optax.clip_by_global_norm(rates["clip_norm"])] if plan.clips else []  # pyright: ignore[reportArgumentType]
+    if plan.optimizer == "adamw" and plan.decays:
+        parts += [optax.scale_by_adam(), decay, optax.scale_by_learning_rate(rate)]
     else:
-        core = {"adam": optax.adam, "sgd": optax.sgd, "rmsprop": optax.rmsprop}[plan.optimizer](rate)
-        if plan.decays:
-            core = optax.chain(optax.add_decayed_weights(decay, mask=_matrices), core)  # pyright: ignore[reportArgumentType]
-    if plan.clips:
-        core = optax.chain(optax.clip_by_global_norm(rates["clip_norm"]), core)  # pyright: ignore[reportArgumentType]
-    return core
+        named = {"adam": optax.adam, "adamw": optax.adam, "sgd": optax.sgd, "rmsprop": optax.rmsprop}
+        parts += [decay] if plan.decays else []
+        parts += [named[plan.optimizer](rate)]
+    return optax.chain(*parts)
 
 
 def _schedule(plan: Plan, peak: Scalar) -> optax.Schedule:
@@ -235,9 +239,14 @@ def _schedule(plan: Plan, peak: Scalar) -> optax.Schedule:
     return lambda step: peak * shape(step)
 
 
-def _matrices(network: PyTree) -> PyTree:
-    """Decay weights, never biases: those hold where the components' centres start."""
-    return jax.tree.map(lambda leaf: leaf.ndim > 1, network)
+def _flat(tree: PyTree) -> tuple[Float[Array, " W"], Callable[[Array], PyTree]]:
+    """All leaves as one vector, and the way back."""
+    return ravel_pytree(tree)
+
+
+def _matrices(network: PyTree) -> Float[Array, " W"]:
+    """1 for the entries of matrices, 0 for those of biases, in the vector of all parameters."""
+    return _flat(jax.tree.map(lambda leaf: jnp.full(leaf.shape, float(leaf.ndim > 1), leaf.dtype), network))[0]
 
 
 def _add_noise(key: Key, rows: Rows, rates: dict[str, Scalar]) -> Rows:
