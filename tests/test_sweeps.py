@@ -82,6 +82,7 @@ def test_a_member_is_the_run_of_its_config(finished, tmp_path, member):
     assert_is_the_run(finished, space_of(GRID), member, tmp_path / "run")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", [BASE + "ensemble_size = 3\n", LEAST_SQUARES], ids=["ensemble", "squared_error"])
 def test_members_of_other_kinds_are_runs_too(tmp_path, text):
     axis = '"training.learning_rate" = [0.01, 0.05]\n'
@@ -147,6 +148,7 @@ def test_a_poisoned_member_leaves_the_rest_as_they_are(finished, tmp_path, rate)
         assert told(rows)[member] == told(read_rows(finished / "batches")[0])[member]
 
 
+@pytest.mark.slow
 def test_there_are_as_many_compilations_as_groups(tmp_path, monkeypatch, compilations):
     monkeypatch.setattr(planning, "MOST_IN_TURN", 2)
     axes = '"model.num_components" = [3, 4]\n"training.weight_decay" = [0.1, 0.2]\nseed = { count = 2 }\n'

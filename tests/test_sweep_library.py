@@ -1,0 +1,135 @@
+"""`mdn.sweep`: a table, stacked models, any member's model, and ensembles of them."""
+
+import jax
+import numpy as np
+import polars as pl
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from small_runs import config_of, names
+from small_sweeps import BASE, GRID, assert_same_model, space_of
+
+import mdn_jax as mdn
+from mdn_jax.datasets import load as load_dataset
+from mdn_jax.sweeps import driver, training
+from mdn_jax.sweeps.results import write_ensemble
+from mdn_jax.sweeps.training import Source
+
+pytestmark = pytest.mark.usefixtures("no_sweep_figures")
+AXES = {"model.hidden_sizes": [4, [3, 3]], "training.learning_rate": [1e-2, 1e30], "seed": {"count": 2}}
+
+
+@pytest.fixture(scope="module")
+def result(no_sweep_figures):
+    """Two shapes, two seeds, and a learning rate that diverges at once."""
+    return mdn.sweep(config_of(BASE), AXES)
+
+
+def test_the_table(result):
+    table = result.table
+    assert isinstance(table, pl.DataFrame) and table.height == 8
+    assert table.columns[:6] == ["member", *AXES, "val_nll", "test_nll"]
+    assert table["model.hidden_sizes"].to_list() == 4 * ["4"] + 4 * ["3x3"]
+    assert table["seed"].to_list() == [1, 2] * 4 and table["val_nll"].dtype == pl.Float64
+    assert table["status"].to_list() == ["ok", "ok", "diverged", "diverged"] * 2
+
+
+def test_the_best_is_the_lowest_validation_nll_of_those_that_finished(result):
+    whole = result.table.filter(pl.col("status") == "ok").sort("val_nll")
+    assert result.best == whole["member"][0]
+
+
+def test_a_group_is_one_stacked_pytree(result):
+    assert [group.members.tolist() for group in result.groups] == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    x = np.array([0.5])
+    for group in result.groups:
+        assert {np.shape(leaf)[0] for leaf in jax.tree.leaves(group.models)} == {4}
+        together = jax.vmap(lambda model: mdn.mean(model(x)))(group.models)
+        assert together.shape == (4, 1)
+        for place, member in enumerate(group.members.tolist()):
+            alone = jax.tree.map(lambda leaf, place=place: leaf[place], group.models)
+            assert_same_model(alone, jax.tree.map(np.asarray, result.model(member)))
+
+
+def test_a_members_model_gives_its_scores(result):
+    data = load_dataset(config_of(BASE).dataset)
+    scores = mdn.evaluate(result.model(result.best), data.test_x, data.test_y)
+    assert scores.nll.mean() == result.rows[result.best]["test_nll"]
+    with pytest.raises(mdn.InputError, match=r"no member 8: numbers are 0 to 7"):
+        result.model(8)
+
+
+def test_members_of_any_shapes_make_one_mixture(result):
+    both = mdn.ensemble([result.model(0), result.model(4)])
+    x, y = np.array([0.3]), np.array([0.1])
+    densities = [np.exp(float(mdn.log_prob(result.model(member)(x), y))) for member in (0, 4)]
+    assert_allclose(float(mdn.log_prob(both(x), y)), np.log(np.mean(densities)), rtol=1e-4, atol=1e-5)
+
+
+def test_nothing_stays_on_disk(tmp_path, monkeypatch, result):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    mdn.sweep(config_of(BASE), AXES)
+    assert names(tmp_path) == []
+
+
+def test_rows_of_ones_own(result):
+    data = load_dataset(config_of(BASE.replace("num_points = 64", "seed = 5\nnum_points = 64")).dataset)
+    own = mdn.sweep(config_of(BASE), AXES, data=data)
+    text = BASE.replace("num_points = 64", "seed = 5\nnum_points = 64")
+    named = mdn.sweep(config_of(text), AXES)
+    assert own.table.drop("seconds").equals(named.table.drop("seconds"))
+    assert not own.table.drop("seconds").equals(result.table.drop("seconds"))
+    with pytest.raises(mdn.InputError, match=r"sweep takes out only for data that the config names"):
+        mdn.sweep(config_of(BASE), AXES, data=data, out="somewhere")
+
+
+def test_a_folder_and_a_config_file(tmp_path, monkeypatch, result):
+    (tmp_path / "small.toml").write_text(f"{BASE}\n[sweep]\n{GRID}")
+    seen = []
+    first = mdn.sweep(tmp_path / "small.toml", out=tmp_path / "sweep", on_progress=seen.append)
+    assert (seen[0].done, seen[-1].done, seen[-1].total, seen[-1].diverged) == (0, 8, 8, 2)
+    monkeypatch.setattr(training, "advance", None)
+    again = mdn.sweep(tmp_path / "small.toml", out=tmp_path / "sweep")
+    assert again.table.equals(first.table) and again.best == first.best
+    assert_same_model(mdn.load(tmp_path / "sweep", member=3), first.model(3))
+    with pytest.raises(mdn.InputError, match=r"these fields differ"):
+        mdn.sweep(tmp_path / "small.toml", {"seed": [1, 2]}, out=tmp_path / "sweep")
+
+
+def test_an_ensemble_is_that_of_the_best(tmp_path, no_sweep_figures):
+    space = space_of(GRID)
+    rows = driver.run_sweep(space, tmp_path / "sweep")
+    order = sorted((m for m in rows if rows[m]["status"] == "ok"), key=lambda m: rows[m]["val_nll"])[:3]
+    metrics = write_ensemble(space, tmp_path / "sweep", rows, 3, tmp_path / "ensemble", Source(load_dataset))
+    expected = mdn.ensemble([mdn.load(tmp_path / "sweep", member=member) for member in order])
+    assert_same_model(mdn.load(tmp_path / "ensemble"), expected)
+    data = load_dataset(config_of(BASE).dataset)
+    assert metrics["test_nll"] == mdn.evaluate(expected, data.test_x, data.test_y).nll.mean()
+    assert metrics["test_nll"] < np.mean([rows[member]["test_nll"] for member in order])  # Jensen
+
+
+def test_an_ensemble_mixes_no_data(tmp_path):
+    space = space_of('"dataset.seed" = { count = 2 }\n"training.learning_rate" = [1e-2, 1e-1]\n')
+    rows = driver.run_sweep(space, tmp_path / "sweep")
+    metrics = write_ensemble(space, tmp_path / "sweep", rows, 2, tmp_path / "ensemble", Source(load_dataset))
+    assert sorted(metrics["members"]) in ([0, 1], [2, 3])
+    with pytest.raises(mdn.InputError, match=r"an ensemble of 3 asks for more than the 2 finished members"):
+        write_ensemble(space, tmp_path / "sweep", rows, 3, tmp_path / "ensemble", Source(load_dataset))
+
+
+@pytest.mark.parametrize(
+    "values", [np.geomspace(1e-3, 1e-1, 4).tolist(), list(np.geomspace(1e-3, 1e-1, 4)), (1e-3, 1e-2)]
+)
+def test_values_from_python(values, monkeypatch, tmp_path):
+    space = driver.read_space(config_of(BASE), {"training.learning_rate": values}, "sweep", tmp_path)
+    driver.claim(space, tmp_path / "sweep", overwrite=False)
+    assert driver.open_space(tmp_path / "sweep").axes == space.axes
+    assert_array_equal(space.axes[0].values, np.array(values))
+
+
+def test_what_the_front_door_refuses():
+    with pytest.raises(mdn.InputError, match=r"sweep: \[sweep\] has no axis"):
+        mdn.sweep(config_of(BASE))
+    with pytest.raises(mdn.InputError, match=r"no field 'model.num_component' to vary: did you mean"):
+        mdn.sweep(config_of(BASE), {"model.num_component": [1]})
+    with pytest.raises(mdn.InputError, match=r"nowhere.toml: no such config file"):
+        mdn.sweep("nowhere.toml")
