@@ -150,17 +150,21 @@ def _result(ray: Any, queue: _Queue, task: Any) -> Result | None:
     except ray.exceptions.RayError as error:
         lost = error
     members = f"members {work.members[0]} to {work.members[-1]}"
-    reason = f"{type(lost).__name__}: {str(lost).splitlines()[0]}"
+    reason = f"{type(lost).__name__}: {_first_line(lost).partition('. ')[0]}"
     queue.losses[work.members[0]] = queue.losses.get(work.members[0], 0) + 1
     queue.resting[node] = time.monotonic() + REST_SECONDS
     queue.waiting.appendleft(work)
-    log.warning("mdn-jax: %s were lost with a node and train again (%s)", members, reason)
     require(
         queue.losses[work.members[0]] < MOST_LOSSES,
         f"the cluster lost {members} {MOST_LOSSES} times, the last time by {reason}: see whether its nodes run out of "
         "memory; the same command goes on from here",
     )
+    log.warning("mdn-jax: %s were lost with a node and train again (%s)", members, reason)
     return None
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _train_on_node(work: Work, num_cpus: int, expected: dict[str, str], keys: list[str], *rows: Dataset) -> Result:
@@ -233,7 +237,7 @@ def _connect(ray: Any, address: str) -> None:
             warnings.filterwarnings("ignore", "os.fork", RuntimeWarning)
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        raise InputError(f"cannot join the Ray cluster at {address}: {str(error).splitlines()[0]}") from None
+        raise InputError(f"cannot join the Ray cluster at {address}: {_first_line(error)}") from None
     finally:
         with contextlib.suppress(ValueError):  # only the main thread has handlers
             signal.signal(signal.SIGTERM, handler)  # Ray's would end the process before anything is saved
