@@ -109,13 +109,13 @@ def _train(space: Any, folder: Path, options: _Sweep) -> int:
 
     shard = Shard.parse(options.shard) if options.shard else Shard()
     require(not (options.shard and options.cluster), "--shard and --cluster are two ways to share a sweep: use one")
-    if options.retry:
-        print(f"{forget(space, folder, options.retry)} {options.retry} members train again")
     train = None
     if options.cluster:
         from mdn_jax.sweeps.cluster import on_cluster  # noqa: PLC0415
 
-        train = on_cluster(options.cluster)
+        train = on_cluster(options.cluster)  # refused before anything is written
+    if options.retry:
+        print(f"{forget(space, folder, options.retry)} {options.retry} members train again")
     with _told_to_stop() as asked, _shown_progress() as show:
         try:
             rows = run_sweep(
