@@ -143,6 +143,8 @@ def test_a_study_for_the_dashboard(finished, capsys, tmp_path):
     backend = optuna.storages.journal.JournalFileBackend(str(tmp_path / "study.journal"))
     study = optuna.load_study(study_name="sweep", storage=optuna.storages.JournalStorage(backend))
     assert len(study.trials) == 8 and len(study.best_trials) == 1
+    again = complaint(capsys, ["sweep", finished, "--export-optuna", tmp_path / "study.journal"])
+    assert "study.journal is there already: delete it, or export elsewhere" in again
 
 
 def test_diverged_members_again(place, capsys, finished):

@@ -80,6 +80,8 @@ def test_rows_of_ones_own(result):
     assert not own.table.drop("seconds").equals(result.table.drop("seconds"))
     with pytest.raises(mdn.InputError, match=r"sweep takes out only for data that the config names"):
         mdn.sweep(config_of(BASE), AXES, data=data, out="somewhere")
+    with pytest.raises(mdn.InputError, match=r"no axis can change them: drop dataset\.seed"):
+        mdn.sweep(config_of(BASE), AXES | {"dataset.seed": [0, 1]}, data=data)
 
 
 def test_a_folder_and_a_config_file(tmp_path, monkeypatch, result):

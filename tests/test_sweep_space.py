@@ -251,6 +251,7 @@ NOISE = '"training.input_noise" = '
         ("", "[sweep] has no axis: add one, for example"),
         ('sampler = "grid"', "[sweep] has no axis: add one, for example"),
         ("seed = []", "sweep axis 'seed' is empty: give at least one value"),
+        ('"model.num_components" = [1]\nmodel.num_components = [2]', "names 'model.num_components' twice"),
         ("seed = 3", "sweep axis 'seed': give a list of values or a table; got 3"),
         ("seed = [1, 2, 1]", "sweep axis 'seed' has a value twice: [1, 2, 1]"),
         ('"training.learning_rate" = [1, 1.0]', "sweep axis 'training.learning_rate' has a value twice"),

@@ -128,7 +128,8 @@ def _train(space: Any, folder: Path, options: _Sweep) -> int:
                 should_stop=lambda: bool(asked),
             )
         except Interrupted:
-            print(f"mdn-jax: stopped by {asked[0]} with everything saved; the same command goes on from here")
+            saved = "finished batches" if options.cluster else "everything"
+            print(f"mdn-jax: stopped by {asked[0]} with {saved} saved; the same command goes on from here")
             return STOPPED
     left = space.num_members - len(rows)
     if left:
@@ -228,6 +229,8 @@ def _take_out(folder: Path, options: _Sweep) -> int:
         metrics = write_ensemble(space, folder, rows, options.ensemble, out, source)
         print(f"{out}: test NLL {metrics['test_nll']:.4f} nats per row")
     if options.export_optuna is not None:
+        free = "://" in options.export_optuna or not Path(options.export_optuna).exists()
+        require(free, f"{options.export_optuna} is there already: delete it, or export elsewhere")
         export_study(space, rows, options.export_optuna, folder.resolve().name)
         print(f"{options.export_optuna}: {len(rows)} trials of study {folder.resolve().name!r}")
     return 0

@@ -64,6 +64,8 @@ def sweep(
         source, folder = str(path), path.parent
     config = absolute(folder, config)
     space = read_space(config, axes if axes is not None else table, source, folder)
+    moved = [axis.name for axis in space.axes if axis.name.startswith("dataset.")]
+    require(data is None or not moved, f"sweep was given data, so no axis can change them: drop {', '.join(moved)}")
     rows_from = Source(load_dataset if data is None else lambda _: data)
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(out) if out is not None else Path(temporary) / "sweep"

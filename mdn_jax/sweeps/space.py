@@ -115,7 +115,7 @@ def read_space(base: Config, table: Mapping[str, Any], source: str, folder: Path
     Raises:
         InputError: for an unknown or empty axis, a value its field refuses, a range in a grid, or no axis at all.
     """
-    flat = _flatten(table)
+    flat = _flatten(table, source)
     names = [name for name in flat if name not in Search.model_fields]
     try:
         search = Search.model_validate({name: value for name, value in flat.items() if name not in names})
@@ -128,7 +128,8 @@ def read_space(base: Config, table: Mapping[str, Any], source: str, folder: Path
         legal = [*fields, *Search.model_fields]
         require(name in fields, f"{source}: [sweep] has no field {name!r} to vary: {nearest(name, legal)}")
     if isinstance(flat.get("dataset.path"), list):
-        flat["dataset.path"] = [str((folder / str(path)).resolve()) for path in flat["dataset.path"]]
+        paths = flat["dataset.path"]
+        flat["dataset.path"] = [str((folder / p).resolve()) if isinstance(p, str) else p for p in paths]
     axes = tuple(_read_axis(base, name, flat[name], search, f"{source}: sweep axis {name!r}") for name in names)
     example = '"model.num_components" = [1, 2, 5, 10]'
     require(len(axes) > 0, f"{source}: [sweep] has no axis: add one, for example {example}")
@@ -169,12 +170,15 @@ def program_of(config: Config) -> str:
     return json.dumps(table | switches, sort_keys=True)
 
 
-def _flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flatten(table: Mapping[str, Any], source: str, prefix: str = "") -> dict[str, Any]:
     """Quoted and plain dotted keys mean the same."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for name, value in table.items():
         nested = isinstance(value, Mapping) and prefix + name in SECTIONS
-        flat |= _flatten(value, f"{prefix}{name}.") if nested else {prefix + name: value}
+        found = _flatten(value, source, f"{prefix}{name}.") if nested else {prefix + name: value}
+        twice = next(iter(flat.keys() & found.keys()), None)
+        require(twice is None, f"{source}: [sweep] names {twice!r} twice, quoted and plain: keep one")
+        flat |= found
     return flat
 
 

@@ -53,7 +53,8 @@ __all__ = [
 ]
 
 RUNGS = (1 / 8, 1 / 4, 1 / 2)  # shares of the steps at which the worse half rests
-SCORES_AT_ONCE = 2**24  # log-densities held at a time while members are judged
+SCORES_AT_ONCE = 2**24  # log-densities held at a time while members are judged side by side
+JUDGED_IN_TURN = 16  # members judged by one call where they run in turn
 
 
 @dataclass(frozen=True)
@@ -363,7 +364,8 @@ def _nll(part: Slice, fits: Sequence[Fit], wanted: np.ndarray) -> tuple[list[flo
     validation = part.state.validation
     means = []
     for x, z in ((validation.x, validation.y), part.source.test(part.config)):  # pyright: ignore
-        most = min(len(part.members), max(num_devices(), SCORES_AT_ONCE // len(z)))
+        # where members run in turn a few slots serve slices of every size, so that one program does
+        most = JUDGED_IN_TURN if runs_in_turn() else min(len(part.members), max(1, SCORES_AT_ONCE // len(z)))
         column = []
         for first in range(0, len(fits), most):
             models = [fit.model for fit in fits[first : first + most]]
