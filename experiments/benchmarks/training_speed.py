@@ -13,8 +13,8 @@ COMMAND: python experiments/benchmarks/training_speed.py
 TIME:    two to four minutes
 DEVICE:  CPU
 RESULT (2026-11-22, AMD EPYC, 2 cores shared with other work; 5 repeats):
-    batch 128:  9,300 steps/s; 6.6 times PyTorch (the faster of 1 and 2 threads), 1.5 times the jitted step in a loop
-    full batch: 1,040 steps/s; 1.9 times PyTorch (2 threads, the faster), 0.95 times the jitted step in a loop
+    batch 128:  9,700 steps/s; 6.9 times PyTorch (1 thread, the faster), 1.7 times the jitted step in a loop
+    full batch: 1,050 steps/s; 1.7 times PyTorch (2 threads, the faster), 0.83 times the jitted step in a loop
 """
 
 import math
