@@ -11,9 +11,12 @@ import pytest
 import mdn_jax as mdn
 from mdn_jax.datasets import load
 from mdn_jax.runs import read_config
+from mdn_jax.sweeps.search import Members
+from mdn_jax.sweeps.space import read_space
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").glob("*.toml"))
+SWEEPS = {"mixture_count": 640, "random_search": 128}  # members
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +51,12 @@ def test_a_config_says_what_it_is_and_trains_two_steps(path, table):
     assert fit.status == "ok" and np.isfinite(fit.history["train_loss"]).all()
     total = config.model.num_components * training.ensemble_size
     assert jax.jit(fit.model)(data.test_x[0]).num_components == total
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs" / "sweeps").glob("*.toml")), ids=lambda path: path.stem)
+def test_a_sweep_says_what_it_is_and_makes_its_members(path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert any(line.startswith("# COMMAND  ") and f"configs/sweeps/{path.name}" in line for line in lines)
+    assert any(line.startswith("# EXPECT   ") for line in lines)
+    space = read_space(*read_config(path), str(path), path.parent)
+    assert len(Members(space).configs) == SWEEPS[path.stem]
