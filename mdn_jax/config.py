@@ -8,7 +8,7 @@ sweep may differ in it. Every other field shapes the program itself.
 import math
 import tomllib
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Protocol, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -20,6 +20,7 @@ __all__ = [
     "Config",
     "DatasetConfig",
     "ModelConfig",
+    "Strict",
     "TrainingConfig",
     "differences",
     "parse",
@@ -48,13 +49,15 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Fraction = Annotated[Finite, Field(ge=0, lt=1)]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A frozen table without unknown keys, in which every value has its field's own type."""
+
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, validate_default=True, use_attribute_docstrings=True
     )
 
 
-class DatasetConfig(_Strict):
+class DatasetConfig(Strict):
     """Which data: a built-in problem by `name`, or a table by `path`."""
 
     name: str | None = None
@@ -90,7 +93,7 @@ class DatasetConfig(_Strict):
         return self
 
 
-class ModelConfig(_Strict):
+class ModelConfig(Strict):
     """How many components, and how wide a network."""
 
     num_components: Count = 10
@@ -105,7 +108,7 @@ class ModelConfig(_Strict):
     """Floor of the standard deviations, as a fraction of the target's training standard deviation."""
 
 
-class TrainingConfig(_Strict):
+class TrainingConfig(Strict):
     """How the network is trained. Noise and decay act on standardised data."""
 
     objective: Literal["nll", "squared_error", "crps", "energy_score"] = "nll"
@@ -155,7 +158,7 @@ class TrainingConfig(_Strict):
         return math.isfinite(self.clip_norm)
 
 
-class Config(_Strict):
+class Config(Strict):
     """One experiment: seed, data, model and training."""
 
     seed: Seed = 0
@@ -236,8 +239,12 @@ def describe(error: ValidationError) -> str:
     return message + (f" (and {more} more)" if more else "")
 
 
-def differences(old: Config, new: Config) -> list[str]:
-    """The fields in which two configs differ: `"model.num_components: 5 -> 10"`."""
+class _Plain(Protocol):
+    def to_dict(self) -> dict[str, Any]: ...
+
+
+def differences(old: _Plain, new: _Plain) -> list[str]:
+    """The fields in which two configs, or two sweeps, differ: `"model.num_components: 5 -> 10"`."""
     before, after = _flat(old.to_dict()), _flat(new.to_dict())
     names = [*before, *(name for name in after if name not in before)]
     return [f"{name}: {before.get(name)} -> {after.get(name)}" for name in names if before.get(name) != after.get(name)]

@@ -4,7 +4,9 @@ Members never talk to each other, so they are split over a one-axis mesh; inside
 on CPU, where every member then runs at the speed of one, and run side by side on GPU and TPU.
 """
 
+import contextlib
 import math
+import os
 from collections.abc import Callable
 
 import jax
@@ -14,6 +16,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from mdn_jax._typing import PyTree
 
 __all__ = ["map_members", "memory_for_members", "num_devices", "place_members", "runs_in_turn"]
+__all__ += ["use_cpu_devices"]
 
 SHARE = 0.3  # of a device's memory that a batch of members may fill: two more wait, and programs need scratch
 
@@ -32,6 +35,14 @@ def memory_for_members() -> float:
     """Bytes that members may take on all local devices; infinite where a device does not tell."""
     limits = [(device.memory_stats() or {}).get("bytes_limit") for device in jax.local_devices()]
     return SHARE * sum(limit for limit in limits if limit) if all(limits) else math.inf
+
+
+def use_cpu_devices(count: int) -> None:
+    """Ask JAX for so many CPU devices, before its backend starts; where the user has chosen nothing changes."""
+    chosen = "JAX_NUM_CPU_DEVICES" in os.environ or "host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if not chosen:
+        with contextlib.suppress(RuntimeError):  # a backend that runs already keeps the devices it has
+            jax.config.update("jax_num_cpu_devices", count)
 
 
 def map_members(function: Callable[[PyTree, PyTree], PyTree], shared: PyTree, members: PyTree) -> PyTree:

@@ -31,8 +31,10 @@ __all__ = [
     "ensemble",
     "evaluate",
     "in_nats",
+    "num_parameters",
     "row_chunks",
     "row_nll",
+    "stack",
 ]
 
 ROWS_AT_ONCE = 8_192  # rows evaluated side by side: bounds memory, and no device gains from more
@@ -243,6 +245,17 @@ def ensemble(models: Sequence[Model | Ensemble]) -> Ensemble:
     )
 
 
+def num_parameters(model: Model | Ensemble) -> int:
+    """Numbers in a model's networks."""
+    models = model.models if isinstance(model, Ensemble) else (model,)
+    return sum(leaf.size for one in models for leaf in jax.tree.leaves(one.network))
+
+
+def stack(models: Sequence[Model | Ensemble]) -> PyTree:
+    """Models of one structure as one whose leaves lead with M, on the host."""
+    return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *models)
+
+
 def evaluate(model: Model | Ensemble, x: PyTree, y: ArrayLike) -> Scores:
     """Scores of a model on N rows, in the targets' original units.
 
@@ -283,13 +296,13 @@ def evaluate(model: Model | Ensemble, x: PyTree, y: ArrayLike) -> Scores:
 
 def evaluate_standard(model: Model | Ensemble, x: PyTree, z: Float[Array | np.ndarray, "N D"]) -> Scores:
     """`evaluate` for inputs and targets that are in standard units already; the scores are in original ones."""
+    row_values = row_nll(model, x, z)
     x, z = jax.tree.map(lambda leaf: jnp.asarray(leaf, _single(leaf)), (x, z))
     scores = {name: np.asarray(value, np.float64) for name, value in _score_rows(model, x, z).items()}
     scale = np.asarray(model.targets.scale)
-    scores["nll"] = row_nll(model, x, z)
     for name in ("error", "crps", "width_90"):
         scores[name] = scores[name] * scale
-    return Scores(**scores)
+    return Scores(nll=row_values, **scores)
 
 
 @jax.jit
@@ -306,9 +319,10 @@ def row_nll(model: Model | Ensemble, x: PyTree, z: Float[Array | np.ndarray, "N 
 
 def row_chunks(x: PyTree, z: Float[Array | np.ndarray, "N D"]) -> Iterator[tuple[PyTree, Float[np.ndarray, "R D"]]]:
     """N rows in chunks of one size, which one program serves whatever N is; the last is filled up with its last row."""
+    x, z = jax.tree.map(lambda leaf: np.asarray(leaf, _single(leaf)), (x, z))
     for first in range(0, len(z), ROWS_AT_ONCE):
         rows = np.minimum(np.arange(first, first + ROWS_AT_ONCE), len(z) - 1)
-        yield jax.tree.map(lambda leaf, rows=rows: np.asarray(leaf, _single(leaf))[rows], (x, z))
+        yield jax.tree.map(lambda leaf, rows=rows: leaf[rows], (x, z))
 
 
 def chunk_nll(model: Model | Ensemble, rows: tuple[PyTree, Float[Array, "R D"]]) -> Float[Array, " R"]:

@@ -25,11 +25,11 @@ from mdn_jax.config import Config, differences, parse
 from mdn_jax.datasets import Dataset
 from mdn_jax.datasets import load as load_dataset
 from mdn_jax.metrics import Scores
-from mdn_jax.model import Ensemble, Model, evaluate, row_nll
+from mdn_jax.model import Ensemble, Model, evaluate, num_parameters, row_nll
 from mdn_jax.storage import load, read_tree, save, versions, write_text, write_tree
 from mdn_jax.training import Fit, OnEvaluation, TrainingState, advance, finish, start, stop
 
-__all__ = ["Outcome", "absolute", "draw_figures", "read_config", "run", "write_run"]
+__all__ = ["Outcome", "absolute", "draw_figures", "oracle_scores", "read_config", "run", "write_run"]
 
 CONFIG, METRICS, HISTORY, MODEL, FIGURES, CHECKPOINT = (
     "config.toml", "metrics.json", "history.csv", "model", "figures", "checkpoint",
@@ -265,22 +265,27 @@ def _outcome(state: TrainingState, clock: _Clock) -> Outcome:
     )
 
 
+def oracle_scores(dataset: Dataset, scores: Scores) -> dict[str, float]:
+    """The exact density's NLL on the test rows, and the model's distance from it, where it is known."""
+    if dataset.problem is None:
+        return {}
+    exact = -dataset.problem.log_density(dataset.test_x, dataset.test_y)
+    return {"oracle_nll": float(exact.mean()), "gap_to_oracle": float((scores.nll - exact).mean())}
+
+
 def _metrics(config: Config, dataset: Dataset, outcome: Outcome, scores: Scores) -> dict[str, Any]:
     """What metrics.json says: scores in original units, nats per row, seconds."""
     fit = outcome.fit
     metrics: dict[str, Any] = {"status": fit.status, **scores.report(dataset.target_names)}
     if outcome.val_nll is not None:
         metrics["val_nll"] = outcome.val_nll
-    if dataset.problem is not None:
-        exact = -dataset.problem.log_density(dataset.test_x, dataset.test_y)
-        metrics["oracle_nll"] = float(exact.mean())
-        metrics["gap_to_oracle"] = float((scores.nll - exact).mean())
+    metrics |= oracle_scores(dataset, scores)
     floor = 0.0 if config.training.objective == "squared_error" else config.model.min_std
     floors = floor * np.asarray(fit.model.targets.scale)
     device = jax.local_devices()[0]
     return metrics | {
         "min_std": dict(zip(dataset.target_names, floors.tolist(), strict=True)),
-        "num_parameters": sum(leaf.size for leaf in jax.tree.leaves(_networks(fit.model))),
+        "num_parameters": num_parameters(fit.model),
         "num_train": outcome.num_train,
         "num_validation": outcome.num_validation,
         "num_test": len(dataset.test_y),
@@ -291,10 +296,6 @@ def _metrics(config: Config, dataset: Dataset, outcome: Outcome, scores: Scores)
         "versions": versions(),
         "device": f"{jax.local_device_count()} x {device.device_kind} ({device.platform})",
     }
-
-
-def _networks(model: Model | Ensemble) -> list:
-    return [model.network] if isinstance(model, Model) else [member.network for member in model.models]
 
 
 def _draw(

@@ -38,10 +38,9 @@ jax.config.update("jax_num_cpu_devices", harness.num_cores())
 
 import training_speed  # noqa: E402  (after the devices are chosen)
 
-import mdn_jax as mdn  # noqa: E402
 from mdn_jax.training.member import Member, advance_member  # noqa: E402
 
-MEMBERS, STEPS, CHUNK, BATCH = 256, 400, 100, 128
+MEMBERS, STEPS, CHUNK, BATCH = 256, 400, 100, 128  # a chunk is what `evaluate_every` is by default
 ASKED = {"pytorch": 25.0, "jax": 3.0, "map, one device": 1.8, "the best of one device": 1.3}
 COMMON = '[dataset]\nname = "inverse_sinusoid"\n\n[model]\nactivation = "tanh"\n\n'
 SWEEPS = {
@@ -55,28 +54,8 @@ SWEEPS = {
 }
 
 
-def begun(count: int) -> mdn.TrainingState:
-    training = mdn.TrainingConfig(
-        batch_size=BATCH, num_steps=STEPS, evaluate_every=CHUNK, learning_rate=1e-3, ensemble_size=count
-    )
-    model = mdn.ModelConfig(num_components=24, hidden_sizes=(24,), activation="tanh")
-    return mdn.start(jax.random.key(0), *training_speed.data(), model=model, training=training)
-
-
-def ours(count: int = MEMBERS) -> Callable[[], object]:
-    first = begun(count)
-
-    def run() -> object:
-        state = first
-        while not state.done:
-            state, _ = mdn.advance(state)
-        return state.members
-
-    return run
-
-
 def one_device(form: str) -> Callable[[], object]:
-    state = begun(MEMBERS)
+    state = training_speed.begun(BATCH, STEPS, MEMBERS)
     data = (state.rows, state.validation, state.members)
     rows, validation, first = jax.device_put(data, jax.local_devices()[0])
 
@@ -98,7 +77,7 @@ def one_device(form: str) -> Callable[[], object]:
 
 def rates(report: harness.Report, repeats: int) -> None:
     cases = {
-        f"ours, {jax.local_device_count()} devices": ours(),
+        f"ours, {jax.local_device_count()} devices": training_speed.ours(BATCH, STEPS, MEMBERS),
         "map, one device": one_device("map"),
         "vmap, one device": one_device("vmap"),
         **dict(training_speed.competitors(BATCH, STEPS)),
@@ -129,7 +108,7 @@ def saturation(report: harness.Report, repeats: int) -> None:
     """Member-steps per second and memory by the number of members, where members run side by side."""
     device, rows = jax.local_devices()[0], []
     for count in (16, 256, 4_096, 16_384):
-        times = harness.measure({"ours": ours(count)}, repeats)
+        times = harness.measure({"ours": training_speed.ours(BATCH, STEPS, count)}, repeats)
         used = (device.memory_stats() or {}).get("peak_bytes_in_use", 0) / 2**20
         rows.append([f"{count:,}", f"{count * STEPS / statistics.median(times['ours']):,.0f}", f"{used:,.0f} MiB"])
     report.table("by members", ["members", "member-steps per second", "peak memory"], rows)

@@ -50,13 +50,20 @@ def standard_rows() -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
-def ours(batch_size: int | None, steps: int) -> Case:
-    training = mdn.TrainingConfig(batch_size=batch_size or "full", num_steps=steps, learning_rate=RATE)
+def begun(batch_size: int | None, steps: int, members: int = 1) -> mdn.TrainingState:
+    """`members` networks before their first step."""
+    training = mdn.TrainingConfig(
+        batch_size=batch_size or "full", num_steps=steps, learning_rate=RATE, ensemble_size=members
+    )
     model = mdn.ModelConfig(num_components=COMPONENTS, hidden_sizes=(HIDDEN,), activation="tanh")
-    begun = mdn.start(jax.random.key(0), *data(), model=model, training=training)
+    return mdn.start(jax.random.key(0), *data(), model=model, training=training)
+
+
+def ours(batch_size: int | None, steps: int, members: int = 1) -> Case:
+    first = begun(batch_size, steps, members)
 
     def run() -> object:
-        state = begun
+        state = first
         while not state.done:
             state, _ = mdn.advance(state)
         return state.members

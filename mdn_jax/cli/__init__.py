@@ -4,7 +4,6 @@ Exit codes: 0 done; 1 the training diverged; 2 a mistake of the user's, in one l
 asked to stop (SIGTERM, SIGUSR1), with everything saved.
 """
 
-import contextlib
 import os
 import platform
 import sys
@@ -18,6 +17,7 @@ from mdn_jax import __version__
 from mdn_jax._checks import InputError, nearest, require
 from mdn_jax.cli.running import plot, run
 from mdn_jax.cli.sweeping import sweep
+from mdn_jax.members import use_cpu_devices
 
 __all__ = ["main"]
 
@@ -63,12 +63,8 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {"run": run, "sweep": sweep, "
 
 
 def _one_cpu_device_per_core() -> None:
-    """One CPU device per core for members to spread over, unless the user has chosen."""
-    chosen = "JAX_NUM_CPU_DEVICES" in os.environ or "host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not chosen:
-        with contextlib.suppress(RuntimeError):  # a backend that runs already keeps the devices it has
-            jax.config.update("jax_num_cpu_devices", cores)
+    """One CPU device per core for members to spread over."""
+    use_cpu_devices(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 def _keep_compiled_programs() -> None:

@@ -75,7 +75,7 @@ def _read(path: Path | None, arguments: list[str]) -> tuple[Any, _Sweep]:
     from mdn_jax.config import Config, DatasetConfig  # noqa: PLC0415
     from mdn_jax.runs import read_config  # noqa: PLC0415
     from mdn_jax.sweeps.driver import CONFIG  # noqa: PLC0415
-    from mdn_jax.sweeps.space import Search, read_space  # noqa: PLC0415
+    from mdn_jax.sweeps.space import Search, read_space, value_of  # noqa: PLC0415
 
     is_folder = path is not None and path.is_dir()
     if is_folder:
@@ -94,9 +94,7 @@ def _read(path: Path | None, arguments: list[str]) -> tuple[Any, _Sweep]:
     require(not (is_folder and own["out"]), "a sweep's folder is where it is: drop --out, or give its config file")
     changed = validate(values, "command line")
     for axis in space.axes if space else ():
-        section, _, field = axis.name.rpartition(".")
-        before, after = ((getattr(c, section) if section else c) for c in (config, changed))
-        same = getattr(before, field) == getattr(after, field)
+        same = value_of(config, axis.name) == value_of(changed, axis.name)
         require(same, f"{axis.name} is an axis of this sweep: change its values in [sweep], not on the command line")
     axes = {axis.name: axis.table for axis in space.axes} if space else {}
     own["out"] = path if is_folder else own["out"] or Path("runs") / (path.stem if path else "sweep")
@@ -245,19 +243,20 @@ def _print_plan(space: Any) -> int:
     from mdn_jax.members import num_devices, runs_in_turn  # noqa: PLC0415
     from mdn_jax.sweeps.planning import most_at_once, programs  # noqa: PLC0415
     from mdn_jax.sweeps.search import Members  # noqa: PLC0415
+    from mdn_jax.sweeps.space import value_of  # noqa: PLC0415
     from mdn_jax.sweeps.training import Source  # noqa: PLC0415
 
     members = Members(space)
     members.open({})
     planned = programs(members.configs, Source(load))
     names = [axis.name for axis in space.axes]
-    shared = [name for name in names if len({repr(_value(p.config, name)) for p in planned}) > 1]
+    shared = [name for name in names if len({repr(value_of(p.config, name)) for p in planned}) > 1]
     table = Table(title=f"{space.num_members:,} members, {len(planned)} compiled programs", title_justify="left")
     for column in (*shared, "members", "at once", "memory"):
         table.add_column(column, justify="right")
     for program in planned:
         most = min(most_at_once(program), len(program.members))
-        values = [str(_value(program.config, name)) for name in shared]
+        values = [str(value_of(program.config, name)) for name in shared]
         table.add_row(
             *values, f"{len(program.members):,}", f"{most:,}", f"{most * program.bytes_each / 2**20:,.1f} MiB"
         )
@@ -272,11 +271,6 @@ def _print_plan(space: Any) -> int:
         estimate = "the time is known after the first batch: no estimate is made for this kind of device"
     console.print(f"{estimate}, and some seconds of compiling for each program")
     return 0
-
-
-def _value(config: Any, name: str) -> Any:
-    section, _, field = name.rpartition(".")
-    return getattr(getattr(config, section) if section else config, field)
 
 
 def _print_result(space: Any, folder: Path, rows: dict[int, dict[str, Any]]) -> None:

@@ -41,23 +41,17 @@ def load_checkpoint(folder: Path, space: Space, source: Source) -> tuple[Work, i
     """The batch of the last whole checkpoint; None where there is none."""
     if not folder.exists() and not any(folder.parent.glob(f".{folder.name}.*.old")):
         return None
+    works: list[Work] = []
     blank: list[Slice] = []
 
     def template(description: dict[str, Any]) -> list:
-        settings = [json.loads(text) for text in description["settings"]]
-        configs = dict(zip(description["members"], (member_config(space, one) for one in settings), strict=True))
+        work = _work_of(description, space)
+        works.append(work)
+        configs = dict(zip(work.members, work.configs, strict=True))
         blank.extend(build(configs, np.array(part["members"]), source) for part in description["slices"])
         return [part.state.members for part in blank]
 
     description, trees = read_tree(folder, template)
-    settings = tuple(json.loads(text) for text in description["settings"])
-    work = Work(
-        tuple(description["members"]),
-        settings,
-        tuple(member_config(space, one) for one in settings),
-        description["slots"],
-        description["halving"],
-    )
     slices = [
         replace(
             part,
@@ -68,4 +62,10 @@ def load_checkpoint(folder: Path, space: Space, source: Source) -> tuple[Work, i
         )
         for part, members, told in zip(blank, trees, description["slices"], strict=True)
     ]
-    return work, description["stage"], slices
+    return works[0], description["stage"], slices
+
+
+def _work_of(description: dict[str, Any], space: Space) -> Work:
+    settings = tuple(json.loads(text) for text in description["settings"])
+    configs = tuple(member_config(space, one) for one in settings)
+    return Work(tuple(description["members"]), settings, configs, description["slots"], description["halving"])

@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import jax
 import numpy as np
 
 from mdn_jax._checks import InputError, require
 from mdn_jax.datasets import Dataset
+from mdn_jax.members import use_cpu_devices
 from mdn_jax.storage import Batch, versions
 from mdn_jax.sweeps.session import Interrupted, Session
 from mdn_jax.sweeps.training import Source, Work, begin, harvest, train_work
@@ -169,10 +169,7 @@ def _first_line(error: BaseException) -> str:
 
 def _train_on_node(work: Work, num_cpus: int, expected: dict[str, str], keys: list[str], *rows: Dataset) -> Result:
     """A whole batch on the devices of the machine that runs this."""
-    chosen = "JAX_NUM_CPU_DEVICES" in os.environ or "host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-    if not chosen:
-        with contextlib.suppress(RuntimeError):  # this process trained a batch before
-            jax.config.update("jax_num_cpu_devices", max(1, num_cpus))
+    use_cpu_devices(max(1, num_cpus))  # once: this process may have trained a batch before
     own = versions()
     differing = ", ".join(f"{name} {own[name]}, not {expected[name]}" for name in own if own[name] != expected[name])
     require(not differing, f"node {socket.gethostname()} has {differing}: install the same versions on every node")

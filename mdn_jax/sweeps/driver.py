@@ -10,11 +10,11 @@ import json
 import re
 import shutil
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ import tomli_w
 from filelock import FileLock, Timeout
 
 from mdn_jax._checks import InputError, require
+from mdn_jax.config import differences
 from mdn_jax.datasets import load as load_dataset
 from mdn_jax.runs import read_config
 from mdn_jax.storage import BATCHES, Batch, drop_rows, read_rows, write_batch, write_text
@@ -30,7 +31,7 @@ from mdn_jax.sweeps.planning import Shard, next_works
 from mdn_jax.sweeps.results import BEST, FIGURES, STUDY, TABLE, publish, ranked
 from mdn_jax.sweeps.search import Members
 from mdn_jax.sweeps.session import CHECKPOINT, HEARTBEAT, Interrupted, Progress, Session
-from mdn_jax.sweeps.space import Space, program_of, read_space
+from mdn_jax.sweeps.space import Space, by_program, read_space
 from mdn_jax.sweeps.training import Slice, Source, Work, begin, done_share, harvest, train_work, warm_up
 
 __all__ = ["Interrupted", "Progress", "Session", "claim", "forget", "open_space", "read_status", "run_sweep"]
@@ -86,8 +87,8 @@ def run_sweep(
     members = Members(space)
     source = source or Source(load_dataset)
     members.open({})  # the first round of tpe
-    for config in {program_of(config): config for config in members.configs.values()}.values():
-        source.check(config)  # before anything is written
+    for own in by_program(members.configs):
+        source.check(members.configs[own[0]])  # before anything is written
     may_claim(space, folder, overwrite=overwrite)
     with _locked(folder, shard):
         claim(space, folder, overwrite=overwrite)
@@ -128,13 +129,9 @@ def read_status(folder: Path) -> dict[str, Any]:
         beat = json.loads(path.read_text(encoding="utf-8"))
         if beat["running"] and time.time() - beat["time"] < SILENT_SECONDS:
             beats.append(beat)
-    best = ranked(rows)
     left = [beat["seconds_left"] for beat in beats if beat["seconds_left"] is not None]
-    progress = Progress(
-        total=space.num_members,
-        done=len(rows),
-        diverged=sum(row["status"] == "diverged" for row in rows.values()),
-        best=rows[best[0]]["val_nll"] if best else None,
+    progress = replace(
+        Progress.of(rows, space.num_members),
         running=sum(beat["running"] for beat in beats),
         seconds_left=max(left) if left else None,
     )
@@ -176,7 +173,7 @@ def may_claim(space: Space, folder: Path, *, overwrite: bool = False) -> bool:
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     begun = CONFIG in names
     if begun and not overwrite:
-        changed = _differences(open_space(folder).to_dict(), space.to_dict())
+        changed = differences(open_space(folder), space)
         require(
             not changed,
             f"{folder} holds another sweep; these fields differ: {'; '.join(changed)}: choose another folder with "
@@ -279,7 +276,7 @@ def _finish(session: Session) -> None:
                 shutil.rmtree(left, ignore_errors=True)
         summary = {
             "members": len(session.rows),
-            "statuses": _counts(row["status"] for row in session.rows.values()),
+            "statuses": Counter(row["status"] for row in session.rows.values()),
             "best": next(iter(ranked(session.rows)), None),
             "train_seconds": seconds,
             "results_seconds": time.perf_counter() - session.began - seconds,
@@ -328,29 +325,3 @@ def _whole_rows(folder: Path) -> dict[int, Row]:
         path.unlink(missing_ok=True)
         path.with_suffix(".npz").unlink(missing_ok=True)
     return rows
-
-
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    told = []
-    for name in [*old, *(name for name in new if name not in old)]:
-        before, after = old.get(name), new.get(name)
-        if (
-            isinstance(before, Mapping)
-            and isinstance(after, Mapping)
-            and name in ("dataset", "model", "training", "sweep")
-        ):
-            told += _differences(before, after, f"{prefix}{name}.")
-        elif _plain(before) != _plain(after):
-            told.append(f"{prefix}{name}: {before} -> {after}")
-    return told
-
-
-def _plain(value: Any) -> Any:
-    return json.loads(json.dumps(value))
-
-
-def _counts(statuses: Any) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for status in statuses:
-        counts[status] = counts.get(status, 0) + 1
-    return counts

@@ -11,16 +11,16 @@ from mdn_jax._checks import require
 from mdn_jax.config import Config
 from mdn_jax.members import memory_for_members, num_devices, runs_in_turn
 from mdn_jax.sweeps.search import Members
-from mdn_jax.sweeps.space import program_of
+from mdn_jax.sweeps.space import by_program
 from mdn_jax.sweeps.training import Source, Work
 from mdn_jax.training import mixture_spec
 
 __all__ = ["Program", "Shard", "next_works", "programs"]
 
-MOST_IN_TURN, MOST_AT_ONCE = 128, 16_384  # members of a batch on CPU, where more gain nothing, and elsewhere
+MOST_IN_TURN, MOST_AT_ONCE = 128, 16_384  # members of a batch on CPU, so that the record grows steadily, and elsewhere
 SECONDS_OF_A_BATCH = 240.0  # what a lost machine of a cluster may cost
-# seconds of a training step on one core of an AMD EPYC, fitted to six shapes on 2026-11-22: rough, for an estimate
-STEP, PER_WEIGHT, PER_NUMBER = 1.5e-5, 1.2e-10, 2.5e-9
+# seconds of a training step on one core of an AMD EPYC, 2026-11-22: a fit to seven shapes, each met within a fifth
+STEP, PER_WEIGHT, PER_NUMBER = 1.2e-5, 1.3e-10, 6.5e-10
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,7 @@ class Program:
 
 def programs(configs: Mapping[int, Config], source: Source) -> list[Program]:
     """Members by the program that they share, in order of appearance."""
-    groups: dict[str, list[int]] = {}
-    for member in sorted(configs):
-        groups.setdefault(program_of(configs[member]), []).append(member)
-    return [_program(configs[members[0]], tuple(members), source) for members in groups.values()]
+    return [_program(configs[members[0]], tuple(members), source) for members in by_program(configs)]
 
 
 def _program(config: Config, members: tuple[int, ...], source: Source) -> Program:

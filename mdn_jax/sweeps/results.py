@@ -16,8 +16,8 @@ import numpy as np
 from mdn_jax._checks import require
 from mdn_jax._typing import PyTree
 from mdn_jax.config import Config
-from mdn_jax.model import Ensemble, Model, ensemble, evaluate
-from mdn_jax.runs import Outcome, write_run
+from mdn_jax.model import Ensemble, Model, ensemble, evaluate, stack
+from mdn_jax.runs import Outcome, oracle_scores, write_run
 from mdn_jax.storage import BATCHES, Trained, read_member, read_trained, save, write_text
 from mdn_jax.sweeps.search import export_study, importance, is_finished
 from mdn_jax.sweeps.space import Space, member_config
@@ -75,9 +75,7 @@ class SweepResult:
             groups.setdefault((jax.tree.structure(one.model), *shapes), []).append(member)
         stacked = []
         for members in groups.values():
-            models = [self.trained[member].model for member in members]
-            leaves = jax.tree.map(lambda *parts: np.stack([np.asarray(part) for part in parts]), *models)
-            stacked.append(Group(np.array(members), leaves))
+            stacked.append(Group(np.array(members), stack([self.trained[member].model for member in members])))
         return stacked
 
     @property
@@ -174,10 +172,7 @@ def write_ensemble(space: Space, folder: Path, rows: dict[int, Row], size: int, 
     model = ensemble([read_member(folder / BATCHES, member).model for member in same[:size]])
     dataset = source.dataset(config)
     scores = evaluate(model, dataset.test_x, dataset.test_y)
-    metrics: dict[str, Any] = {"members": same[:size], **scores.report(dataset.target_names)}
-    if dataset.problem is not None:
-        exact = -dataset.problem.log_density(dataset.test_x, dataset.test_y)
-        metrics |= {"oracle_nll": float(exact.mean()), "gap_to_oracle": float((scores.nll - exact).mean())}
+    metrics = {"members": same[:size], **scores.report(dataset.target_names), **oracle_scores(dataset, scores)}
     out.mkdir(parents=True, exist_ok=True)
     save(out / "model", model)
     write_text(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")

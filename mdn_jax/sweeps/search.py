@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from mdn_jax._checks import InputError
-from mdn_jax.sweeps.space import Axis, Settings, Space, member_config, settings_of
+from mdn_jax.sweeps.space import SEEDS, Axis, Settings, Space, member_config, settings_of
 
 __all__ = ["Members", "export_study", "importance", "is_finished"]
 
 Row = dict[str, Any]
-SEEDS = ("seed", "dataset.seed")
 
 
 def is_finished(row: Row) -> bool:

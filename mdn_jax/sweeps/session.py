@@ -4,8 +4,8 @@ import json
 import math
 import socket
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,13 @@ class Progress:
     running: int = 0
     share: float = 0.0
     seconds_left: float | None = None
+
+    @classmethod
+    def of(cls, rows: Mapping[int, Row], total: int) -> "Progress":
+        """What the rows of the members that are done tell."""
+        best = ranked(rows)
+        diverged = sum(row["status"] == "diverged" for row in rows.values())
+        return cls(total, len(rows), diverged, rows[best[0]]["val_nll"] if best else None)
 
 
 @dataclass
@@ -95,15 +102,11 @@ class Session:
         if not force and now - self.shown < SHOW_SECONDS:
             return
         self.shown = now
-        best = ranked(self.rows)
         total = self.space.num_members
         trained, left = self.trained + running * share, total - len(self.rows) - running * share
         elapsed = now - self.began
-        progress = Progress(
-            total=total,
-            done=len(self.rows),
-            diverged=sum(row["status"] == "diverged" for row in self.rows.values()),
-            best=self.rows[best[0]]["val_nll"] if best else None,
+        progress = replace(
+            Progress.of(self.rows, total),
             running=running,
             share=share,
             seconds_left=elapsed * left / self.shard.count / trained if trained > KNOWN * total else None,

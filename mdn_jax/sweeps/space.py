@@ -13,24 +13,21 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from mdn_jax._checks import InputError, nearest, require
-from mdn_jax.config import Config, TrainingConfig, validate, varying_fields
+from mdn_jax.config import Config, Strict, TrainingConfig, validate, varying_fields
 
-__all__ = ["Axis", "Search", "Settings", "Space", "member_config", "program_of", "read_space", "settings_of"]
+__all__ = ["SEEDS", "Axis", "Search", "Settings", "Space", "by_program", "member_config", "program_of"]
+__all__ += ["read_space", "settings_of", "value_of"]
 
 SECTIONS = ("dataset", "model", "training")
 SEEDS = ("seed", "dataset.seed")
 Settings = dict[str, Any]
 
 
-class Search(BaseModel):
+class Search(Strict):
     """How a sweep chooses its members: the fields of `[sweep]` that are no axes."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, validate_default=True, use_attribute_docstrings=True
-    )
 
     sampler: Literal["grid", "random", "tpe"] = "grid"
     """Every combination of the axes' values, draws from them, or Optuna's tree-structured Parzen estimator."""
@@ -170,6 +167,20 @@ def program_of(config: Config) -> str:
     return json.dumps(table | switches, sort_keys=True)
 
 
+def by_program(configs: Mapping[int, Config]) -> list[list[int]]:
+    """Members by the program that they share, in order of appearance."""
+    groups: dict[str, list[int]] = {}
+    for member, config in configs.items():
+        groups.setdefault(program_of(config), []).append(member)
+    return list(groups.values())
+
+
+def value_of(config: Config, name: str) -> Any:
+    """A field by its dotted name."""
+    section, _, field = name.rpartition(".")
+    return getattr(getattr(config, section) if section else config, field)
+
+
 def _flatten(table: Mapping[str, Any], source: str, prefix: str = "") -> dict[str, Any]:
     """Quoted and plain dotted keys mean the same."""
     flat: dict[str, Any] = {}
@@ -238,8 +249,7 @@ def _checked(base: Config, name: str, value: Any, where: str) -> Any:
         if str(error).startswith(f"{where}: {name}") or "." not in name:
             raise
         return tuple(value) if isinstance(value, list) else value
-    section, _, field = name.rpartition(".")
-    return getattr(getattr(config, section) if section else config, field)
+    return value_of(config, name)
 
 
 def _with(base: Config, settings: Settings, where: str) -> Config:

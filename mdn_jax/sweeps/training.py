@@ -18,9 +18,9 @@ from mdn_jax._typing import Float
 from mdn_jax.config import Config, DatasetConfig
 from mdn_jax.datasets import Dataset
 from mdn_jax.members import map_members, num_devices, place_members, runs_in_turn
-from mdn_jax.model import Ensemble, Model, chunk_nll, in_nats, row_chunks
+from mdn_jax.model import Ensemble, Model, chunk_nll, in_nats, num_parameters, row_chunks, stack
 from mdn_jax.storage import Batch, Trained
-from mdn_jax.sweeps.space import Settings, program_of
+from mdn_jax.sweeps.space import Settings, by_program, program_of
 from mdn_jax.training import (
     Data,
     Fit,
@@ -116,7 +116,7 @@ class Source:
     load: Callable[[DatasetConfig], Dataset]
     datasets: dict[str, Dataset] = field(default_factory=dict)
     prepared: dict[str, Data] = field(default_factory=dict)
-    tests: dict[str, tuple[jax.Array, jax.Array]] = field(default_factory=dict)
+    tests: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
     def dataset(self, config: Config) -> Dataset:
         """Training and test rows as given."""
@@ -155,27 +155,21 @@ class Source:
         )
         check_objective(training, mixture_spec(config.model, training, data.rows.y.shape[1]))
 
-    def test(self, config: Config) -> tuple[jax.Array, jax.Array]:
-        """Test rows in standard units, on the device."""
+    def test(self, config: Config) -> tuple[np.ndarray, np.ndarray]:
+        """Test rows in standard units, on the host: they go to the devices chunk by chunk."""
         key = f"{config.dataset.model_dump_json()} {config.training.validation_fraction}"
         if key not in self.tests:
             data, units = self.dataset(config), self.rows(config)
             x = units.inputs.standardize(data.test_x)  # pyright: ignore[reportOptionalMemberAccess]
             z = units.targets.standardize(data.test_y)
-            self.tests[key] = (jnp.asarray(x, jnp.float32), jnp.asarray(z, jnp.float32))
+            self.tests[key] = (x.astype(np.float32), z.astype(np.float32))
         return self.tests[key]
 
 
 def begin(work: Work, source: Source) -> list[Slice]:
     """The slices of a batch before their first step."""
-    programs: dict[str, list[int]] = {}
-    for place, config in enumerate(work.configs):
-        programs.setdefault(program_of(config), []).append(place)
-    slices = []
-    for places in programs.values():
-        members = _deal([work.members[place] for place in places], work.slots)
-        slices.append(build(dict(zip(work.members, work.configs, strict=True)), members, source))
-    return slices
+    configs = dict(zip(work.members, work.configs, strict=True))
+    return [build(configs, _deal(members, work.slots), source) for members in by_program(configs)]
 
 
 def build(configs: Mapping[int, Config], members: np.ndarray, source: Source) -> Slice:
@@ -318,17 +312,13 @@ def conclude(part: Slice, settings: Mapping[int, Settings]) -> list[Trained]:
             "status": "halved" if part.halved and fit.status == "stopped_early" else fit.status,
             "steps": int(steps[place]),
             "best_step": fit.best_step.tolist(),
-            "num_parameters": sum(leaf.size for leaf in jax.tree.leaves(_networks(fit.model))),
+            "num_parameters": num_parameters(fit.model),
             "num_train": int(state.rows.weight.shape[0]),
             "num_validation": int(state.validation.weight.shape[0]),  # pyright: ignore[reportOptionalMemberAccess]
             "seconds": seconds,
         }
         trained.append(Trained(row, fit.model, fit.history))
     return trained
-
-
-def _networks(model: Model | Ensemble) -> list:
-    return [model.network] if isinstance(model, Model) else [member.network for member in model.models]
 
 
 def _deal(members: Sequence[int], slots: int) -> np.ndarray:
@@ -371,8 +361,7 @@ def _nll(part: Slice, fits: Sequence[Fit], wanted: np.ndarray) -> tuple[list[flo
             models = [fit.model for fit in fits[first : first + most]]
             active = np.resize(wanted[first : first + most], most) & (np.arange(most) < len(models))
             models += models[-1:] * (most - len(models))
-            stacked = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *models)
-            members = (jnp.asarray(active), stacked)
+            members = (jnp.asarray(active), stack(models))
             parts = [np.asarray(_nll_of_members(*place_members(rows, members))) for rows in row_chunks(x, z)]
             values = np.concatenate(parts, axis=1)[active, : len(z)]
             column += [float(in_nats(row, part.state.targets).mean()) for row in values]
