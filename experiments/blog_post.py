@@ -87,8 +87,8 @@ def train(problem: str, objective: Objective, model: mdn.ModelConfig, num_steps:
     goal = PROBLEMS[problem].optimum if mixture else LEAST_SQUARES_NLL[problem]
 
     # the first chunk of another seed compiles; what is timed is training
-    mdn.advance(mdn.start(jax.random.key(1), data.train_x, data.train_y, model=model, training=training))
-    state = mdn.start(jax.random.key(0), data.train_x, data.train_y, model=model, training=training)
+    mdn.advance(mdn.start(jax.random.key(1), data.train.x, data.train.y, model=model, training=training))
+    state = mdn.start(jax.random.key(0), data.train.x, data.train.y, model=model, training=training)
     spent, steps, seconds = 0.0, None, None
     while not state.done:
         began = time.perf_counter()
@@ -104,7 +104,7 @@ def train(problem: str, objective: Objective, model: mdn.ModelConfig, num_steps:
 
 def fresh_nll(model: mdn.Model | mdn.Ensemble, data: Dataset) -> float:
     """Mean nats per fresh row."""
-    return float(mean_nll(model, data.test_x, data.test_y))
+    return float(mean_nll(model, data.test.x, data.test.y))
 
 
 @jax.jit
@@ -122,7 +122,7 @@ def claims(forward: list[Trained], inverse: list[Trained], single: Trained) -> l
         (
             "On the inverse least squares fails",
             f"NLL {inverse[0].nll:.2f}, where the exact density has {PROBLEMS['inverse_sinusoid'].optimum:.2f}; "
-            f"RMSE {rmse(inverse[0]):.2f} of a target with std {inverse[0].data.test_y.std():.2f}",
+            f"RMSE {rmse(inverse[0]):.2f} of a target with std {inverse[0].data.test.y.std():.2f}",
         ),
         ("A mixture density network fits the inverse", f"{gap(inverse[1])} from the exact optimum"),
         (
@@ -154,7 +154,7 @@ def near(trained: Trained) -> str:
 
 
 def rmse(trained: Trained) -> float:
-    error = mdn.evaluate(trained.fit.model, trained.data.test_x, trained.data.test_y).error
+    error = mdn.evaluate(trained.fit.model, trained.data.test.x, trained.data.test.y).error
     return float(np.sqrt((error**2).mean()))
 
 
@@ -168,7 +168,7 @@ def stds(trained: Trained) -> tuple[float, float]:
 def noise(trained: Trained, num_rows: int = 1_000) -> str:
     """How often a sample lands where the exact density is under 1 % of its peak, beside the data themselves."""
     data, exact = trained.data, PROBLEMS["inverse_sinusoid"].log_density
-    y, truth = data.test_x[:num_rows], data.test_y[:num_rows]
+    y, truth = data.test.x[:num_rows], data.test.y[:num_rows]
     draws = np.asarray(draws_at(jax.random.key(0), trained.fit.model, y, 1))[:, 0, :]
     grid = np.linspace(-SUPPORT, SUPPORT, 401)
     peak = np.stack([exact(y, np.full_like(y, point)) for point in grid]).max(axis=0)
@@ -189,17 +189,17 @@ def page(forward: list[Trained], inverse: list[Trained], statements: list[tuple[
     xs = np.linspace(-SUPPORT, SUPPORT, 300)[:, None]
     ys = np.linspace(-14.0, 14.0, 300)[:, None]
 
-    draw_data(axes[0, 0], data.train_x[shown, 0], data.train_y[shown, 0])
+    draw_data(axes[0, 0], data.train.x[shown, 0], data.train.y[shown, 0])
     label(axes[0, 0], "x", "y", "1  Data: a sinusoid with noise")
 
-    draw_data(axes[0, 1], data.train_x[shown, 0], data.train_y[shown, 0])
+    draw_data(axes[0, 1], data.train.x[shown, 0], data.train.y[shown, 0])
     axes[0, 1].plot(xs, jax.vmap(lambda x: mdn.mean(forward[0].fit.model(x)))(xs), color=ORANGE, linewidth=2)
     label(axes[0, 1], "x", "y", "2  Least squares fits it")
 
-    draw_data(axes[0, 2], turned.train_x[shown, 0], turned.train_y[shown, 0])
+    draw_data(axes[0, 2], turned.train.x[shown, 0], turned.train.y[shown, 0])
     label(axes[0, 2], "y", "x", "3  The inverse: several x for one y")
 
-    draw_data(axes[1, 0], turned.train_x[shown, 0], turned.train_y[shown, 0])
+    draw_data(axes[1, 0], turned.train.x[shown, 0], turned.train.y[shown, 0])
     axes[1, 0].plot(ys, jax.vmap(lambda y: mdn.mean(inverse[0].fit.model(y)))(ys), color=ORANGE, linewidth=2)
     label(axes[1, 0], "y", "x", "4  Least squares gives their useless average")
 
@@ -215,13 +215,13 @@ def page(forward: list[Trained], inverse: list[Trained], statements: list[tuple[
     axes[1, 1].legend(frameon=False)
     label(axes[1, 1], "step", "nats per point", "5  The mixture's loss, down to the exact density's")
 
-    draw_data(axes[1, 2], turned.train_x[shown, 0], turned.train_y[shown, 0], color="0.75")
+    draw_data(axes[1, 2], turned.train.x[shown, 0], turned.train.y[shown, 0], color="0.75")
     few = np.linspace(-14.0, 14.0, 120)[:, None]
     draw_components(axes[1, 2], few[:, 0], components_at(mixture, few))
     label(axes[1, 2], "y", "x", "6  Centres of the components, by weight")
 
-    draws = np.asarray(draws_at(jax.random.key(0), mixture, turned.test_x[shown], 1))[:, 0, 0]
-    draw_data(axes[2, 0], turned.test_x[shown, 0], draws)
+    draws = np.asarray(draws_at(jax.random.key(0), mixture, turned.test.x[shown], 1))[:, 0, 0]
+    draw_data(axes[2, 0], turned.test.x[shown, 0], draws)
     label(axes[2, 0], "y", "x", "7  Samples of the mixture: compare with 3")
 
     edges = np.linspace(-SUPPORT - 1, SUPPORT + 1, 241)

@@ -14,6 +14,7 @@ from mdn_jax.statistics import (
     covariance,
     density_level,
     highest_density,
+    highest_density_mass,
     interval,
     mean,
     mode,

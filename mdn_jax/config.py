@@ -47,6 +47,7 @@ NonNegative = Annotated[Finite, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Fraction = Annotated[Finite, Field(ge=0, lt=1)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 
 
 class Strict(BaseModel):
@@ -67,15 +68,31 @@ class DatasetConfig(Strict):
     num_test_points: Count = 50_000
     """Fresh test rows of a built-in problem."""
     path: str | None = None
-    """Table (.csv) whose columns are named in `inputs` and `targets`; relative to the config file."""
-    inputs: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = ()
+    """Table (.csv, .parquet, .npz) whose columns are named below; relative to the config file."""
+    inputs: Names = ()
     """Input columns of a table; none for an unconditional density."""
-    targets: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = ()
+    targets: Names = ()
     """Target columns of a table."""
-    split: Literal["random", "ordered"] = "random"
-    """How a table's test rows are chosen: at random, or its last rows (train on the past)."""
+    categorical: Names = ()
+    """Those of the inputs whose values name kinds: one 0/1 column for each kind."""
+    weight: str | None = None
+    """Column that says how much each row counts, in training and in scores."""
+    missing_values: Annotated[tuple[float | int | str, ...], BeforeValidator(_as_tuple)] = ()
+    """Values that stand for a missing one, beside empty cells and NaN: [-999, "?"]."""
+    missing_inputs: Literal["refuse", "drop", "indicate"] = "refuse"
+    """Missing inputs: refused, their rows dropped, or the training mean with a 0/1 column that says so."""
+    missing_targets: Literal["refuse", "drop", "marginalise"] = "refuse"
+    """Missing targets: refused, their rows dropped, or integrated out of the likelihood, exactly."""
+    split: Literal["random", "ordered", "group"] = "random"
+    """How test rows are chosen: at random, the last ones (train on the past), or whole groups."""
+    split_column: str | None = None
+    """Column that orders the rows of an ordered split (their place in the file where absent), or names the groups."""
     test_fraction: Annotated[Finite, Field(gt=0, lt=1)] = 0.1
-    """Share of a table's rows kept apart for the test."""
+    """Share of a table's rows, or of its groups, kept apart for the test."""
+    test_path: str | None = None
+    """A table of its own for the test, in place of a split; relative to the config file."""
+    calibration_fraction: Fraction = 0.0
+    """Share of the rows that are left after the test, kept apart to calibrate intervals; 0 for none."""
     seed: Seed = 0
     """Draws and splits the data; the run's own `seed` never moves them."""
 
@@ -85,12 +102,30 @@ class DatasetConfig(Strict):
             raise ValueError('give either name = "..." of a built-in problem or path = "..." of a table')
         if self.path is not None and not self.targets:
             raise ValueError('a table needs targets = ["..."], the columns to predict')
-        if self.name is not None and (self.inputs or self.targets):
-            raise ValueError("inputs and targets name columns of a table; a built-in problem has its own")
-        twice = set(self.inputs) & set(self.targets) or _repeated(self.inputs + self.targets)
-        if twice:
-            raise ValueError(f"column {min(twice)!r} is named twice in inputs and targets")
+        if self.name is not None:
+            fields = type(self).model_fields
+            own = [name for name in _OF_TABLES if getattr(self, name) != fields[name].default]
+            if own:
+                raise ValueError(f"{' and '.join(own)} describe a table; a built-in problem has its own columns")
         return self
+
+    @model_validator(mode="after")
+    def _columns_have_one_role(self) -> Self:
+        weight = () if self.weight is None else (self.weight,)
+        twice = _repeated(self.inputs + self.targets + weight)
+        if twice:
+            raise ValueError(f"column {min(twice)!r} is named twice in inputs, targets and weight")
+        strange = [name for name in self.categorical if name not in self.inputs]
+        if strange:
+            raise ValueError(f"categorical names {strange[0]!r}, which is not among inputs: add it there, or drop it")
+        if self.split == "group" and self.split_column is None:
+            raise ValueError('split = "group" needs split_column = "...", the column that names the groups')
+        if self.split == "random" and self.split_column is not None:
+            raise ValueError('split_column has no use in a random split: set split = "ordered" or "group", or drop it')
+        return self
+
+
+_OF_TABLES = ("inputs", "targets", "categorical", "weight", "missing_values", "split", "split_column", "test_path")
 
 
 class ModelConfig(Strict):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from mdn_jax._typing import Float
+from mdn_jax._typing import Bool, Float
 from mdn_jax.losses import marginal_crps, nll
 from mdn_jax.mixture import Mixture, responsibilities
 from mdn_jax.statistics import cdf, interval, mean
@@ -29,6 +29,7 @@ class Scores:
         pit: (N, D) the marginals' distribution functions at the targets: uniform where the model is calibrated.
         width_90: (N, D) width of the central 90 % intervals.
         responsibilities: (N, K) posterior probability of each component.
+        weight: (N,) how much each row counts in the report; None where all count alike.
     """
 
     nll: np.ndarray
@@ -37,6 +38,7 @@ class Scores:
     pit: np.ndarray
     width_90: np.ndarray
     responsibilities: np.ndarray
+    weight: np.ndarray | None = None
 
     def report(self, target_names: Sequence[str], prefix: str = "test") -> dict[str, Any]:
         """Plain numbers for a table or a JSON file.
@@ -55,26 +57,47 @@ class Scores:
             return {name: float(value) for name, value in zip(target_names, values, strict=True)}
 
         rows, count = self.responsibilities.shape
-        ranks = (np.arange(rows) + 0.5) / rows
-        share = self.responsibilities.mean(axis=0)
+        weight = np.ones(rows) if self.weight is None else self.weight
+        share = np.average(self.responsibilities, axis=0, weights=weight)
+        nll = np.average(self.nll, weights=weight)
+        # the variance of a weighted mean of independent rows
+        variance = np.sum(weight**2 * (self.nll - nll) ** 2) / weight.sum() ** 2
+        inside = np.where(np.isnan(self.pit), np.nan, (self.pit >= 0.05) & (self.pit <= 0.95))
         return {
-            f"{prefix}_nll": float(self.nll.mean()),
-            f"{prefix}_nll_standard_error": float(self.nll.std() / np.sqrt(rows)),
-            f"{prefix}_rmse": named(np.sqrt((self.error**2).mean(axis=0))),
-            f"{prefix}_crps": named(self.crps.mean(axis=0)),
-            "coverage_90": named(((self.pit >= 0.05) & (self.pit <= 0.95)).mean(axis=0)),
-            "width_90": named(self.width_90.mean(axis=0)),
-            "pit_deviation": named(np.abs(np.sort(self.pit, axis=0) - ranks[:, None]).max(axis=0)),
+            f"{prefix}_nll": float(nll),
+            f"{prefix}_nll_standard_error": float(np.sqrt(variance)),
+            f"{prefix}_rmse": named(np.sqrt(_mean(self.error**2, weight))),
+            f"{prefix}_crps": named(_mean(self.crps, weight)),
+            "coverage_90": named(_mean(inside, weight)),
+            "width_90": named(_mean(self.width_90, weight)),
+            "pit_deviation": named(np.array([_deviation(column) for column in self.pit.T])),
             "live_components": int((share > LIVE_SHARE / count).sum()),
         }
 
 
-def score(mixture: Mixture, y: Float[Array, " D"]) -> dict[str, Float[Array, "..."]]:
+def _mean(values: Float[np.ndarray, "N D"], weight: Float[np.ndarray, " N"]) -> Float[np.ndarray, " D"]:
+    """Weighted means of the known values of each column; NaN where none is known."""
+    known = ~np.isnan(values)
+    total = known.T @ weight
+    return np.where(known, values, 0.0).T @ weight / np.where(total > 0, total, np.nan)
+
+
+def _deviation(pit: Float[np.ndarray, " N"]) -> float:
+    """Largest distance of the distribution of the known values from uniform."""
+    known = np.sort(pit[~np.isnan(pit)])
+    ranks = (np.arange(len(known)) + 0.5) / len(known)
+    return float(np.abs(known - ranks).max()) if len(known) else float("nan")
+
+
+def score(
+    mixture: Mixture, y: Float[Array, " D"], *, observed: Bool[Array, " D"] | None = None
+) -> dict[str, Float[Array, "..."]]:
     """The scores of ONE prediction, by the names of `Scores`.
 
     Args:
         mixture: one mixture.
         y: (D,) one target.
+        observed: (D,) which targets are known, for the likelihood; the other scores of an unknown one mean nothing.
 
     Returns:
         nll (), error (D,), crps (D,), pit (D,), width_90 (D,), responsibilities (K,).
@@ -91,10 +114,10 @@ def score(mixture: Mixture, y: Float[Array, " D"]) -> dict[str, Float[Array, "..
     """
     ends = interval(mixture, 0.9)
     return {
-        "nll": nll(mixture, y),
+        "nll": nll(mixture, y, observed=observed),
         "error": mean(mixture) - y,
         "crps": marginal_crps(mixture, y),
         "pit": jnp.clip(cdf(mixture, y), 0.0, 1.0),
         "width_90": ends[1] - ends[0],
-        "responsibilities": responsibilities(mixture, y),
+        "responsibilities": responsibilities(mixture, y, observed=observed),
     }

@@ -22,14 +22,14 @@ import tomli_w
 
 from mdn_jax._checks import InputError, require
 from mdn_jax.config import Config, differences, parse
-from mdn_jax.datasets import Dataset
+from mdn_jax.datasets import Dataset, Part
 from mdn_jax.datasets import load as load_dataset
 from mdn_jax.metrics import Scores
 from mdn_jax.model import Ensemble, Model, evaluate, num_parameters, row_nll
 from mdn_jax.storage import load, read_tree, save, versions, write_text, write_tree
 from mdn_jax.training import Fit, OnEvaluation, TrainingState, advance, finish, start, stop
 
-__all__ = ["Outcome", "absolute", "draw_figures", "oracle_scores", "read_config", "run", "write_run"]
+__all__ = ["Outcome", "absolute", "draw_figures", "evaluate_part", "oracle_scores", "read_config", "run", "write_run"]
 
 CONFIG, METRICS, HISTORY, MODEL, FIGURES, CHECKPOINT = (
     "config.toml", "metrics.json", "history.csv", "model", "figures", "checkpoint",
@@ -90,12 +90,15 @@ def run(
     began = time.perf_counter()
     state = start(
         jax.random.key(config.seed),
-        dataset.train_x,
-        dataset.train_y,
+        dataset.train.x,
+        dataset.train.y,
+        weights=dataset.train.weight,
+        observed=dataset.train.observed,
         model=config.model,
         training=config.training,
         input_names=dataset.input_names,
         target_names=dataset.target_names,
+        encoding=dataset.encoding,
     )
     if overwrite and folder.exists():
         shutil.rmtree(folder)
@@ -142,7 +145,7 @@ def write_run(folder: Path, config: Config, dataset: Dataset, outcome: Outcome) 
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / CONFIG, tomli_w.dumps(config.to_dict()))
     fit = outcome.fit
-    scores = evaluate(fit.model, dataset.test_x, dataset.test_y)
+    scores = evaluate_part(fit.model, dataset.test)
     metrics = _metrics(config, dataset, outcome, scores)
     save(folder / MODEL, fit.model)
     _write_history(folder / HISTORY, fit.history)
@@ -161,7 +164,7 @@ def draw_figures(folder: Path) -> list[Path]:
     config, _ = read_config(folder / CONFIG)
     metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
     dataset, model = load_dataset(config.dataset), load(folder / MODEL)
-    scores = evaluate(model, dataset.test_x, dataset.test_y)
+    scores = evaluate_part(model, dataset.test)
     return _draw(folder / FIGURES, config, dataset, model, scores, _read_history(folder / HISTORY), metrics)
 
 
@@ -256,20 +259,26 @@ def _checkpoint(folder: Path, state: TrainingState, clock: _Clock) -> None:
 
 def _outcome(state: TrainingState, clock: _Clock) -> Outcome:
     fit, val_nll = finish(state), None
-    if state.validation is not None:
-        val_nll = float(row_nll(fit.model, state.validation.x, state.validation.y).mean())
-    num_validation = 0 if state.validation is None else int(state.validation.weight.shape[0])
-    num_train = int(state.rows.weight.shape[0])
+    if state.data.validation is not None:
+        rows = state.data.validation
+        val_nll = float(np.average(row_nll(fit.model, rows), weights=rows.weight))
+    num_validation = 0 if state.data.validation is None else int(state.data.validation.weight.shape[0])
+    num_train = int(state.data.rows.weight.shape[0])
     return Outcome(
         fit, val_nll, num_train, num_validation, clock.compile_seconds, clock.train_seconds, clock.timed_steps
     )
 
 
+def evaluate_part(model: Model | Ensemble, part: Part) -> Scores:
+    """Scores of a model on rows of the data."""
+    return evaluate(model, part.x, part.y, weights=part.weight, observed=part.observed)
+
+
 def oracle_scores(dataset: Dataset, scores: Scores) -> dict[str, float]:
     """The exact density's NLL on the test rows, and the model's distance from it, where it is known."""
-    if dataset.problem is None:
+    if dataset.problem is None or dataset.problem.log_density is None:
         return {}
-    exact = -dataset.problem.log_density(dataset.test_x, dataset.test_y)
+    exact = -dataset.problem.log_density(dataset.test.x, dataset.test.y)
     return {"oracle_nll": float(exact.mean()), "gap_to_oracle": float((scores.nll - exact).mean())}
 
 
@@ -288,7 +297,7 @@ def _metrics(config: Config, dataset: Dataset, outcome: Outcome, scores: Scores)
         "num_parameters": num_parameters(fit.model),
         "num_train": outcome.num_train,
         "num_validation": outcome.num_validation,
-        "num_test": len(dataset.test_y),
+        "num_test": len(dataset.test.y),
         "best_step": fit.best_step.tolist(),
         "train_seconds": outcome.train_seconds,
         "compile_seconds": outcome.compile_seconds,
@@ -313,10 +322,10 @@ def _draw(
     density = config.training.objective == "nll"
     figures = run_figures(
         model,
-        dataset.train_x,
-        dataset.train_y,
-        dataset.test_x,
-        dataset.test_y,
+        dataset.train.x,
+        dataset.train.y,
+        dataset.test.x,
+        dataset.test.y,
         scores,
         history,
         input_names=dataset.input_names,

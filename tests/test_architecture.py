@@ -20,7 +20,7 @@ FLOORS = [
     ["statistics"],
     ["losses", "strokes"],
     ["metrics"],
-    ["networks"],
+    ["networks", "encoding"],
     ["model"],
     ["members"],
     ["config"],

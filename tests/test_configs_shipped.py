@@ -47,10 +47,10 @@ def test_a_config_says_what_it_is_and_trains_two_steps(path, table):
     data = load(config.dataset.model_copy(update=small))
     # one step at a time is one compiled program for both
     training = config.training.model_copy(update={"num_steps": 2, "evaluate_every": 1})
-    fit = mdn.fit(jax.random.key(config.seed), data.train_x, data.train_y, model=config.model, training=training)
+    fit = mdn.fit(jax.random.key(config.seed), data.train.x, data.train.y, model=config.model, training=training)
     assert fit.status == "ok" and np.isfinite(fit.history["train_loss"]).all()
     total = config.model.num_components * training.ensemble_size
-    assert jax.jit(fit.model)(data.test_x[0]).num_components == total
+    assert jax.jit(fit.model)(data.test.x[0]).num_components == total
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs" / "sweeps").glob("*.toml")), ids=lambda path: path.stem)

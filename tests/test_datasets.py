@@ -168,16 +168,16 @@ def test_built_in_data_follow_their_seed_alone(name):
     data = load(DatasetConfig(name=name, num_points=200, num_test_points=300, seed=4))
     problem = PROBLEMS[name]
     assert data.problem is problem and data.input_names == problem.input_names
-    assert data.train_x.shape == (200, len(problem.input_names)) and data.test_y.shape == (300, 1)
-    assert data.train_x.dtype == data.train_y.dtype == np.float64
+    assert data.train.x.shape == (200, len(problem.input_names)) and data.test.y.shape == (300, 1)
+    assert data.train.x.dtype == data.train.y.dtype == np.float64
     same = load(DatasetConfig(name=name, num_points=200, num_test_points=300, seed=4))
-    assert np.array_equal(data.train_x, same.train_x) and np.array_equal(data.test_y, same.test_y)
+    assert np.array_equal(data.train.x, same.train.x) and np.array_equal(data.test.y, same.test.y)
     more = load(DatasetConfig(name=name, num_points=1_000, num_test_points=300, seed=4))
-    assert np.array_equal(more.train_x[:200], data.train_x) and np.array_equal(more.train_y[:200], data.train_y)
-    assert np.array_equal(more.test_x, data.test_x) and np.array_equal(more.test_y, data.test_y)
+    assert np.array_equal(more.train.x[:200], data.train.x) and np.array_equal(more.train.y[:200], data.train.y)
+    assert np.array_equal(more.test.x, data.test.x) and np.array_equal(more.test.y, data.test.y)
     other = load(DatasetConfig(name=name, num_points=200, num_test_points=300, seed=5))
-    assert not np.isin(other.train_y, data.train_y).any()
-    assert not np.isin(data.test_y, data.train_y).any()
+    assert not np.isin(other.train.y, data.train.y).any()
+    assert not np.isin(data.test.y, data.train.y).any()
 
 
 def test_an_unknown_problem_names_the_nearest():
@@ -214,21 +214,21 @@ def lines(num_rows, **replaced):
 def test_columns_are_found_by_name_in_any_order(tmp_path):
     write(tmp_path, lines(20))
     data = load(config(split="ordered", test_fraction=0.25), tmp_path)
-    assert data.train_x.shape == (15, 2) and data.test_x.shape == (5, 2) and data.problem is None
+    assert data.train.x.shape == (15, 2) and data.test.x.shape == (5, 2) and data.problem is None
     assert (data.input_names, data.target_names) == (("a", "b"), ("c",))
-    assert np.array_equal(data.train_x, [[10 * i, -i] for i in range(1, 16)])
-    assert np.array_equal(data.test_y[:, 0], np.arange(16, 21))  # the last rows
+    assert np.array_equal(data.train.x, [[10 * i, -i] for i in range(1, 16)])
+    assert np.array_equal(data.test.y[:, 0], np.arange(16, 21))  # the last rows
 
 
 def test_a_random_split_is_disjoint_complete_and_follows_its_seed(tmp_path):
     write(tmp_path, lines(50))
     data = load(config(seed=1), tmp_path)
-    assert len(data.test_y) == 5
-    assert sorted(np.concatenate([data.train_y, data.test_y])[:, 0]) == list(range(1, 51))
-    for x, y in [(data.train_x, data.train_y), (data.test_x, data.test_y)]:
+    assert len(data.test.y) == 5
+    assert sorted(np.concatenate([data.train.y, data.test.y])[:, 0]) == list(range(1, 51))
+    for x, y in [(data.train.x, data.train.y), (data.test.x, data.test.y)]:
         assert np.array_equal(x, np.concatenate([10 * y, -y], axis=1))
-    assert np.array_equal(load(config(seed=1), tmp_path).train_y, data.train_y)
-    assert not np.array_equal(load(config(seed=2), tmp_path).test_y, data.test_y)
+    assert np.array_equal(load(config(seed=1), tmp_path).train.y, data.train.y)
+    assert not np.array_equal(load(config(seed=2), tmp_path).test.y, data.test.y)
 
 
 def test_kinds_of_numbers_and_a_path_without_a_base(tmp_path):
@@ -238,34 +238,43 @@ def test_kinds_of_numbers_and_a_path_without_a_base(tmp_path):
         path=str(tmp_path / "table.csv"), inputs=("flag",), targets=("decimal", "whole"), split="ordered"
     )
     data = load(table)
-    assert np.array_equal(data.train_x[:, 0], [0, 1, 0, 1, 0, 1, 0, 1, 0])
-    np.testing.assert_allclose(data.train_y, [[i / 10, i] for i in range(9)], rtol=1e-15)
+    assert np.array_equal(data.train.x[:, 0], [0, 1, 0, 1, 0, 1, 0, 1, 0])
+    np.testing.assert_allclose(data.train.y, [[i / 10, i] for i in range(9)], rtol=1e-15)
 
 
 def test_a_table_without_inputs(tmp_path):
     write(tmp_path, lines(10))
     data = load(config(inputs=()), tmp_path)
-    assert data.train_x.shape == (9, 0) and data.test_x.shape == (1, 0)
+    assert data.train.x.shape == (9, 0) and data.test.x.shape == (1, 0)
 
 
 @pytest.mark.parametrize(
     ("text", "fields", "message"),
     [
-        (None, {}, "no such file: dataset.path must name a table with columns a, b, c"),
-        ("", {}, "the file is empty: expected a header line and columns a, b, c"),
+        (None, {}, "no such file: give the path of a table"),
+        ("", {}, "the file is empty: expected a table with named columns"),
         (",,\n1,2,3\n", {}, "the first line is blank: it must name the columns"),
         ("a,b,c,b\n1,2,3,4\n", {}, "2 columns are named 'b': rename all but one"),
         ("a,b,cc\n1,2,3\n", {}, "no column 'c': did you mean 'cc'?"),
         ("a,b,xyz\n1,2,3\n", {}, "no column 'c': expected one of: a, b, xyz"),
         ("a;b;c\n1;2;3\n", {}, "no column 'a' in 'a;b;c': separate the columns by commas"),
-        (lines(12, row_3="3,text,n/a,1"), {}, "column 'a', row 3: 'n/a' is not a number: correct it or leave"),
+        (lines(12, row_3="3,text,n/a,1"), {}, "column 'a', row 3: 'n/a' is not a number: correct it, list it in"),
         (lines(12), {"inputs": ("unused",)}, "column 'unused', row 1: 'text' is not a number"),
-        (lines(12, row_4="4,text,,1"), {}, "column 'a': 1 value is missing or not finite, first in row 4: fill in"),
-        (lines(12, row_5="nan,x,0,1", row_7="-inf,x,0,1"), {}, "column 'c': 2 values are missing or not finite, first"),
-        (lines(12, row_6="6,x,1"), {}, "column 'b': 1 value is missing or not finite, first in row 6"),
-        (lines(12, row_2=""), {}, "column 'a': 1 value is missing or not finite, first in row 2"),
+        (
+            lines(12, row_4="4,text,,1"),
+            {},
+            "column 'a': 1 value is missing, first in row 4: set dataset.missing_inputs = ",
+        ),
+        (
+            lines(12, row_7="-inf,x,0,1"),
+            {},
+            "column 'c', row 7: -inf is not finite (1 such values): correct it, or list",
+        ),
+        (lines(12, row_5="nan,x,0,1", row_7=",x,0,1"), {}, "column 'c': 2 values are missing, first in row 5: set"),
+        (lines(12, row_6="6,x,1"), {}, "column 'b': 1 value is missing, first in row 6"),
+        (lines(12, row_2=""), {}, "column 'a': 1 value is missing, first in row 2"),
         (lines(12, row_8="8,x,0,1,9,9"), {}, "row 8 has 6 values but the header has 4: correct the row"),
-        (lines(12, row_9='9,"x,0,1'), {}, "cannot be read as CSV (could not parse"),
+        (lines(12, row_9='9,"x,0,1'), {}, "cannot be read as CSV ("),
         (lines(12, row_9="9,größe,0,1").encode("latin1"), {}, "the file is not UTF-8 text: save it as a CSV file in"),
         (lines(0), {}, "number of rows is 0, too few: give at least 10"),
         (lines(9), {}, "number of rows is 9, too few: give at least 10"),
@@ -273,7 +282,7 @@ def test_a_table_without_inputs(tmp_path):
         (lines(12), {"test_fraction": 0.99}, "test_fraction = 0.99 of 12 rows leaves no training row: lower it"),
         ("a,b,c\n" + "1,2,3\n" * 20, {}, "target 'c' is 3 in all 18 training rows: nothing to predict, choose another"),
         (lines(12), {"path": "table.xlsx"}, "cannot read '.xlsx' files: save the table as one of: .csv"),
-        (lines(12), {"path": "."}, "is a folder: dataset.path must name a table with columns a, b, c"),
+        (lines(12), {"path": "."}, "is a folder: give the path of a table"),
     ],
 )
 def test_a_mistake_in_a_table_is_told_in_one_line(tmp_path, text, fields, message):

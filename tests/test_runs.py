@@ -77,10 +77,10 @@ def test_metrics_are_the_contract(finished):
 def test_scores_are_those_of_the_saved_model(finished):
     folder, metrics = finished
     data = load_dataset(config_of().dataset)
-    scores = mdn.evaluate(mdn.load(folder), data.test_x, data.test_y)
+    scores = mdn.evaluate(mdn.load(folder), data.test.x, data.test.y)
     assert metrics["test_nll"] == scores.nll.mean()
     assert metrics["test_rmse"]["y"] == pytest.approx(np.sqrt((scores.error**2).mean()))
-    exact = -PROBLEMS["sinusoid"].log_density(data.test_x, data.test_y)
+    exact = -PROBLEMS["sinusoid"].log_density(data.test.x, data.test.y)
     assert metrics["oracle_nll"] == exact.mean()
     assert metrics["gap_to_oracle"] == pytest.approx(metrics["test_nll"] - metrics["oracle_nll"], abs=1e-9)
     model = mdn.load(folder)

@@ -52,7 +52,7 @@ def test_a_group_is_one_stacked_pytree(result):
 
 def test_a_members_model_gives_its_scores(result):
     data = load_dataset(config_of(BASE).dataset)
-    scores = mdn.evaluate(result.model(result.best), data.test_x, data.test_y)
+    scores = mdn.evaluate(result.model(result.best), data.test.x, data.test.y)
     assert scores.nll.mean() == result.rows[result.best]["test_nll"]
     with pytest.raises(mdn.InputError, match=r"no member 8: numbers are 0 to 7"):
         result.model(8)
@@ -105,7 +105,7 @@ def test_an_ensemble_is_that_of_the_best(tmp_path, no_sweep_figures):
     expected = mdn.ensemble([mdn.load(tmp_path / "sweep", member=member) for member in order])
     assert_same_model(mdn.load(tmp_path / "ensemble"), expected)
     data = load_dataset(config_of(BASE).dataset)
-    assert metrics["test_nll"] == mdn.evaluate(expected, data.test_x, data.test_y).nll.mean()
+    assert metrics["test_nll"] == mdn.evaluate(expected, data.test.x, data.test.y).nll.mean()
     assert metrics["test_nll"] < np.mean([rows[member]["test_nll"] for member in order])  # Jensen
 
 

@@ -155,15 +155,15 @@ def test_the_best_validation_step_is_kept():
     best = int(done.history["step"][done.history["val_loss"].argmin()])
     assert best < 40 and done.best_step == [best]
     assert_same(done.model.network, kept[best])
-    rows = state.validation
-    nll = evaluate_standard(done.model, rows.x, rows.y).nll.mean()
+    rows = state.data.validation
+    nll = evaluate_standard(done.model, rows).nll.mean()
     assert nll == pytest.approx(done.history["val_loss"].min(), abs=1e-5)
 
 
 def test_without_validation_rows_the_last_step_is_kept():
     training = TRAINING.model_copy(update={"validation_fraction": 0.0})
     state = mdn.start(jax.random.key(0), X, Y, model=MODEL, training=training)
-    assert state.validation is None and state.rows.y.shape == (200, 1)
+    assert state.data.validation is None and state.data.rows.y.shape == (200, 1)
     while not state.done:
         state, _ = mdn.advance(state)
     done = mdn.finish(state)
@@ -173,10 +173,10 @@ def test_without_validation_rows_the_last_step_is_kept():
 
 def test_validation_rows_are_the_same_for_every_key():
     first, second = start(0), start(1)
-    assert_same(first.validation, second.validation)
-    assert first.validation.y.shape == (20, 1) and first.rows.y.shape == (180, 1)
-    both = np.concatenate([first.rows.y, first.validation.y])[:, 0]
-    assert_array_equal(np.sort(both), np.sort(np.asarray(first.targets.standardize(Y), np.float32)))
+    assert_same(first.data.validation, second.data.validation)
+    assert first.data.validation.y.shape == (20, 1) and first.data.rows.y.shape == (180, 1)
+    both = np.concatenate([first.data.rows.y, first.data.validation.y])[:, 0]
+    assert_array_equal(np.sort(both), np.sort(np.asarray(first.data.targets.standardize(Y), np.float32)))
 
 
 def test_names_travel(solo):
@@ -234,7 +234,7 @@ def test_rows_of_weight_zero_do_not_count():
         "y": np.concatenate([Y, np.full((20, *Y.shape[1:]), 1e6)]),
     }
     state, plain = start(**padded, weights=np.repeat([1.0, 0.0], [len(Y), 20])), start()
-    assert_same(state.rows, plain.rows)  # not even the units see them
+    assert_same(state.data.rows, plain.data.rows)  # not even the units see them
     assert_same(mdn.advance(state)[0].members.network, mdn.advance(plain)[0].members.network)
 
 
@@ -243,8 +243,9 @@ def test_a_row_of_weight_two_counts_twice():
     weights = np.where(np.arange(len(Y)) < 50, 2.0, 1.0)
     state = mdn.start(jax.random.key(0), X, Y, model=MODEL, training=full, weights=weights)
     once = mdn.start(jax.random.key(0), X, Y, model=MODEL, training=full)
-    first = jax.tree.map(lambda leaf: leaf[:50], once.rows)
-    twice = replace(once, rows=jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, once.rows))
+    first = jax.tree.map(lambda leaf: leaf[:50], once.data.rows)
+    rows = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, once.data.rows)
+    twice = replace(once, data=once.data._replace(rows=rows))
     losses = [mdn.advance(each, 1)[1]["train_loss"] for each in (state, twice, once)]
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
     assert abs(losses[0] - losses[2]) > 1e-3
@@ -307,5 +308,5 @@ def test_an_objective_that_cannot_train_the_mixture_is_refused(model, training, 
 
 def test_one_target_as_a_vector_or_a_column():
     for y in (Y[:, None], Y.tolist()):
-        assert_same(start(y=y).rows, start(y=Y).rows)
+        assert_same(start(y=y).data.rows, start(y=Y).data.rows)
         assert_same(start(y=y).members, start(y=Y).members)

@@ -76,14 +76,14 @@ def gap(config: mdn.Config) -> tuple[float, float]:
         raise SystemExit(f"{config.dataset.path} is a table: its exact density is not known")
     began = time.perf_counter()
     key = jax.random.key(config.seed)
-    fit = mdn.fit(key, data.train_x, data.train_y, model=config.model, training=config.training)
+    fit = mdn.fit(key, data.train.x, data.train.y, model=config.model, training=config.training)
     seconds = time.perf_counter() - began
-    scores = mdn.evaluate(fit.model, data.test_x, data.test_y)
+    scores = mdn.evaluate(fit.model, data.test.x, data.test.y)
     if config.training.objective == "squared_error":
         if config.dataset.name != "inverse_sinusoid":
             raise SystemExit("the least mean squared error is known for inverse_sinusoid alone")
         return float((scores.error**2).sum(axis=1).mean() / LEAST_MSE - 1.0), seconds
-    log_true = data.problem.log_density(data.test_x, data.test_y)
+    log_true = data.problem.log_density(data.test.x, data.test.y)
     return float((log_true + scores.nll).mean()), seconds
 
 

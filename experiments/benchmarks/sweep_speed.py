@@ -56,7 +56,7 @@ SWEEPS = {
 
 def one_device(form: str) -> Callable[[], object]:
     state = training_speed.begun(BATCH, STEPS, MEMBERS)
-    data = (state.rows, state.validation, state.members)
+    data = (state.data.rows, state.data.validation, state.members)
     rows, validation, first = jax.device_put(data, jax.local_devices()[0])
 
     @jax.jit

@@ -1,10 +1,12 @@
 """Data: named synthetic problems with their exact optimum, and tables split into training and test rows.
 
-`problems` draws them and knows their density, `tables` reads columns, `loading` makes training and test rows of either.
+`problems` draws them and knows their density, `tables` reads columns, `splits` chooses rows, `loading` makes training,
+calibration and test rows of either.
 Everything here is numpy float64 on the host.
 """
 
-from mdn_jax.datasets.loading import Dataset, load
+from mdn_jax.datasets.loading import Dataset, Part, load
 from mdn_jax.datasets.problems import PROBLEMS, Problem
+from mdn_jax.datasets.tables import Table, column_names, read_table
 
-__all__ = ["PROBLEMS", "Dataset", "Problem", "load"]
+__all__ = ["PROBLEMS", "Dataset", "Part", "Problem", "Table", "column_names", "load", "read_table"]

@@ -1,8 +1,10 @@
-"""Tables as columns of numbers: a missing file, column or value is refused in one line."""
+"""Tables as named columns: CSV, Parquet and NPZ, the same values from each; what cannot be read is told in one line."""
 
 import csv
-import math
+import zipfile
+import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,68 +12,124 @@ import numpy as np
 
 from mdn_jax._checks import InputError, nearest, require
 
-__all__ = ["read_table"]
+__all__ = ["Table", "column_names", "read_table"]
+
+Values = tuple[float | int | str, ...]
 
 
-def read_table(path: Path, columns: Sequence[str]) -> np.ndarray:
-    """The named columns of a table, (N, len(columns)) float64, every value finite."""
-    wanted, fault = ", ".join(columns), "is a folder" if path.is_dir() else "no such file"
-    require(path.is_file(), f"{path}: {fault}: dataset.path must name a table with columns {wanted}")
+@dataclass(frozen=True)
+class Table:
+    """Columns of equal length.
+
+    Attributes:
+        path: where they were read, for messages.
+        columns: name -> (N,) float64 with NaN, or texts with None, where a value is missing.
+        num_rows: N.
+    """
+
+    path: Path
+    columns: dict[str, np.ndarray]
+    num_rows: int
+
+
+def read_table(path: Path, numbers: Sequence[str], texts: Sequence[str] = (), missing_values: Values = ()) -> Table:
+    """Some columns of a table.
+
+    Args:
+        path: a .csv, .parquet or .npz file.
+        numbers: columns to read as float64.
+        texts: columns to read as texts: categories and groups.
+        missing_values: values that stand for a missing one, beside empty cells and NaN.
+
+    Returns:
+        The columns.
+
+    Raises:
+        InputError: for a file that is missing, empty or not what its suffix says, a missing or repeated column, or a
+            value that is no finite number.
+    """
+    frame = _open(path, [*numbers, *texts])
+    columns = {name: _numbers(path, name, frame[name], missing_values) for name in numbers}
+    columns |= {name: _texts(frame[name], missing_values) for name in texts}
+    return Table(path, columns, frame.height)
+
+
+def column_names(path: Path) -> list[str]:
+    """Names of all columns of a table."""
+    _check_file(path)
+    if path.suffix.lower() == ".csv":
+        return [name for name in _csv_header(path) if name]
+    return list(_READERS[path.suffix.lower()](path, None).columns)
+
+
+def _check_file(path: Path) -> None:
+    fault = "is a folder" if path.is_dir() else "no such file"
+    require(path.is_file(), f"{path}: {fault}: give the path of a table")
     readable, suffix = ", ".join(_READERS), path.suffix.lower()
     require(suffix in _READERS, f"{path}: cannot read {suffix!r} files: save the table as one of: {readable}")
-    return _READERS[suffix](path, columns)
+    require(path.stat().st_size > 0, f"{path}: the file is empty: expected a table with named columns")
 
 
-def _read_csv(path: Path, columns: Sequence[str]) -> np.ndarray:
-    """The named columns of a CSV file, (N, len(columns)) float64, every value finite."""
+def _open(path: Path, wanted: Sequence[str]) -> Any:
+    """The wanted columns as a polars frame."""
+    _check_file(path)
+    return _READERS[path.suffix.lower()](path, list(dict.fromkeys(wanted)))
+
+
+def _check_columns(path: Path, names: Sequence[str], wanted: Sequence[str]) -> None:
+    twice = next((name for name in names if names.count(name) > 1), None)
+    require(twice is None, f"{path}: {names.count(twice or '')} columns are named {twice!r}: rename all but one")
+    for column in wanted:
+        require(column in names, f"{path}: no column {column!r}: {nearest(column, names)}")
+
+
+def _read_csv(path: Path, wanted: Sequence[str] | None) -> Any:
+    """Columns of a CSV file as texts; numbers are made of them at once where every cell is one."""
     import polars as pl  # noqa: PLC0415  # imported here: problems need no table reader
 
+    header = _csv_header(path)
+    named = [name for name in header if name]
+    for column in wanted or ():
+        if column not in header and len(named) == 1 and any(mark in named[0] for mark in ";\t|"):
+            raise InputError(f"{path}: no column {column!r} in {named[0]!r}: separate the columns by commas")
+    _check_columns(path, named, wanted or ())
+    kept = [index for index, name in enumerate(header) if name in (named if wanted is None else wanted)]
     try:
-        cells = pl.read_csv(path, has_header=False, infer_schema=False)
+        # all columns, since of some alone a row of too many values would pass
+        frame = pl.read_csv(path, infer_schema=False)
     except pl.exceptions.NoDataError:
-        raise InputError(
-            f"{path}: the file is empty: expected a header line and columns {', '.join(columns)}"
-        ) from None
+        return pl.DataFrame({name: [] for name in named}, schema=dict.fromkeys(named, pl.String))
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(f"{path}: {_why_unreadable(path, str(error))}") from None
-    names = [(name or "").strip() for name in cells.row(0)]
-    _check_header(path, names, columns)
-    filled = cells.select(pl.any_horizontal(pl.all().is_not_null())).to_series()
-    body = cells[1 : filled.arg_true()[-1] + 1]  # blank lines that end a file are no rows
-    table = [_numbers(f"{path}: column {name!r}", body.to_series(names.index(name))) for name in columns]
-    return np.stack(table, axis=1)
+    frame = frame[: _without_blank_end(path, frame)]
+    # the header's own names may be spelled with blanks: places are what counts
+    return pl.DataFrame([frame.to_series(index).alias(header[index]) for index in kept or [0]])
 
 
-def _check_header(path: Path, names: Sequence[str], columns: Sequence[str]) -> None:
-    named = [name for name in names if name]
-    require(bool(named), f"{path}: the first line is blank: it must name the columns")
-    twice = next((name for name in named if named.count(name) > 1), None)
-    require(twice is None, f"{path}: {named.count(twice or '')} columns are named {twice!r}: rename all but one")
-    for column in columns:
-        if column not in names and len(named) == 1 and any(mark in named[0] for mark in ";\t|"):
-            raise InputError(f"{path}: no column {column!r} in {named[0]!r}: separate the columns by commas")
-        require(column in names, f"{path}: no column {column!r}: {nearest(column, named)}")
+def _csv_header(path: Path) -> list[str]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            names = [name.strip() for name in next(csv.reader(file), [])]
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: {NOT_UTF8}") from None
+    except (csv.Error, OSError) as error:
+        raise InputError(f"{path}: cannot be read as CSV ({error}): is it one?") from None
+    require(any(names), f"{path}: the first line is blank: it must name the columns")
+    return names
 
 
-def _numbers(where: str, column: Any) -> np.ndarray:
-    """One polars column of texts as (N,) finite float64; a row number counts from 1 after the header."""
-    import polars as pl  # noqa: PLC0415
+def _without_blank_end(path: Path, frame: Any) -> int:
+    """Rows up to the last one that is not blank: blank lines that end a file are no rows."""
+    if frame.height == 0 or not all(frame[-1, column] in (None, "") for column in range(frame.width)):
+        return frame.height
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        last = 0
+        for number, cells in enumerate(csv.reader(file)):
+            last = number if any(cells) else last
+    return min(frame.height, last)
 
-    text = column.str.strip_chars()
-    number = text.str.to_lowercase().replace({"true": "1", "false": "0"}).cast(pl.Float64, strict=False)
-    bad = (number.is_null() & (text.fill_null("") != "")).arg_true()
-    if len(bad):
-        raise InputError(
-            f"{where}, row {bad[0] + 1}: {text[bad[0]]!r} is not a number: correct it or leave the column out"
-        )
-    values = number.fill_null(math.nan).to_numpy()
-    missing = np.flatnonzero(~np.isfinite(values))
-    if missing.size:
-        amount = "1 value is" if missing.size == 1 else f"{missing.size} values are"
-        raise InputError(
-            f"{where}: {amount} missing or not finite, first in row {missing[0] + 1}: fill in or drop such rows"
-        )
-    return values
+
+NOT_UTF8 = "the file is not UTF-8 text: save it as a CSV file in UTF-8"
 
 
 def _why_unreadable(path: Path, report: str) -> str:
@@ -84,10 +142,112 @@ def _why_unreadable(path: Path, report: str) -> str:
                 if len(cells) > width:
                     return f"row {number} has {len(cells)} values but the header has {width}: correct the row"
     except UnicodeDecodeError:
-        return "the file is not UTF-8 text: save it as a CSV file in UTF-8"
+        return NOT_UTF8
     except (csv.Error, OSError) as error:
         report = str(error)
     return f"cannot be read as CSV ({report.splitlines()[0]}): look for unclosed quotes, check the permissions"
 
 
-_READERS: dict[str, Callable[[Path, Sequence[str]], np.ndarray]] = {".csv": _read_csv}
+def _read_parquet(path: Path, wanted: Sequence[str] | None) -> Any:
+    import polars as pl  # noqa: PLC0415
+
+    try:
+        names = pl.read_parquet_schema(path)
+        _check_columns(path, list(names), wanted or ())
+        return pl.read_parquet(path, columns=list(names) if wanted is None else list(wanted))
+    except InputError:
+        raise
+    except Exception as error:  # polars raises errors of many kinds for damaged files, panics among them
+        raise InputError(f"{path}: cannot be read as Parquet ({str(error).splitlines()[0]}): is it one?") from None
+
+
+def _read_npz(path: Path, wanted: Sequence[str] | None) -> Any:
+    """Arrays (N,) by their name, columns of arrays (N, C) as name_0, name_1, ...; arrays of another length are left."""
+    import polars as pl  # noqa: PLC0415
+
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{path}: cannot be read as NPZ ({str(error).splitlines()[0]}): is it one?") from None
+    columns: dict[str, np.ndarray] = {}
+    for name, array in arrays.items():
+        if array.ndim == 1:
+            columns[name] = array
+        elif array.ndim == 2:
+            columns |= {f"{name}_{index}": column for index, column in enumerate(array.T)}
+    for name in wanted or ():
+        width = arrays[name].shape[1] if name in arrays and arrays[name].ndim == 2 else 0
+        require(
+            width == 0, f"{path}: {name!r} is an array of {width} columns: name them {name}_0 to {name}_{width - 1}"
+        )
+    _check_columns(path, list(columns), wanted or ())
+    kept = {name: columns[name] for name in (columns if wanted is None else wanted)}
+    lengths = {name: len(array) for name, array in kept.items()}
+    if wanted is not None:
+        require(len(set(lengths.values())) <= 1, f"{path}: arrays of different lengths: {lengths}")
+    longest = max(lengths.values(), default=0)
+    return pl.DataFrame({name: array for name, array in kept.items() if len(array) == longest})
+
+
+def _numbers(path: Path, name: str, column: Any, missing_values: Values) -> np.ndarray:
+    """One polars column as (N,) float64, NaN where missing; a row number counts from 1 after the header."""
+    import polars as pl  # noqa: PLC0415
+
+    if column.dtype == pl.String:
+        quick = column.cast(pl.Float64, strict=False)
+        values = quick if quick.null_count() == column.null_count() else _spelled(path, name, column, missing_values)
+    elif column.dtype.is_temporal():
+        values = column.cast(pl.Datetime("us")).cast(pl.Int64).cast(pl.Float64) / 1e6  # seconds since 1970
+    elif column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null):
+        values = column.cast(pl.Float64)
+    else:
+        raise InputError(f"{path}: column {name!r} holds {column.dtype}, not numbers: leave it out")
+    numbers = values.fill_null(float("nan")).to_numpy(writable=True)
+    for value in missing_values:
+        if not isinstance(value, str):
+            numbers[numbers == value] = np.nan
+    infinite = np.flatnonzero(np.isinf(numbers))
+    if infinite.size:
+        row = int(infinite[0])
+        raise InputError(
+            f"{path}: column {name!r}, row {row + 1}: {numbers[row]} is not finite ({infinite.size} such values): "
+            "correct it, or list it in dataset.missing_values"
+        )
+    return numbers
+
+
+def _spelled(path: Path, name: str, column: Any, missing_values: Values) -> Any:
+    """Texts as numbers: blanks around them, true and false, and spellings of a missing value."""
+    import polars as pl  # noqa: PLC0415
+
+    text = column.str.strip_chars()
+    words = ["", *(value for value in missing_values if isinstance(value, str))]
+    text = pl.select(pl.when(text.is_in(words)).then(None).otherwise(text)).to_series()
+    values = text.str.to_lowercase().replace({"true": "1", "false": "0"}).cast(pl.Float64, strict=False)
+    bad = (values.is_null() & text.is_not_null()).arg_true()
+    if len(bad):
+        raise InputError(
+            f"{path}: column {name!r}, row {bad[0] + 1}: {text[bad[0]]!r} is not a number: correct it, list it in "
+            f"dataset.missing_values, or name the column in dataset.categorical"
+        )
+    return values
+
+
+def _texts(column: Any, missing_values: Values) -> np.ndarray:
+    """One polars column as (N,) texts, None where missing; whole numbers are spelled without a point."""
+    import polars as pl  # noqa: PLC0415
+
+    if column.dtype.is_float():
+        whole = column.is_nan().any() is False and bool((column.drop_nulls() % 1 == 0).all())
+        column = column.cast(pl.Int64) if whole else column.fill_nan(None)
+    text = column.cast(pl.String).str.strip_chars()
+    words = ["", *(str(value) for value in missing_values)]
+    return pl.select(pl.when(text.is_in(words)).then(None).otherwise(text)).to_series().to_numpy(writable=True)
+
+
+_READERS: dict[str, Callable[[Path, Sequence[str] | None], Any]] = {
+    ".csv": _read_csv,
+    ".parquet": _read_parquet,
+    ".npz": _read_npz,
+}

@@ -7,13 +7,14 @@ differentiated through that equation, to any order, by `jax.lax.custom_root`.
 from mdn_jax.statistics.maxima import mode, modes
 from mdn_jax.statistics.moments import covariance, mean, std
 from mdn_jax.statistics.quantiles import cdf, interval, quantile
-from mdn_jax.statistics.regions import density_level, highest_density
+from mdn_jax.statistics.regions import density_level, highest_density, highest_density_mass
 
 __all__ = [
     "cdf",
     "covariance",
     "density_level",
     "highest_density",
+    "highest_density_mass",
     "interval",
     "mean",
     "mode",

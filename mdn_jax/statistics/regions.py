@@ -1,5 +1,7 @@
 """Regions of highest density: exact intervals on a line, a level of density in any dimension."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -10,7 +12,7 @@ from mdn_jax.mixture import Mixture, log_prob
 from mdn_jax.sampling import sample
 from mdn_jax.statistics.quantiles import bisect, cdf
 
-__all__ = ["density_level", "highest_density"]
+__all__ = ["density_level", "highest_density", "highest_density_mass"]
 
 GRID_PER_COMPONENT = 33  # points within GRID_REACH standard deviations of each centre: they bracket every mode
 GRID_REACH = 4.0
@@ -86,6 +88,42 @@ def highest_density(mixture: Mixture, mass: float | Scalar) -> Float[Array, "K 2
     return jnp.where(used[:, None], ends, jnp.nan)
 
 
+def highest_density_mass(mixture: Mixture, y: Float[Array, " 1"]) -> Scalar:
+    """The probability of a density higher than at `y`: the mass of the smallest highest-density region that reaches it.
+
+    Uniform in (0, 1) for targets drawn from the mixture, as the PIT is: `highest_density(mixture, mass)` holds `y`
+    where `mass` exceeds it.
+
+    Args:
+        mixture: one mixture with D = 1.
+        y: (1,) one target.
+
+    Returns:
+        () in [0, 1].
+
+    Raises:
+        InputError: for a batch (use `jax.vmap`), or for D > 1.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, mdn_jax as mdn
+        >>> mixture = mdn.Mixture(jnp.zeros(1), jnp.zeros((1, 1)), mdn.Isotropic(jnp.zeros(1)))
+        >>> print(round(float(jax.jit(mdn.highest_density_mass)(mixture, jnp.array([1.0]))), 3))
+        0.683
+
+    References:
+        R. Izbicki, G. Shimizu and R. Stern, "CD-split and HPD-split: efficient conformal regions in high dimensions",
+        2022.
+    """
+    y = jnp.asarray(y)
+    mixture = check_single("highest_density_mass", mixture, y=(y, mixture.locs.shape[-1:]))
+    require(
+        mixture.target_dim == 1,
+        f"highest_density_mass needs one target, not {mixture.target_dim}: take mdn.marginal(mixture, d) first",
+    )
+    level = log_prob(mixture, y)
+    return jnp.clip(_mass_between(mixture, *_ends_at(mixture, _survey(mixture), level)), 0.0, 1.0)
+
+
 def _log_density(mixture: Mixture, y: Float[Array, " S"]) -> Float[Array, " S"]:
     """log p at S points of a line."""
     return jax.vmap(lambda point: log_prob(mixture, point[None]))(y)
@@ -121,32 +159,52 @@ def _landscape(mixture: Mixture) -> tuple[Float[Array, " K"], Float[Array, " K+1
     return peaks, jnp.concatenate([first, inner, last]), exists
 
 
-def _region(mixture: Mixture, mass: Scalar) -> tuple[Float[Array, "K 2"], Bool[Array, " K"]]:
-    """Ends of the highest-density intervals in rising order, and which of the K rows are used."""
+class _Landscape(NamedTuple):
+    """Peaks of a density on a line in rising order, the valleys around each, and how high they are."""
+
+    peaks: Float[Array, " K"]
+    left: Float[Array, " K"]
+    right: Float[Array, " K"]
+    peak_height: Float[Array, " K"]  # -inf in a place that holds no peak
+    left_height: Float[Array, " K"]
+    right_height: Float[Array, " K"]
+
+
+def _survey(mixture: Mixture) -> _Landscape:
     peaks, valleys, exists = _landscape(mixture)
     left, right = valleys[:-1], valleys[1:]
     peak_height, left_height, right_height = (_log_density(mixture, y) for y in (peaks, left, right))
-    peak_height = jnp.where(exists, peak_height, -jnp.inf)
+    return _Landscape(peaks, left, right, jnp.where(exists, peak_height, -jnp.inf), left_height, right_height)
 
-    def ends_at(level: Scalar) -> tuple[Array, Array]:
-        """Where the density falls to `level` around each peak: at the valley if never, at the peak if below."""
-        lower = bisect(lambda y: _log_density(mixture, y) - level, left, peaks)
-        upper = bisect(lambda y: level - _log_density(mixture, y), peaks, right)
-        lower = jnp.where(left_height >= level, left, lower)
-        upper = jnp.where(right_height >= level, right, upper)
-        empty = peak_height <= level
-        return jnp.where(empty, peaks, lower), jnp.where(empty, peaks, upper)
+
+def _ends_at(mixture: Mixture, land: _Landscape, level: Scalar) -> tuple[Array, Array]:
+    """Where the density falls to `level` around each peak: at the valley if never, at the peak if below."""
+    lower = bisect(lambda y: _log_density(mixture, y) - level, land.left, land.peaks)
+    upper = bisect(lambda y: level - _log_density(mixture, y), land.peaks, land.right)
+    lower = jnp.where(land.left_height >= level, land.left, lower)
+    upper = jnp.where(land.right_height >= level, land.right, upper)
+    empty = land.peak_height <= level
+    return jnp.where(empty, land.peaks, lower), jnp.where(empty, land.peaks, upper)
+
+
+def _mass_between(mixture: Mixture, lower: Float[Array, " K"], upper: Float[Array, " K"]) -> Scalar:
+    below = jax.vmap(lambda y: cdf(mixture, y[None])[0])
+    return jnp.sum(below(upper) - below(lower))
+
+
+def _region(mixture: Mixture, mass: Scalar) -> tuple[Float[Array, "K 2"], Bool[Array, " K"]]:
+    """Ends of the highest-density intervals in rising order, and which of the K rows are used."""
+    land = _survey(mixture)
 
     def shortfall(level: Scalar) -> Scalar:
-        lower, upper = ends_at(level)
-        masses = jax.vmap(lambda y: cdf(mixture, y[None])[0])
-        return mass - jnp.sum(masses(upper) - masses(lower))
+        return mass - _mass_between(mixture, *_ends_at(mixture, land, level))
 
-    level = bisect(shortfall, jnp.minimum(left_height[0], jnp.min(right_height)), jnp.max(peak_height))
-    lower, upper = ends_at(level)
-    above = peak_height > level
+    lowest = jnp.minimum(land.left_height[0], jnp.min(land.right_height))
+    level = bisect(shortfall, lowest, jnp.max(land.peak_height))
+    lower, upper = _ends_at(mixture, land, level)
+    above = land.peak_height > level
     # neighbours that meet in a valley above the level are one interval: keep only its outer ends
-    meets = above[:-1] & above[1:] & (right_height[:-1] >= level)
+    meets = above[:-1] & above[1:] & (land.right_height[:-1] >= level)
     starts = above & ~jnp.concatenate([jnp.array([False]), meets])
     stops = above & ~jnp.concatenate([meets, jnp.array([False])])
     ends = jnp.stack([jnp.sort(jnp.where(starts, lower, jnp.inf)), jnp.sort(jnp.where(stops, upper, jnp.inf))], axis=1)

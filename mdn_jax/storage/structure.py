@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mdn_jax._checks import InputError, require
+from mdn_jax.encoding import Encoding
 from mdn_jax.head import MixtureSpec
 from mdn_jax.model import ConstantStd, Ensemble, Functional, Model, Standardizer
 from mdn_jax.networks import MDN
@@ -42,7 +43,7 @@ def _columns(model: Model | Ensemble) -> dict[str, Any]:
         "target_dim": len(model.targets.shift),
         "input_names": list(model.input_names),
         "target_names": list(model.target_names),
-    }
+    } | ({} if model.encoding is None else {"encoding": model.encoding.to_dict()})
 
 
 def build(description: dict[str, Any]) -> Any:
@@ -68,6 +69,7 @@ def build(description: dict[str, Any]) -> Any:
         "targets": _units(description["target_dim"]),
         "input_names": tuple(description["input_names"]),
         "target_names": tuple(description["target_names"]),
+        "encoding": Encoding.from_dict(description["encoding"]) if "encoding" in description else None,
     }
     if kind == "model":
         return Model(build(description["network"]), **columns)

@@ -16,8 +16,8 @@ import numpy as np
 from mdn_jax._checks import require
 from mdn_jax._typing import PyTree
 from mdn_jax.config import Config
-from mdn_jax.model import Ensemble, Model, ensemble, evaluate, stack
-from mdn_jax.runs import Outcome, oracle_scores, write_run
+from mdn_jax.model import Ensemble, Model, ensemble, stack
+from mdn_jax.runs import Outcome, evaluate_part, oracle_scores, write_run
 from mdn_jax.storage import BATCHES, Trained, read_member, read_trained, save, write_text
 from mdn_jax.sweeps.search import export_study, importance, is_finished
 from mdn_jax.sweeps.space import Space, member_config
@@ -171,7 +171,7 @@ def write_ensemble(space: Space, folder: Path, rows: dict[int, Row], size: int, 
     require(len(same) >= size, f"{folder}: an ensemble of {size} asks for more than the {len(same)} finished members")
     model = ensemble([read_member(folder / BATCHES, member).model for member in same[:size]])
     dataset = source.dataset(config)
-    scores = evaluate(model, dataset.test_x, dataset.test_y)
+    scores = evaluate_part(model, dataset.test)
     metrics = {"members": same[:size], **scores.report(dataset.target_names), **oracle_scores(dataset, scores)}
     out.mkdir(parents=True, exist_ok=True)
     save(out / "model", model)
@@ -209,7 +209,7 @@ def _oracle(space: Space, axes: Sequence[str], source: Source) -> float | None:
     if any(axis.startswith("dataset.") and axis != "dataset.seed" for axis in axes):
         return None
     dataset = source.dataset(space.base)
-    if dataset.problem is None:
+    if dataset.problem is None or dataset.problem.log_density is None:
         return None
-    exact = -float(dataset.problem.log_density(dataset.test_x, dataset.test_y).mean())
+    exact = -float(dataset.problem.log_density(dataset.test.x, dataset.test.y).mean())
     return exact if math.isfinite(exact) else None

@@ -18,7 +18,7 @@ from mdn_jax._typing import Float
 from mdn_jax.config import Config, DatasetConfig
 from mdn_jax.datasets import Dataset
 from mdn_jax.members import map_members, num_devices, place_members, runs_in_turn
-from mdn_jax.model import Ensemble, Model, chunk_nll, in_nats, num_parameters, row_chunks, stack
+from mdn_jax.model import Ensemble, Model, Rows, chunk_nll, in_nats, num_parameters, row_chunks, stack, standard_rows
 from mdn_jax.storage import Batch, Trained
 from mdn_jax.sweeps.space import Settings, by_program, program_of
 from mdn_jax.training import (
@@ -116,7 +116,7 @@ class Source:
     load: Callable[[DatasetConfig], Dataset]
     datasets: dict[str, Dataset] = field(default_factory=dict)
     prepared: dict[str, Data] = field(default_factory=dict)
-    tests: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    tests: dict[str, Rows] = field(default_factory=dict)
 
     def dataset(self, config: Config) -> Dataset:
         """Training and test rows as given."""
@@ -132,12 +132,14 @@ class Source:
         if key not in self.prepared:
             data = self.dataset(config)
             self.prepared[key] = prepare(
-                data.train_x,
-                data.train_y,
-                None,
+                data.train.x,
+                data.train.y,
+                data.train.weight,
                 fraction,
+                observed=data.train.observed,
                 input_names=data.input_names,
                 target_names=data.target_names,
+                encoding=data.encoding,
             )
         return self.prepared[key]
 
@@ -153,16 +155,15 @@ class Source:
             f"training.validation_fraction = {training.validation_fraction} keeps none of {len(data.rows.y)} rows, and "
             "a sweep chooses its best by the validation rows: raise it",
         )
-        check_objective(training, mixture_spec(config.model, training, data.rows.y.shape[1]))
+        check_objective(training, mixture_spec(config.model, training, data.rows.y.shape[1]), data)
 
-    def test(self, config: Config) -> tuple[np.ndarray, np.ndarray]:
+    def test(self, config: Config) -> Rows:
         """Test rows in standard units, on the host: they go to the devices chunk by chunk."""
         key = f"{config.dataset.model_dump_json()} {config.training.validation_fraction}"
         if key not in self.tests:
-            data, units = self.dataset(config), self.rows(config)
-            x = units.inputs.standardize(data.test_x)  # pyright: ignore[reportOptionalMemberAccess]
-            z = units.targets.standardize(data.test_y)
-            self.tests[key] = (x.astype(np.float32), z.astype(np.float32))
+            test = self.dataset(config).test
+            rows = standard_rows(self.rows(config), test.x, test.y, weights=test.weight, observed=test.observed)
+            self.tests[key] = rows._replace(x=rows.x.astype(np.float32), y=rows.y.astype(np.float32))
         return self.tests[key]
 
 
@@ -268,7 +269,7 @@ def halve(slices: Sequence[Slice]) -> list[Slice]:
     for part in slices:
         if not part.halved:
             losses = np.asarray(part.state.members.best_loss, np.float64).reshape(-1, part.size).mean(axis=1)
-            losses += in_nats(0.0, part.state.targets)
+            losses += in_nats(0.0, part.state.data.targets)
             ranking = rivals.setdefault(part.config.dataset.model_dump_json(), [])
             ranking.extend((losses[slot], int(part.members[slot])) for slot in part.used)
     worse = [member for ranking in rivals.values() for _, member in sorted(ranking)[(len(ranking) + 1) // 2 :]]
@@ -313,8 +314,8 @@ def conclude(part: Slice, settings: Mapping[int, Settings]) -> list[Trained]:
             "steps": int(steps[place]),
             "best_step": fit.best_step.tolist(),
             "num_parameters": num_parameters(fit.model),
-            "num_train": int(state.rows.weight.shape[0]),
-            "num_validation": int(state.validation.weight.shape[0]),  # pyright: ignore[reportOptionalMemberAccess]
+            "num_train": int(state.data.rows.weight.shape[0]),
+            "num_validation": int(state.data.validation.weight.shape[0]),  # pyright: ignore[reportOptionalMemberAccess]
             "seconds": seconds,
         }
         trained.append(Trained(row, fit.model, fit.history))
@@ -351,31 +352,31 @@ def _take(state: TrainingState, networks: np.ndarray) -> TrainingState:
 
 def _nll(part: Slice, fits: Sequence[Fit], wanted: np.ndarray) -> tuple[list[float], list[float]]:
     """Mean validation and test NLL of each fit, nats of the original y."""
-    validation = part.state.validation
-    means = []
-    for x, z in ((validation.x, validation.y), part.source.test(part.config)):  # pyright: ignore
+    judged, means = (part.state.data.validation, part.source.test(part.config)), []
+    for rows in judged:
+        assert rows is not None  # `Source.check` has seen to it
+        count = len(rows.weight)
         # where members run in turn a few slots serve slices of every size, so that one program does
-        most = JUDGED_IN_TURN if runs_in_turn() else min(len(part.members), max(1, SCORES_AT_ONCE // len(z)))
+        most = JUDGED_IN_TURN if runs_in_turn() else min(len(part.members), max(1, SCORES_AT_ONCE // count))
         column = []
         for first in range(0, len(fits), most):
             models = [fit.model for fit in fits[first : first + most]]
             active = np.resize(wanted[first : first + most], most) & (np.arange(most) < len(models))
             models += models[-1:] * (most - len(models))
             members = (jnp.asarray(active), stack(models))
-            parts = [np.asarray(_nll_of_members(*place_members(rows, members))) for rows in row_chunks(x, z)]
-            values = np.concatenate(parts, axis=1)[active, : len(z)]
-            column += [float(in_nats(row, part.state.targets).mean()) for row in values]
+            parts = [np.asarray(_nll_of_members(*place_members(chunk, members))) for chunk in row_chunks(rows)]
+            values = np.concatenate(parts, axis=1)[active, :count]
+            nats = [in_nats(row, part.state.data.targets, rows.observed) for row in values]
+            column += [float(np.average(row, weights=rows.weight)) for row in nats]
         means.append(column)
     return means[0], means[1]
 
 
 @jax.jit
-def _nll_of_members(
-    rows: tuple[jax.Array, jax.Array], members: tuple[jax.Array, Model | Ensemble]
-) -> Float[jax.Array, "M R"]:
+def _nll_of_members(rows: Rows, members: tuple[jax.Array, Model | Ensemble]) -> Float[jax.Array, "M R"]:
     """-log p of a chunk of rows for each member that is active, zeros for the others; members are (active, model)."""
 
-    def one(rows: tuple, member: tuple) -> jax.Array:
-        return jax.lax.cond(member[0], lambda: chunk_nll(member[1], rows), lambda: jnp.zeros(len(rows[1])))
+    def one(rows: Rows, member: tuple) -> jax.Array:
+        return jax.lax.cond(member[0], lambda: chunk_nll(member[1], rows), lambda: jnp.zeros(len(rows.weight)))
 
     return map_members(one, rows, members)

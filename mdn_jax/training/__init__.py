@@ -1,13 +1,11 @@
 """The one trainer: `start`, `advance`, `finish`, and `fit`, a loop around them.
 
 `objectives` says what is minimised, `member` trains one network as pure functions, `preparation` makes ready the rows,
-`fitting` holds the doors; `start_runs` and `finish_runs` are the same doors for many runs of one program.
+`state` is what training is between two chunks, `fitting` holds the doors; `start_runs` and `finish_runs` are the same
+doors for many runs of one program, `fit_splits` for many splits of one table.
 """
 
 from mdn_jax.training.fitting import (
-    Fit,
-    OnEvaluation,
-    TrainingState,
     advance,
     compile_chunk,
     finish,
@@ -17,8 +15,10 @@ from mdn_jax.training.fitting import (
     start_runs,
     stop,
 )
+from mdn_jax.training.member import Split
 from mdn_jax.training.objectives import Objective, Rows
 from mdn_jax.training.preparation import Data, check_objective, mixture_spec, prepare
+from mdn_jax.training.state import Fit, OnEvaluation, TrainingState
 
 __all__ = [
     "Data",
@@ -26,6 +26,7 @@ __all__ = [
     "Objective",
     "OnEvaluation",
     "Rows",
+    "Split",
     "TrainingState",
     "advance",
     "check_objective",

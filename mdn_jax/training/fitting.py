@@ -7,7 +7,7 @@
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -17,84 +17,25 @@ import numpy as np
 from mdn_jax._checks import require
 from mdn_jax._typing import ArrayLike, Float, Key, PyTree
 from mdn_jax.config import ModelConfig, TrainingConfig, varying_fields
-from mdn_jax.head import MixtureSpec, initial_bias
+from mdn_jax.encoding import Encoding
+from mdn_jax.head import MixtureSpec
 from mdn_jax.members import map_members, place_members
-from mdn_jax.model import ConstantStd, Ensemble, Functional, Model, Standardizer, ensemble
+from mdn_jax.model import ConstantStd, Functional, Model, ensemble
 from mdn_jax.networks import MDN
-from mdn_jax.training.member import DIVERGED, OK, STOPPED_EARLY, Member, Plan, advance_member, start_member
+from mdn_jax.training.member import DIVERGED, OK, STOPPED_EARLY, Member, Plan, Split, advance_member, start_member
 from mdn_jax.training.objectives import Objective, Rows
-from mdn_jax.training.preparation import Data, check_objective, check_params, mixture_spec, prepare
+from mdn_jax.training.preparation import (
+    Data,
+    check_objective,
+    check_params,
+    mixture_spec,
+    own_units,
+    prepare,
+    starting_bias,
+)
+from mdn_jax.training.state import STATUS, Fit, OnEvaluation, TrainingState
 
-__all__ = [
-    "Fit", "OnEvaluation", "TrainingState", "advance", "finish", "finish_runs", "fit", "start", "start_runs", "stop",
-]  # fmt: skip
-
-STATUS = ("ok", "diverged", "stopped_early")  # by the codes OK, DIVERGED, STOPPED_EARLY
-OnEvaluation = Callable[[int, dict[str, Any]], bool | None]
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingState:
-    """Training between two chunks.
-
-    Attributes:
-        plan: what is static.
-        members: the M networks that train together, each leaf with a leading axis M; all that changes is here.
-        rows: training rows in standard units.
-        validation: rows that choose the best step, or None.
-        inputs: units of x, or None where the network takes x as given.
-        targets: units of y.
-        input_names: names of the inputs, or none.
-        target_names: names of the targets, or none.
-        evaluate_every: steps of a whole chunk.
-    """
-
-    plan: Plan
-    members: Member
-    rows: Rows
-    validation: Rows | None
-    inputs: Standardizer | None
-    targets: Standardizer
-    input_names: tuple[str, ...]
-    target_names: tuple[str, ...]
-    evaluate_every: int
-
-    @property
-    def step(self) -> int:
-        """Steps taken by the member that has gone furthest."""
-        return int(np.max(np.asarray(self.members.step)))
-
-    @property
-    def done(self) -> bool:
-        """Whether every member has taken all its steps, diverged or stopped."""
-        return not self.running.any()
-
-    @property
-    def running(self) -> np.ndarray:
-        """(M,) whether a member still trains."""
-        status, step = np.asarray(self.members.status), np.asarray(self.members.step)
-        return (status == OK) & (step < self.plan.num_steps)
-
-
-@dataclass(frozen=True, eq=False)
-class Fit:
-    """What training gives.
-
-    Attributes:
-        model: maps x (X,) to the mixture of y in its original units; with several members, one exact mixture.
-        history: arrays with one row per evaluation, `step`, `train_loss`, `val_loss`, `learning_rate`: (E,), or (E, M)
-            for M members. The objective nll is in nats of the original y, every other in standard units.
-        status: "ok", "diverged" (a step was not finite, or training ended far above the loss it began with: the best
-            parameters stand) or "stopped_early"; of several members the worst.
-        statuses: the members' own.
-        best_step: (M,) the step whose parameters were kept.
-    """
-
-    model: Model | Ensemble
-    history: dict[str, np.ndarray]
-    status: str
-    statuses: tuple[str, ...]
-    best_step: np.ndarray
+__all__ = ["advance", "compile_chunk", "finish", "finish_runs", "fit", "start", "start_runs", "stop"]
 
 
 def start(
@@ -105,11 +46,13 @@ def start(
     model: ModelConfig | None = None,
     training: TrainingConfig | None = None,
     weights: ArrayLike | None = None,
+    observed: ArrayLike | None = None,
     params: PyTree | None = None,
     apply: Callable[[PyTree, Any], Float[jax.Array, " P"]] | None = None,
     spec: MixtureSpec | None = None,
     input_names: tuple[str, ...] = (),
     target_names: tuple[str, ...] = (),
+    encoding: Encoding | None = None,
 ) -> TrainingState:
     """A state before its first step; the arguments are those of `fit`.
 
@@ -128,21 +71,24 @@ def start(
         "a network of your own needs all of params, apply and spec",
     )
     data = prepare(
-        x, y, weights, training.validation_fraction, own=own, input_names=input_names, target_names=target_names
-    )
+        x, y, weights, training.validation_fraction,
+        observed=observed, own=own, input_names=input_names, target_names=target_names, encoding=encoding,
+    )  # fmt: skip
     if not own:
         return start_runs(data, model, [training], jnp.stack([key]))
     target_dim = data.rows.y.shape[1]
     require(spec.target_dim == target_dim, f"spec has target_dim {spec.target_dim}, but y has {target_dim} columns")  # pyright: ignore
-    check_objective(training, spec)  # pyright: ignore[reportArgumentType]
+    check_objective(training, spec, data)  # pyright: ignore[reportArgumentType]
     require(training.ensemble_size == 1, "a network of your own trains alone: fit several and use mdn.ensemble")
     check_params(params)
     network = Functional(jax.tree.map(jnp.asarray, params), apply, spec)  # pyright: ignore[reportArgumentType]
     plan = _plan(training, target_dim)
-    return TrainingState(plan, _start_own(plan, network, key, _rates([training])), *data, training.evaluate_every)
+    return TrainingState(plan, _start_own(plan, network, key, _rates([training])), data, training.evaluate_every)
 
 
-def start_runs(data: Data, model: ModelConfig, trainings: Sequence[TrainingConfig], keys: Key) -> TrainingState:
+def start_runs(
+    data: Data, model: ModelConfig, trainings: Sequence[TrainingConfig], keys: Key, splits: Split | None = None
+) -> TrainingState:
     """The state of R runs of one program before their first step; run i alone would start the same.
 
     Args:
@@ -150,19 +96,21 @@ def start_runs(data: Data, model: ModelConfig, trainings: Sequence[TrainingConfi
         model: of all R runs.
         trainings: R configs that differ only in the fields that members of one program may differ in.
         keys: (R,), one for each run.
+        splits: of the members, leaves (M, ...), where they train on rows of their own.
 
     Returns:
         A state of M = R times `ensemble_size` networks, those of one run side by side.
     """
     training, target_dim = trainings[0], data.rows.y.shape[1]
     spec = mixture_spec(model, training, target_dim)
-    check_objective(training, spec)
+    check_objective(training, spec, data)
     plan, architecture = _plan(training, target_dim), (data.rows.x.shape[1], model.hidden_sizes, spec, model.activation)
-    bias = initial_bias(spec, np.asarray(data.rows.y))
+    bias = jnp.asarray(starting_bias(spec, data, splits))
     members = _start_networks(plan, architecture, training.ensemble_size, keys, _rates(trainings), bias)
+    members = members._replace(split=splits)
     shared, members = place_members((data.rows, data.validation), members)
     data = data._replace(rows=shared[0], validation=shared[1])
-    return TrainingState(plan, members, *data, training.evaluate_every)
+    return TrainingState(plan, members, data, training.evaluate_every)
 
 
 def advance(state: TrainingState, num_steps: int | None = None) -> tuple[TrainingState, dict[str, Any]]:
@@ -186,9 +134,10 @@ def advance(state: TrainingState, num_steps: int | None = None) -> tuple[Trainin
     require(not state.done, "training is over: every member has taken its steps, diverged or stopped")
     if num_steps is None:
         num_steps = min(state.evaluate_every, state.plan.num_steps - state.step)
-    shared, members = place_members((state.rows, state.validation), state.members)
+    shared, members = place_members((state.data.rows, state.data.validation), state.members)
     members = _advance(state.plan, num_steps, *shared, members)
-    state = replace(state, rows=shared[0], validation=shared[1], members=members)
+    data = state.data._replace(rows=shared[0], validation=shared[1])
+    state = replace(state, data=data, members=members)
     latest = {name: np.asarray(column) for name, column in members.latest.items()}
     latest["best_loss"] = np.asarray(members.best_loss)
     return state, {name: _squeeze(column) for name, column in _in_nats(state, latest).items()}
@@ -211,23 +160,29 @@ def finish_runs(state: TrainingState, num_runs: int) -> list[Fit]:
 
 
 def _finish_run(state: TrainingState, members: Member, own: range) -> Fit:
-    networks = [jax.tree.map(lambda leaf, i=i: jnp.asarray(leaf[i]), members.best_network) for i in own]
-    if state.plan.loss.name == "squared_error":
-        networks = [ConstantStd(network, _residual_log_std(network, state.rows)) for network in networks]
-    models = [
-        Model(network, state.inputs, state.targets, state.input_names, state.target_names) for network in networks
-    ]
+    models = [_finish_model(state, members, index) for index in own]
     chosen = slice(own.start, own.stop)
     written = min(int(members.evaluations[chosen].max()), state.plan.num_evaluations)
-    history = _in_nats(state, {name: np.asarray(column[chosen]) for name, column in members.history.items()})
+    history = _in_nats(state, {name: np.asarray(column) for name, column in members.history.items()})
     codes = members.status[chosen]
     return Fit(
         model=models[0] if len(models) == 1 else ensemble(models),
-        history={name: _squeeze(column[:, :written]).T for name, column in history.items()},
+        history={name: _squeeze(column[chosen, :written]).T for name, column in history.items()},
         status=next((STATUS[code] for code in (DIVERGED, STOPPED_EARLY) if code in codes), STATUS[0]),
         statuses=tuple(STATUS[code] for code in codes),
         best_step=np.asarray(members.best_step[chosen]),
     )
+
+
+def _finish_model(state: TrainingState, members: Member, index: int) -> Model:
+    """One member's best network between its units."""
+    data, split = state.data, jax.tree.map(lambda leaf: leaf[index], members.split)
+    network = jax.tree.map(lambda leaf: jnp.asarray(leaf[index]), members.best_network)
+    if state.plan.loss.name == "squared_error":
+        rows = data.rows if split is None else split.take(data.rows, split.train)
+        network = ConstantStd(network, _residual_log_std(network, rows))
+    inputs, targets = own_units(data, split)
+    return Model(network, inputs, targets, data.input_names, data.target_names, data.encoding)
 
 
 def fit(
@@ -238,11 +193,13 @@ def fit(
     model: ModelConfig | None = None,
     training: TrainingConfig | None = None,
     weights: ArrayLike | None = None,
+    observed: ArrayLike | None = None,
     params: PyTree | None = None,
     apply: Callable[[PyTree, Any], Float[jax.Array, " P"]] | None = None,
     spec: MixtureSpec | None = None,
     input_names: tuple[str, ...] = (),
     target_names: tuple[str, ...] = (),
+    encoding: Encoding | None = None,
     on_evaluation: OnEvaluation | None = None,
 ) -> Fit:
     """Train a mixture density network, or a network of your own, on rows of x and y.
@@ -257,12 +214,14 @@ def fit(
         model: components, widths, covariance; its `min_std` is a fraction of the target's training std.
         training: objective, optimizer, schedule, steps, noise, ensemble size.
         weights: (N,) how much each row counts.
+        observed: (N, D) which targets are known, for the objective nll; the others are integrated out, and may be NaN.
         params: your own parameters, a pytree of floating arrays; `model` is then not used.
         apply: `apply(params, x) -> raw (spec.num_outputs,)` for one x. Pass the same function object again to reuse
             the compiled program.
         spec: which mixture the raw outputs describe, in units of the standardised targets.
         input_names: names of the inputs, kept with the model.
         target_names: names of the targets, kept with the model.
+        encoding: how a table's columns became x, kept with the model for `predict`.
         on_evaluation: `f(step, metrics)`, called on the host after each chunk; True stops.
 
     Returns:
@@ -280,8 +239,8 @@ def fit(
         ('ok', 10)
     """
     state = start(
-        key, x, y, model=model, training=training, weights=weights, params=params, apply=apply, spec=spec,
-        input_names=input_names, target_names=target_names,
+        key, x, y, model=model, training=training, weights=weights, observed=observed, params=params, apply=apply,
+        spec=spec, input_names=input_names, target_names=target_names, encoding=encoding,
     )  # fmt: skip
     while not state.done:
         state, metrics = advance(state)
@@ -311,7 +270,7 @@ def stop(state: TrainingState, which: ArrayLike | None = None) -> TrainingState:
 
 def compile_chunk(state: TrainingState, num_steps: int) -> None:
     """Compile what `advance(state, num_steps)` will run, by running it with every member at rest."""
-    shared, members = place_members((state.rows, state.validation), stop(state).members)
+    shared, members = place_members((state.data.rows, state.data.validation), stop(state).members)
     jax.block_until_ready(_advance(state.plan, num_steps, *shared, members))
 
 
@@ -330,18 +289,18 @@ def _advance(plan: Plan, num_steps: int, rows: Rows, validation: Rows | None, me
     compiler_options={"xla_backend_optimization_level": 1},
 )
 def _start_networks(plan: Plan, architecture: tuple, size: int, keys: Key, rates: Mapping, bias: jax.Array) -> Member:
-    """`size` networks for each of R keys and rates (R,): the members of a state."""
+    """`size` networks for each of R keys and rates (R,): the members of a state. `bias` (1, P), or (M, P)."""
     input_dim, hidden_sizes, spec, activation = architecture
 
-    def begin(bias: jax.Array, drawn: tuple) -> Member:
-        key, index, rates = drawn
+    def begin(_: None, drawn: tuple) -> Member:
+        key, index, rates, bias = drawn
         weights_key, training_key = jax.random.split(jax.random.fold_in(key, index))
         network: Any = MDN(input_dim, hidden_sizes, spec, activation, bias=bias, key=weights_key)
         return start_member(plan, network, training_key, rates)
 
-    repeated = jax.tree.map(lambda leaf: jnp.repeat(leaf, size, axis=0), (keys, dict(rates)))
-    indices = jnp.tile(jnp.arange(size), keys.shape[0])
-    return map_members(begin, bias, (repeated[0], indices, repeated[1]))
+    keys, rates = jax.tree.map(lambda leaf: jnp.repeat(leaf, size, axis=0), (keys, dict(rates)))
+    indices, count = jnp.tile(jnp.arange(size), keys.shape[0] // size), keys.shape[0]
+    return map_members(begin, None, (keys, indices, rates, jnp.broadcast_to(bias, (count, bias.shape[1]))))
 
 
 def _start_own(plan: Plan, network: Functional, key: Key, rates: Mapping) -> Member:
@@ -386,10 +345,15 @@ def _means(network: Callable, x: PyTree) -> jax.Array:
 
 
 def _in_nats(state: TrainingState, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Losses in nats of the original y, where the objective is a density."""
-    offset = np.log(state.targets.scale).sum() if state.plan.loss.name == "nll" else 0.0
+    """Losses in nats of the original y, (M, ...), where the objective is a density."""
+    offset, split = np.log(state.data.targets.scale).sum(), state.members.split
+    if split is not None and split.units is not None:
+        offset = offset + np.log(np.asarray(split.units[1][1], np.float64)).sum(axis=1)
+    if state.plan.loss.name != "nll":
+        offset = 0.0
     return {
-        name: column.astype(np.float64) + (offset if name.endswith("loss") else 0.0) for name, column in columns.items()
+        name: (column.astype(np.float64).T + (offset if name.endswith("loss") else 0.0)).T
+        for name, column in columns.items()
     }
 
 

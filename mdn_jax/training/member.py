@@ -17,7 +17,7 @@ from jax.flatten_util import ravel_pytree
 from mdn_jax._typing import Bool, Float, Int, Key, PyTree, Scalar
 from mdn_jax.training.objectives import Rows, weighted_mean
 
-__all__ = ["DIVERGED", "OK", "STOPPED_EARLY", "Member", "Plan", "advance_member", "start_member"]
+__all__ = ["DIVERGED", "OK", "STOPPED_EARLY", "Member", "Plan", "Split", "advance_member", "start_member"]
 
 OK, DIVERGED, STOPPED_EARLY = 0, 1, 2
 ASTRAY = 1.0  # standard units per target by which a best loss above the first one means that training diverged
@@ -56,8 +56,30 @@ class Plan:
     target_dim: int
 
 
+class Split(NamedTuple):
+    """The rows that are a member's own, in the one copy of the data that all members read, and its units.
+
+    Attributes:
+        train: (T,) indices of the rows to train on.
+        validation: (V,) indices of the rows that choose its best step, or None.
+        units: (shift, scale) of x, each (X,), and (shift, scale) of y, each (D,); None where the data's own serve.
+    """
+
+    train: Int[Array, " T"]
+    validation: Int[Array, " V"] | None
+    units: tuple[tuple[Array, Array], tuple[Array, Array]] | None
+
+    def take(self, rows: Rows, indices: Int[Array, " B"]) -> Rows:
+        """Some rows of the data, in its own units."""
+        rows = jax.tree.map(lambda leaf: leaf[indices], rows)
+        if self.units is None:
+            return rows
+        (x_shift, x_scale), (y_shift, y_scale) = self.units
+        return rows._replace(x=(rows.x - x_shift) / x_scale, y=(rows.y - y_shift) / y_scale)
+
+
 class Member(NamedTuple):
-    """Everything that changes while one network trains.
+    """One network in training: what changes, and what is its own.
 
     Attributes:
         key: draws its batches and noise, step by step.
@@ -74,6 +96,7 @@ class Member(NamedTuple):
         evaluations: how many there were.
         latest: name -> () of the last evaluation.
         history: name -> (num_evaluations,), NaN where not yet reached.
+        split: its own rows; None where it trains on all.
     """
 
     key: Key
@@ -90,6 +113,7 @@ class Member(NamedTuple):
     evaluations: Int[Array, ""]
     latest: dict[str, Scalar]
     history: dict[str, Float[Array, " E"]]
+    split: Split | None = None
 
 
 def start_member(plan: Plan, network: PyTree, key: Key, rates: dict[str, Scalar]) -> Member:
@@ -123,7 +147,7 @@ def _chunk(plan: Plan, num_steps: int, rows: Rows, validation: Rows | None, memb
     optimizer = _optimizer(plan, member.rates, member.network)
     # one vector of all parameters: a step of many small leaves costs more for each leaf than for its numbers
     vector, network_of = _flat(member.network)
-    num_rows = rows.weight.shape[0]
+    num_rows = (rows.weight if member.split is None else member.split.train).shape[0]
     keys = jax.vmap(lambda step: jax.random.fold_in(member.key, step))(member.step + jnp.arange(num_steps))
     # a chunk's batches are drawn at once: each depends on its step alone, and one large draw costs less than many
     draws, size = None, plan.batch_size
@@ -133,7 +157,7 @@ def _chunk(plan: Plan, num_steps: int, rows: Rows, validation: Rows | None, memb
     def step(carry: tuple, drawn: tuple) -> tuple[tuple, Scalar]:
         vector, state, alive = carry
         key, indices = drawn
-        batch = rows if indices is None else jax.tree.map(lambda leaf: leaf[indices], rows)
+        batch = _batch(rows, member.split, indices)
         noise_key, loss_key = jax.random.split(key)
         if plan.noisy:
             batch = _add_noise(noise_key, batch, member.rates)
@@ -150,8 +174,17 @@ def _chunk(plan: Plan, num_steps: int, rows: Rows, validation: Rows | None, memb
     network = network_of(vector)
     member = member._replace(first_loss=jnp.where(member.step == 0, losses[0], member.first_loss))
     train_loss = jnp.mean(losses)
+    if member.split is not None and member.split.validation is not None:
+        validation = member.split.take(rows, member.split.validation)
     val_loss = None if validation is None else _evaluate(plan, network, validation)
     return _record(plan, num_steps, member, (network, state, alive), train_loss, val_loss)
+
+
+def _batch(rows: Rows, split: Split | None, indices: Int[Array, " B"] | None) -> Rows:
+    """Rows of one step: those drawn, or all of them."""
+    if split is not None:
+        return split.take(rows, split.train if indices is None else split.train[indices])
+    return rows if indices is None else jax.tree.map(lambda leaf: leaf[indices], rows)
 
 
 def _record(

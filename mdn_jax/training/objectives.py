@@ -1,30 +1,17 @@
 """What is minimised: a value and a weight for every row of a batch."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from mdn_jax._typing import Float, Key, PyTree
+from mdn_jax._typing import Float, Key
 from mdn_jax.losses import crps, energy_score, nll, squared_error
+from mdn_jax.model import Rows
 
 __all__ = ["Objective", "Rows"]
-
-
-class Rows(NamedTuple):
-    """Training data: any pytrees whose leaves lead with N.
-
-    Attributes:
-        x: inputs.
-        y: targets.
-        weight: (N,) how much each row counts; 0 leaves it out.
-    """
-
-    x: PyTree
-    y: PyTree
-    weight: Float[Array, " N"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +32,8 @@ class Objective:
         if self.name == "energy_score":
             keys = jax.random.split(key, rows.weight.shape[0])
             values = jax.vmap(lambda key, m, y: energy_score(key, m, y, self.num_samples))(keys, mixtures, rows.y)
+        elif rows.observed is not None:  # nll alone can integrate targets out
+            values = jax.vmap(lambda m, y, observed: nll(m, y, observed=observed))(mixtures, rows.y, rows.observed)
         else:
             losses = {"nll": nll, "squared_error": squared_error, "crps": crps}
             values = jax.vmap(losses[self.name])(mixtures, rows.y)

@@ -7,13 +7,24 @@ import jax.numpy as jnp
 import numpy as np
 
 from mdn_jax._checks import InputError, require
-from mdn_jax._typing import ArrayLike, PyTree
+from mdn_jax._typing import ArrayLike, Float, PyTree
 from mdn_jax.config import ModelConfig, TrainingConfig
-from mdn_jax.head import MixtureSpec
+from mdn_jax.encoding import Encoding
+from mdn_jax.head import MixtureSpec, initial_bias
 from mdn_jax.model import Standardizer
+from mdn_jax.training.member import Split
 from mdn_jax.training.objectives import Rows
 
-__all__ = ["Data", "check_objective", "check_params", "mixture_spec", "prepare"]
+__all__ = [
+    "Data",
+    "check_objective",
+    "check_params",
+    "input_units",
+    "mixture_spec",
+    "own_units",
+    "prepare",
+    "starting_bias",
+]
 
 
 class Data(NamedTuple):
@@ -26,6 +37,7 @@ class Data(NamedTuple):
         targets: units of y.
         input_names: names of the inputs, or none.
         target_names: names of the targets, or none.
+        encoding: how a table's columns became inputs, or None.
     """
 
     rows: Rows
@@ -34,6 +46,7 @@ class Data(NamedTuple):
     targets: Standardizer
     input_names: tuple[str, ...]
     target_names: tuple[str, ...]
+    encoding: Encoding | None = None
 
 
 def prepare(
@@ -42,44 +55,79 @@ def prepare(
     weights: ArrayLike | None,
     validation_fraction: float,
     *,
+    observed: ArrayLike | None = None,
     own: bool = False,
     input_names: tuple[str, ...] = (),
     target_names: tuple[str, ...] = (),
+    encoding: Encoding | None = None,
 ) -> Data:
     """Checked rows in standard units, split for validation; a network of one's `own` takes x as given."""
     y = np.asarray(y, np.float64)
     y = y[:, None] if y.ndim == 1 else y
-    x = x if own else np.asarray(x, np.float64)
-    x, y, weight = _drop_weightless(x, y, weights)
     require(y.ndim == 2 and y.size > 0, f"y must have shape (N, D) or (N,) and not be empty; got {y.shape}")
-    _check_finite("y", y)
-    constant = np.flatnonzero(np.ptp(y, axis=0) == 0).tolist()
+    y, known = _observed(y, observed)
+    x = x if own else np.asarray(x, np.float64)
+    x, y, known, weight = _drop_weightless(x, y, known, weights)
+    _check_finite("y", y if known is None else np.where(known, y, 0.0))
+    constant = np.flatnonzero(np.nanmax(y, axis=0) == np.nanmin(y, axis=0)).tolist()
     require(not constant, f"y is constant in column {constant}: there is nothing to predict")
     targets, inputs = Standardizer.fit(y), None
     if not own:
         require(x.ndim == 2, f"x must have shape (N, X); got {x.shape}" + (": use x[:, None]" if x.ndim == 1 else ""))
         _check_finite("x", x)
-        inputs = Standardizer.fit(x)
+        inputs = input_units(x)
         x = inputs.standardize(x).astype(np.float32)
     rows = Rows(
-        jax.tree.map(jnp.asarray, x), jnp.asarray(targets.standardize(y), jnp.float32), jnp.asarray(weight, jnp.float32)
+        jax.tree.map(jnp.asarray, x),
+        jnp.asarray(np.nan_to_num(targets.standardize(y)), jnp.float32),
+        jnp.asarray(weight, jnp.float32),
+        None if known is None else jnp.asarray(known),
     )
     lengths = {int(leaf.shape[0]) if leaf.ndim else 1 for leaf in jax.tree.leaves(rows)}
     require(len(lengths) == 1, f"x, y and weights must have as many rows each; got {sorted(lengths)}")
-    return Data(*_split(rows, validation_fraction), inputs, targets, input_names, target_names)
+    return Data(*_split(rows, validation_fraction), inputs, targets, input_names, target_names, encoding)
 
 
-def _drop_weightless(x: PyTree, y: np.ndarray, weights: ArrayLike | None) -> tuple[PyTree, np.ndarray, np.ndarray]:
+def input_units(x: Float[np.ndarray, "N X"]) -> Standardizer:
+    """Means and standard deviations; of a column of two values, an indicator, half their distance.
+
+    A rare kind would otherwise stand many standard deviations out.
+
+    References:
+        A. Gelman, "Scaling regression inputs by dividing by two standard deviations", 2008.
+    """
+    units = Standardizer.fit(x)
+    if x.shape[1] == 0:
+        return units
+    low, high = x.min(axis=0), x.max(axis=0)
+    indicator = (low < high) & np.all((x == low) | (x == high), axis=0)
+    return Standardizer(units.shift, np.where(indicator, 0.5 * (high - low), units.scale))
+
+
+def _observed(y: np.ndarray, observed: ArrayLike | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """Targets with NaN where they are not observed, and the mask; no mask where all are."""
+    if observed is None:
+        return y, None
+    known = np.asarray(observed, bool).reshape(len(observed), -1)  # pyright: ignore[reportArgumentType]
+    require(known.shape == y.shape, f"observed must have the shape of y, {y.shape}; got {known.shape}")
+    require(bool(known.any(axis=0).all()), "observed leaves a target without any value")
+    return np.where(known, y, np.nan), None if known.all() else known
+
+
+def _drop_weightless(
+    x: PyTree, y: np.ndarray, known: np.ndarray | None, weights: ArrayLike | None
+) -> tuple[PyTree, np.ndarray, np.ndarray | None, np.ndarray]:
     """Rows of weight 0 left out before anything is fitted to them: padding may hold any value."""
     if weights is None:
-        return x, y, np.ones(len(y))
+        return x, y, known, np.ones(len(y))
     weight = np.asarray(weights, np.float64)
     require(weight.shape == (len(y),), f"weights must have shape ({len(y)},); got {weight.shape}")
     require(bool((weight >= 0).all() and 0 < weight.sum() < np.inf), "weights must be 0 or more, finite, and not all 0")
     kept = weight > 0
     if kept.all():
-        return x, y, weight
-    return jax.tree.map(lambda leaf: leaf[kept] if np.shape(leaf)[:1] == kept.shape else leaf, x), y[kept], weight[kept]
+        return x, y, known, weight
+    x = jax.tree.map(lambda leaf: leaf[kept] if np.shape(leaf)[:1] == kept.shape else leaf, x)
+    return x, y[kept], None if known is None else known[kept], weight[kept]
 
 
 def _split(rows: Rows, fraction: float) -> tuple[Rows, Rows | None]:
@@ -105,8 +153,31 @@ def mixture_spec(model: ModelConfig, training: TrainingConfig, target_dim: int) 
     return MixtureSpec(model.num_components, target_dim, model.covariance, model.min_std)
 
 
-def check_objective(training: TrainingConfig, spec: MixtureSpec) -> None:
+def starting_bias(spec: MixtureSpec, data: Data, splits: Split | None) -> Float[np.ndarray, "M P"]:
+    """Where the raw outputs of each member start; one row for all where they share their units."""
+    y = np.asarray(data.rows.y)
+    y = y if data.rows.observed is None else np.where(data.rows.observed, y, np.nan)
+    if splits is None or splits.units is None:
+        return np.asarray(initial_bias(spec, y))[None]
+    shift, scale = (np.asarray(part) for part in splits.units[1])
+    rows = zip(np.asarray(splits.train), shift, scale, strict=True)
+    return np.stack([np.asarray(initial_bias(spec, (y[own] - a) / b)) for own, a, b in rows])
+
+
+def own_units(data: Data, split: Split | None) -> tuple[Standardizer | None, Standardizer]:
+    """A member's units of x and y, in terms of the data as given."""
+    if split is None or split.units is None:
+        return data.inputs, data.targets
+    x, y = (Standardizer(*(np.asarray(part, np.float64) for part in units)) for units in split.units)
+    return data.inputs.compose(x), data.targets.compose(y)  # pyright: ignore[reportOptionalMemberAccess]
+
+
+def check_objective(training: TrainingConfig, spec: MixtureSpec, data: Data) -> None:
     """Refuse an objective that cannot train the mixture."""
+    require(
+        training.objective == "nll" or data.rows.observed is None,
+        f"objective {training.objective} needs every target, and some are missing: use nll, or drop such rows",
+    )
     require(
         training.objective != "squared_error" or spec.num_components == 1,
         f"objective squared_error trains one mean: give a spec of 1 component, not {spec.num_components}",

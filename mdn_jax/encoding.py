@@ -1,0 +1,209 @@
+"""From the columns of a table to the numbers that a network sees, the same way every time.
+
+What was seen in training travels with the model: the names, the kinds of a category, the range of a number, and what
+stands in for a missing value. A kind becomes a 0/1 column; a kind that training never saw, and a missing value, are
+answered as the average row would be, and reported.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from mdn_jax._checks import InputError, require
+from mdn_jax._typing import Bool, Float
+
+__all__ = ["Column", "Encoded", "Encoding"]
+
+Columns = Mapping[str, np.ndarray]  # name -> (N,) float64 with NaN, or texts with None, where a value is missing
+
+
+@dataclass(frozen=True)
+class Column:
+    """One input column.
+
+    Attributes:
+        name: of the column.
+        low: smallest training value of a number.
+        high: largest training value.
+        mean: of the training values, which stands in for a missing one.
+        kinds: of a category, in order; None for a number.
+        shares: of the training rows that are of each kind.
+        indicates: whether a further 0/1 column says that the value is missing.
+    """
+
+    name: str
+    low: float = math.nan
+    high: float = math.nan
+    mean: float = math.nan
+    kinds: tuple[str, ...] | None = None
+    shares: tuple[float, ...] = ()
+    indicates: bool = False
+
+    @classmethod
+    def fit(cls, name: str, values: np.ndarray, *, categorical: bool, indicate: bool) -> Self:
+        """What there is to know about a column's training values."""
+        missing = missing_in(values)
+        indicates, present = indicate and bool(missing.any()), values[~missing]
+        require(len(present) > 0, f"column {name!r} has no value in any training row: leave it out of inputs")
+        if categorical:
+            kinds, counts = np.unique(present.astype(str), return_counts=True)
+            shares = counts / len(present)
+            return cls(name, kinds=tuple(kinds.tolist()), shares=tuple(shares.tolist()), indicates=indicates)
+        return cls(name, float(present.min()), float(present.max()), float(present.mean()), indicates=indicates)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the numbers that it becomes."""
+        own = (self.name,) if self.kinds is None else tuple(f"{self.name}={kind}" for kind in self.kinds)
+        return (*own, f"{self.name} missing") if self.indicates else own
+
+    def encode(self, values: np.ndarray) -> tuple[Float[np.ndarray, "N C"], Bool[np.ndarray, " N"]]:
+        """The numbers of N values, and which of them training never saw the like of."""
+        missing = missing_in(values)
+        if self.kinds is None:
+            filled = np.where(missing, self.mean, values)
+            numbers, strange = filled[:, None], (filled < self.low) | (filled > self.high)
+        else:
+            texts = np.where(missing, "", values).astype(str)
+            numbers = (texts[:, None] == np.array(self.kinds)).astype(np.float64)
+            strange = ~missing & ~numbers.any(axis=1)
+            numbers[missing | strange] = self.shares
+        if self.indicates:
+            return np.column_stack([numbers, missing.astype(np.float64)]), strange
+        return numbers, strange | missing
+
+
+class Encoded(NamedTuple):
+    """N rows as a network sees them.
+
+    Attributes:
+        x: (N, X).
+        outside: (N,) rows with an input that training never saw the like of: a number beyond its training range, an
+            unknown kind, or a missing value where none was missing in training.
+        unknown: for each category, how many values are of a kind that training never saw.
+        missing: for each input, how many values are missing.
+    """
+
+    x: Float[np.ndarray, "N X"]
+    outside: Bool[np.ndarray, " N"]
+    unknown: dict[str, int]
+    missing: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How the columns of a table become inputs and targets.
+
+    Attributes:
+        columns: the input columns in order.
+        targets: names of the target columns.
+        missing_values: values that stand for a missing one in a table.
+        missing_inputs: "refuse", "drop" or "indicate".
+
+    Example:
+        >>> import numpy as np
+        >>> from mdn_jax.encoding import Encoding
+        >>> table = {"size": np.array([1.0, 3.0]), "colour": np.array(["red", "blue"], object)}
+        >>> encoding = Encoding.fit(table, ("size", "colour"), ("price",), categorical=("colour",))
+        >>> encoding.names
+        ('size', 'colour=blue', 'colour=red')
+        >>> encoding.encode({"size": np.array([9.0]), "colour": np.array(["green"], object)}).unknown
+        {'colour': 1}
+    """
+
+    columns: tuple[Column, ...]
+    targets: tuple[str, ...]
+    missing_values: tuple[float | int | str, ...] = ()
+    missing_inputs: str = "refuse"
+
+    @classmethod
+    def fit(
+        cls,
+        table: Columns,
+        inputs: Sequence[str],
+        targets: Sequence[str],
+        *,
+        categorical: Sequence[str] = (),
+        missing_values: Sequence[float | int | str] = (),
+        missing_inputs: str = "refuse",
+    ) -> Self:
+        """The encoding of training rows.
+
+        Args:
+            table: name -> (N,) values.
+            inputs: names of the input columns.
+            targets: names of the target columns.
+            categorical: those of the inputs that name kinds.
+            missing_values: values that stand for a missing one.
+            missing_inputs: what to do about missing inputs.
+        """
+        indicate = missing_inputs == "indicate"
+        columns = [Column.fit(name, table[name], categorical=name in categorical, indicate=indicate) for name in inputs]
+        return cls(tuple(columns), tuple(targets), tuple(missing_values), missing_inputs)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the input columns."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def categorical(self) -> tuple[str, ...]:
+        """Names of those that name kinds."""
+        return tuple(column.name for column in self.columns if column.kinds is not None)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the X numbers that a network sees."""
+        return tuple(name for column in self.columns for name in column.names)
+
+    def encode(self, table: Columns) -> Encoded:
+        """N rows as a network sees them; the input columns must be in `table`."""
+        num_rows = len(next(iter(table.values()))) if table else 0
+        parts, outside, unknown = [np.empty((num_rows, 0))], np.zeros(num_rows, bool), {}
+        for column in self.columns:
+            numbers, strange = column.encode(table[column.name])
+            parts.append(numbers)
+            outside |= strange
+            if column.kinds is not None:
+                unknown[column.name] = int((strange & ~missing_in(table[column.name])).sum())
+        missing = {name: int(missing_in(table[name]).sum()) for name in self.inputs}
+        return Encoded(np.concatenate(parts, axis=1), outside, unknown, missing)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, from which `from_dict` makes the same encoding."""
+        columns = []
+        for column in self.columns:
+            plain: dict[str, Any] = {"name": column.name, "indicates": column.indicates}
+            if column.kinds is None:
+                plain |= {"low": column.low, "high": column.high, "mean": column.mean}
+            else:
+                plain |= {"kinds": list(column.kinds), "shares": list(column.shares)}
+            columns.append(plain)
+        return {
+            "columns": columns,
+            "targets": list(self.targets),
+            "missing_values": list(self.missing_values),
+            "missing_inputs": self.missing_inputs,
+        }
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Self:
+        """The encoding that `to_dict` described."""
+        try:
+            columns = []
+            for column in plain["columns"]:
+                values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in column.items()}
+                columns.append(Column(**values))
+            return cls(tuple(columns), tuple(plain["targets"]), tuple(plain["missing_values"]), plain["missing_inputs"])
+        except (KeyError, TypeError) as error:
+            raise InputError(f"not an encoding of columns: {error}") from None
+
+
+def missing_in(values: np.ndarray) -> Bool[np.ndarray, " N"]:
+    """Which values are missing: NaN among numbers, None among texts."""
+    if np.issubdtype(values.dtype, np.floating):
+        return np.isnan(values)
+    return np.array([value is None for value in values], bool)

@@ -1,0 +1,40 @@
+"""A model: a network between two standardizers. It maps one x to ONE mixture in the targets' original units.
+
+Networks see standardised data; the change of units is undone exactly, by `affine`, so that every density is in nats
+of the original y. `units` holds the standardizers, `models` the models and ensembles, `scoring` judges them on rows.
+"""
+
+from mdn_jax.model.models import ConstantStd, Ensemble, Functional, Model, ensemble, num_parameters, stack
+from mdn_jax.model.scoring import (
+    ROWS_AT_ONCE,
+    Rows,
+    chunk_nll,
+    evaluate,
+    evaluate_standard,
+    in_nats,
+    row_chunks,
+    row_nll,
+    standard_rows,
+)
+from mdn_jax.model.units import Standardizer, device_dtype
+
+__all__ = [
+    "ROWS_AT_ONCE",
+    "ConstantStd",
+    "Ensemble",
+    "Functional",
+    "Model",
+    "Rows",
+    "Standardizer",
+    "chunk_nll",
+    "device_dtype",
+    "ensemble",
+    "evaluate",
+    "evaluate_standard",
+    "in_nats",
+    "num_parameters",
+    "row_chunks",
+    "row_nll",
+    "stack",
+    "standard_rows",
+]

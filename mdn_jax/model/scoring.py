@@ -1,0 +1,161 @@
+"""A model judged on rows: in standard units on the device, in the targets' own on paper."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from mdn_jax._checks import require
+from mdn_jax._typing import ArrayLike, Float, PyTree
+from mdn_jax.losses import nll
+from mdn_jax.metrics import Scores, score
+from mdn_jax.model.models import Ensemble, Model
+from mdn_jax.model.units import Standardizer, device_dtype
+
+__all__ = [
+    "ROWS_AT_ONCE",
+    "Rows",
+    "chunk_nll",
+    "evaluate",
+    "evaluate_standard",
+    "in_nats",
+    "row_chunks",
+    "row_nll",
+    "standard_rows",
+]
+
+ROWS_AT_ONCE = 8_192  # rows evaluated side by side: bounds memory, and no device gains from more
+
+
+class Rows(NamedTuple):
+    """Data in standard units: any pytrees whose leaves lead with N.
+
+    Attributes:
+        x: inputs.
+        y: targets.
+        weight: (N,) how much each row counts; 0 leaves it out.
+        observed: (N, D) which targets are known, or None where all are.
+    """
+
+    x: PyTree
+    y: PyTree
+    weight: Any  # Float[Array, " N"], on the host a NumPy array
+    observed: Any = None  # Bool[Array, "N D"]
+
+
+def evaluate(
+    model: Model | Ensemble,
+    x: PyTree,
+    y: ArrayLike,
+    *,
+    weights: ArrayLike | None = None,
+    observed: ArrayLike | None = None,
+) -> Scores:
+    """Scores of a model on N rows, in the targets' original units.
+
+    Rows are standardised on the host in float64 and scored in standard units; the units are put back afterwards, so
+    that offsets and spreads of any size keep their digits.
+
+    Args:
+        model: from `fit` or `load`.
+        x: (N, X) inputs, or any pytree with leading N where the network takes one.
+        y: (N, D) or (N,) targets.
+        weights: (N,) how much each row counts in the report; all alike where absent.
+        observed: (N, D) which targets are known; the others are integrated out of the NLL, and have no other score.
+
+    Returns:
+        `Scores` of N rows; `.report(names)` sums them up.
+
+    Raises:
+        InputError: where x and y disagree with the model.
+
+    Example:
+        >>> import jax, numpy as np, mdn_jax as mdn
+        >>> x = np.linspace(-1, 1, 64)[:, None]
+        >>> fit = mdn.fit(jax.random.key(0), x, x**2, training=mdn.TrainingConfig(num_steps=2, evaluate_every=1))
+        >>> mdn.evaluate(fit.model, x, x**2).pit.shape
+        (64, 1)
+    """
+    rows = standard_rows(model, x, y, weights=weights, observed=observed)
+    scores = evaluate_standard(model, rows)
+    return scores if weights is None else replace(scores, weight=np.asarray(weights, np.float64))
+
+
+def standard_rows(
+    model: Any, x: PyTree, y: ArrayLike, *, weights: ArrayLike | None = None, observed: ArrayLike | None = None
+) -> Rows:
+    """N rows in the standard units of a model (or of whatever has `inputs` and `targets`), on the host."""
+    y = np.asarray(y, np.float64)
+    y = y[:, None] if y.ndim == 1 else y
+    size = model.targets.shift.shape[0]
+    require(y.ndim == 2 and y.shape[1] == size, f"evaluate takes targets (N, {size}); got {y.shape}")
+    if model.inputs is not None:
+        x = np.asarray(x, np.float64)
+        size = model.inputs.shift.shape[0]
+        require(x.ndim == 2 and x.shape[1] == size, f"evaluate takes inputs (N, {size}); got {x.shape}")
+        x = model.inputs.standardize(x)
+    rows = {len(leaf) for leaf in jax.tree.leaves((x, y))}
+    require(len(rows) == 1, f"evaluate takes as many inputs as targets; got {sorted(rows)} rows")
+    z, known = model.targets.standardize(y), None
+    if observed is not None:
+        known = np.asarray(observed, bool).reshape(y.shape)
+        z = np.where(known, z, 0.0)
+    weight = np.ones(len(y)) if weights is None else np.asarray(weights, np.float64)
+    return Rows(x, z, weight, known)
+
+
+def evaluate_standard(model: Model | Ensemble, rows: Rows) -> Scores:
+    """`evaluate` for rows that are in standard units already; the scores are in original ones."""
+    row_values = row_nll(model, rows)
+    on_device = jax.tree.map(lambda leaf: jnp.asarray(leaf, device_dtype(leaf)), rows)
+    scores = {name: np.asarray(value, np.float64) for name, value in _score_rows(model, on_device).items()}
+    scale = np.asarray(model.targets.scale)
+    for name in ("error", "crps", "width_90"):
+        scores[name] = scores[name] * scale
+    if rows.observed is not None:
+        for name in ("error", "crps", "pit"):
+            scores[name] = np.where(rows.observed, scores[name], np.nan)
+    return Scores(nll=row_values, **scores)
+
+
+@jax.jit
+def _score_rows(model: Model | Ensemble, rows: Rows) -> dict[str, Float[Array, "N ..."]]:
+    def one(row: Rows) -> dict[str, Float[Array, "..."]]:
+        return score(model.standardized(row.x), row.y, observed=row.observed)
+
+    scores = jax.lax.map(one, rows, batch_size=ROWS_AT_ONCE)
+    return {name: values for name, values in scores.items() if name != "nll"}
+
+
+def row_nll(model: Model | Ensemble, rows: Rows) -> Float[np.ndarray, " N"]:
+    """-log p of N rows in nats of the original y, for rows in standard units."""
+    parts = [np.asarray(_nll_program(model, part)) for part in row_chunks(rows)]
+    return in_nats(np.concatenate(parts)[: len(rows.weight)], model.targets, rows.observed)
+
+
+def row_chunks(rows: Rows) -> Iterator[Rows]:
+    """N rows in chunks of one size, which one program serves whatever N is; the last is filled up with its last row."""
+    rows, count = jax.tree.map(lambda leaf: np.asarray(leaf, device_dtype(leaf)), rows), len(rows.weight)
+    for first in range(0, count, ROWS_AT_ONCE):
+        chosen = np.minimum(np.arange(first, first + ROWS_AT_ONCE), count - 1)
+        yield jax.tree.map(lambda leaf, chosen=chosen: leaf[chosen], rows)
+
+
+def chunk_nll(model: Model | Ensemble, rows: Rows) -> Float[Array, " R"]:
+    """-log p of a chunk of rows, all in standard units; traceable."""
+    return jax.vmap(lambda row: nll(model.standardized(row.x), row.y, observed=row.observed))(rows)
+
+
+# a program of its own, so that a model alone gives the same digits as among the members of a sweep
+_nll_program = jax.jit(chunk_nll)
+
+
+def in_nats(values: ArrayLike, targets: Standardizer, observed: ArrayLike | None = None) -> Float[np.ndarray, "..."]:
+    """-log p in standard units as nats of the original y; of the observed targets, where some are not."""
+    log_scale = np.log(np.asarray(targets.scale))
+    offset = log_scale.sum() if observed is None else np.asarray(observed, np.float64) @ log_scale
+    return np.asarray(values, np.float64) + offset

@@ -1,0 +1,70 @@
+"""What training is between two chunks, and what it leaves."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mdn_jax.model import Ensemble, Model
+from mdn_jax.training.member import OK, Member, Plan
+from mdn_jax.training.preparation import Data
+
+__all__ = ["STATUS", "Fit", "OnEvaluation", "TrainingState"]
+
+STATUS = ("ok", "diverged", "stopped_early")  # by the codes OK, DIVERGED, STOPPED_EARLY
+OnEvaluation = Callable[[int, dict[str, Any]], bool | None]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingState:
+    """Training between two chunks.
+
+    Attributes:
+        plan: what is static.
+        members: the M networks that train together, each leaf with a leading axis M; all that changes is here.
+        data: the rows, and their units and names.
+        evaluate_every: steps of a whole chunk.
+    """
+
+    plan: Plan
+    members: Member
+    data: Data
+    evaluate_every: int
+
+    @property
+    def step(self) -> int:
+        """Steps taken by the member that has gone furthest."""
+        return int(np.max(np.asarray(self.members.step)))
+
+    @property
+    def done(self) -> bool:
+        """Whether every member has taken all its steps, diverged or stopped."""
+        return not self.running.any()
+
+    @property
+    def running(self) -> np.ndarray:
+        """(M,) whether a member still trains."""
+        status, step = np.asarray(self.members.status), np.asarray(self.members.step)
+        return (status == OK) & (step < self.plan.num_steps)
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What training gives.
+
+    Attributes:
+        model: maps x (X,) to the mixture of y in its original units; with several members, one exact mixture.
+        history: arrays with one row per evaluation, `step`, `train_loss`, `val_loss`, `learning_rate`: (E,), or (E, M)
+            for M members. The objective nll is in nats of the original y, every other in standard units.
+        status: "ok", "diverged" (a step was not finite, or training ended far above the loss it began with: the best
+            parameters stand) or "stopped_early"; of several members the worst.
+        statuses: the members' own.
+        best_step: (M,) the step whose parameters were kept.
+    """
+
+    model: Model | Ensemble
+    history: dict[str, np.ndarray]
+    status: str
+    statuses: tuple[str, ...]
+    best_step: np.ndarray
