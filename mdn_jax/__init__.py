@@ -5,7 +5,7 @@ from mdn_jax.config import Config, DatasetConfig, ModelConfig, TrainingConfig
 from mdn_jax.head import MixtureSpec, initial_bias, unpack
 from mdn_jax.losses import crps, energy_score, nll, squared_error
 from mdn_jax.mixture import Mixture, affine, condition, log_prob, marginal, merge, responsibilities
-from mdn_jax.model import ConstantStd, Ensemble, Functional, Model, Standardizer, ensemble, evaluate
+from mdn_jax.model import ConstantStd, Ensemble, Functional, Model, Standardizer, calibrate, ensemble, evaluate
 from mdn_jax.networks import MDN, MLP
 from mdn_jax.sampling import graves_bias, rsample, sample, sketch_rnn_temper, temper
 from mdn_jax.scales import Diagonal, Isotropic, Triangular

@@ -13,6 +13,7 @@ from mdn_jax import DatasetConfig, InputError
 from mdn_jax.datasets import PROBLEMS, load
 
 NAMES = list(PROBLEMS)
+WITH_DENSITY = [name for name in NAMES if PROBLEMS[name].log_density is not None]
 
 
 def sinusoid(x):
@@ -55,9 +56,15 @@ def column(values):
     return np.reshape(np.asarray(values, float), (-1, 1))
 
 
+def log_density(name, x, y):
+    exact = PROBLEMS[name].log_density
+    assert exact is not None
+    return exact(x, y)
+
+
 def density(name, x, y):
     x = np.empty((1, 0)) if x is None else column(x)
-    return np.exp(PROBLEMS[name].log_density(x, column(y)))
+    return np.exp(log_density(name, x, column(y)))
 
 
 # Problems
@@ -79,7 +86,7 @@ def test_optimum_of_the_inverse_sinusoid_is_the_expectation_of_its_own_log_densi
     noise, mass = np.polynomial.hermite_e.hermegauss(60)
     x = np.repeat(10.5 * nodes, 60)
     y = sinusoid(x) + np.tile(noise, 300)
-    nll = -PROBLEMS["inverse_sinusoid"].log_density(column(y), column(x))
+    nll = -log_density("inverse_sinusoid", column(y), column(x))
     expected = np.outer(weights / 2.0, mass / math.sqrt(2.0 * math.pi)).ravel() @ nll
     assert PROBLEMS["inverse_sinusoid"].optimum == pytest.approx(expected, abs=1e-7)
 
@@ -96,10 +103,10 @@ def m_log_m(m):
     return m * math.log(m) if m > 0.0 else 0.0
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", WITH_DENSITY)
 def test_log_density_of_draws_averages_to_the_optimum(name):
     x, y = PROBLEMS[name].draw(np.random.default_rng(1), 100_000)
-    nll = -PROBLEMS[name].log_density(x, y)
+    nll = -log_density(name, x, y)
     assert nll.shape == (100_000,) and np.isfinite(nll).all()
     assert abs(nll.mean() - PROBLEMS[name].optimum) <= 4.0 * nll.std() / math.sqrt(len(nll)) + 1e-12
 
@@ -111,8 +118,8 @@ def test_the_marginal_matches_adaptive_quadrature():
 
 def test_far_tails_stay_finite():
     y = column([-1e3, -60.0, 60.0, 1e3])
-    assert np.isfinite(PROBLEMS["sinusoid_marginal"].log_density(np.empty((4, 0)), y)).all()
-    assert np.isfinite(PROBLEMS["inverse_sinusoid"].log_density(y, column([0.0]))).all()
+    assert np.isfinite(log_density("sinusoid_marginal", np.empty((4, 0)), y)).all()
+    assert np.isfinite(log_density("inverse_sinusoid", y, column([0.0]))).all()
 
 
 def test_the_inverse_of_bishop_is_uniform_on_the_preimage():
@@ -168,7 +175,10 @@ def test_built_in_data_follow_their_seed_alone(name):
     data = load(DatasetConfig(name=name, num_points=200, num_test_points=300, seed=4))
     problem = PROBLEMS[name]
     assert data.problem is problem and data.input_names == problem.input_names
-    assert data.train.x.shape == (200, len(problem.input_names)) and data.test.y.shape == (300, 1)
+    assert data.train.x.shape == (200, len(problem.input_names)) and data.test.y.shape == (
+        300,
+        len(problem.target_names),
+    )
     assert data.train.x.dtype == data.train.y.dtype == np.float64
     same = load(DatasetConfig(name=name, num_points=200, num_test_points=300, seed=4))
     assert np.array_equal(data.train.x, same.train.x) and np.array_equal(data.test.y, same.test.y)
@@ -185,6 +195,63 @@ def test_an_unknown_problem_names_the_nearest():
         InputError, match=r"^dataset.name: no built-in problem 'inverse_sine': did you mean 'inverse_sin"
     ):
         load(DatasetConfig(name="inverse_sine"))
+
+
+def test_only_what_has_a_density_has_an_optimum():
+    assert sorted(set(NAMES) - set(WITH_DENSITY)) == ["robot_arm"]
+    assert [name for name in NAMES if PROBLEMS[name].optimum is None] == ["robot_arm"]
+
+
+# Branches of correlated targets
+
+
+def branches(name, x):
+    """The same mixture at one x, from its covariances: (weight, scipy's normal) of each branch."""
+    for weight, at in zip((0.5, 0.3, 0.2), (0.0, 2.0 * np.pi / 3.0, 4.0 * np.pi / 3.0), strict=True):
+        turn = np.pi * x if name == "correlated_branches" else 0.0
+        centre = np.array([np.cos(at + turn), np.sin(at + turn)])
+        tilt = np.pi / 4.0 + (at + turn if name == "correlated_branches" else 0.0)
+        if name == "parallel_branches":
+            centre += [x, np.sin(np.pi * x)]
+        long, short = 0.4**2, 0.1**2
+        mean, half = 0.5 * (long + short), 0.5 * (long - short)
+        covariance = [  # of an ellipse at an angle, by the double-angle formulas
+            [mean + half * np.cos(2 * tilt), half * np.sin(2 * tilt)],
+            [half * np.sin(2 * tilt), mean - half * np.cos(2 * tilt)],
+        ]
+        yield weight, stats.multivariate_normal(centre, covariance)
+
+
+@pytest.mark.parametrize("name", ["correlated_branches", "parallel_branches"])
+@pytest.mark.parametrize("x", [-1.0, -0.37, 0.0, 0.8])
+def test_density_of_branches_is_scipys_and_integrates_to_one(name, x):
+    grid = np.linspace(-5.0, 5.0, 501)
+    y = np.stack(np.meshgrid(grid, grid), axis=-1).reshape(-1, 2)
+    p = np.exp(log_density(name, np.array([[x]]), y))
+    expected = sum(weight * normal.pdf(y) for weight, normal in branches(name, x))
+    np.testing.assert_allclose(p, expected, rtol=1e-9, atol=1e-300)
+    # the trapezoid rule converges geometrically for a smooth density that has died out at the ends
+    area = (grid[1] - grid[0]) ** 2
+    assert p.sum() * area == pytest.approx(1.0, abs=1e-10)
+    log_p = np.log(np.maximum(p, 1e-300))
+    assert -(p * log_p).sum() * area == pytest.approx(PROBLEMS[name].optimum, abs=1e-9)  # for every x the same
+
+
+@pytest.mark.parametrize("name", ["correlated_branches", "parallel_branches"])
+def test_draws_of_branches_have_the_mixtures_moments(name):
+    x, y = PROBLEMS[name].draw(np.random.default_rng(2), 400_000)
+    assert np.abs(x).max() <= 1.0
+    for low in (-1.0, -0.4, 0.3):
+        near = y[np.abs(x[:, 0] - low - 0.05) < 0.05]
+        parts = [list(branches(name, at)) for at in low + 0.1 * (np.arange(20) + 0.5) / 20]
+        mean = np.mean([sum(weight * normal.mean for weight, normal in part) for part in parts], axis=0)
+        second = [weight * (n.cov_object.covariance + np.outer(n.mean, n.mean)) for part in parts for weight, n in part]
+        expected = np.sum(second, axis=0) / len(parts)
+        products = near[:, :, None] * near[:, None, :]
+        assert (np.abs(near.mean(axis=0) - mean) <= 4.5 * near.std(axis=0) / math.sqrt(len(near))).all()
+        assert (
+            np.abs(products.mean(axis=0) - expected) <= 4.5 * products.std(axis=0) / math.sqrt(len(near)) + 1e-4
+        ).all()
 
 
 def test_import_loads_no_table_reader_and_no_plots():

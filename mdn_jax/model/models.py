@@ -14,6 +14,7 @@ from mdn_jax._typing import Float, PyTree
 from mdn_jax.encoding import Encoding
 from mdn_jax.head import MixtureSpec, unpack
 from mdn_jax.mixture import Mixture, merge
+from mdn_jax.model.conformal import Calibration
 from mdn_jax.model.units import Standardizer, device_dtype
 from mdn_jax.scales import Diagonal
 
@@ -74,6 +75,7 @@ class Model:
         input_names: X names, or none.
         target_names: D names, or none.
         encoding: how a table's columns become x, or None.
+        calibration: from `calibrate`, or None.
     """
 
     network: Callable[[Any], Mixture]
@@ -82,6 +84,7 @@ class Model:
     input_names: tuple[str, ...] = field(default=(), metadata={"static": True})
     target_names: tuple[str, ...] = field(default=(), metadata={"static": True})
     encoding: Encoding | None = field(default=None, metadata={"static": True})
+    calibration: Calibration | None = None
 
     def __call__(self, x: PyTree) -> Mixture:
         """x (X,) -> the mixture of y in original units.
@@ -108,6 +111,7 @@ class Ensemble:
         input_names: X names, or none.
         target_names: D names, or none.
         encoding: how a table's columns become x, or None.
+        calibration: from `calibrate`, or None.
     """
 
     models: tuple[Model, ...]
@@ -116,6 +120,7 @@ class Ensemble:
     input_names: tuple[str, ...] = field(default=(), metadata={"static": True})
     target_names: tuple[str, ...] = field(default=(), metadata={"static": True})
     encoding: Encoding | None = field(default=None, metadata={"static": True})
+    calibration: Calibration | None = None
 
     def __call__(self, x: PyTree) -> Mixture:
         """x (X,) -> the mixture of y in original units."""
@@ -169,6 +174,7 @@ def ensemble(models: Sequence[Model | Ensemble]) -> Ensemble:
         models=tuple(
             replace(
                 model,
+                calibration=None,
                 inputs=None if model.inputs is None else model.inputs.within(first.inputs),  # pyright: ignore
                 targets=model.targets.within(first.targets),
             )

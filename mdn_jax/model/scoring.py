@@ -1,6 +1,8 @@
 """A model judged on rows: in standard units on the device, in the targets' own on paper."""
 
-from collections.abc import Iterator
+import functools
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -13,6 +15,7 @@ from mdn_jax._checks import require
 from mdn_jax._typing import ArrayLike, Float, PyTree
 from mdn_jax.losses import nll
 from mdn_jax.metrics import Scores, score
+from mdn_jax.mixture import Mixture
 from mdn_jax.model.models import Ensemble, Model
 from mdn_jax.model.units import Standardizer, device_dtype
 
@@ -23,12 +26,15 @@ __all__ = [
     "evaluate",
     "evaluate_standard",
     "in_nats",
+    "map_rows",
     "row_chunks",
     "row_nll",
     "standard_rows",
 ]
 
 ROWS_AT_ONCE = 8_192  # rows evaluated side by side: bounds memory, and no device gains from more
+NUMBERS_AT_ONCE = 2**26  # pairs of components of all rows side by side
+ROWS_PER_CALL = 2**17  # rows that go to the device together
 
 
 class Rows(NamedTuple):
@@ -111,8 +117,7 @@ def standard_rows(
 def evaluate_standard(model: Model | Ensemble, rows: Rows) -> Scores:
     """`evaluate` for rows that are in standard units already; the scores are in original ones."""
     row_values = row_nll(model, rows)
-    on_device = jax.tree.map(lambda leaf: jnp.asarray(leaf, device_dtype(leaf)), rows)
-    scores = {name: np.asarray(value, np.float64) for name, value in _score_rows(model, on_device).items()}
+    scores = {name: np.asarray(value, np.float64) for name, value in map_rows(_score, model, rows).items()}
     scale = np.asarray(model.targets.scale)
     for name in ("error", "crps", "width_90"):
         scores[name] = scores[name] * scale
@@ -122,17 +127,49 @@ def evaluate_standard(model: Model | Ensemble, rows: Rows) -> Scores:
     return Scores(nll=row_values, **scores)
 
 
-@jax.jit
-def _score_rows(model: Model | Ensemble, rows: Rows) -> dict[str, Float[Array, "N ..."]]:
-    def one(row: Rows) -> dict[str, Float[Array, "..."]]:
-        return score(model.standardized(row.x), row.y, observed=row.observed)
-
-    scores = jax.lax.map(one, rows, batch_size=ROWS_AT_ONCE)
+def _score(mixture: Mixture, row: Rows) -> dict[str, Float[Array, "..."]]:
+    scores = score(mixture, row.y, observed=row.observed)
     return {name: values for name, values in scores.items() if name != "nll"}
+
+
+def map_rows(function: Callable[[Mixture, Rows], PyTree], model: Model | Ensemble, rows: Rows) -> PyTree:
+    """`function(mixture, row)` of N rows, all in standard units; as many side by side as memory can bear.
+
+    Args:
+        function: of one mixture and one row; the same object again finds the compiled program.
+        model: maps an x in standard units to a mixture.
+        rows: on the host.
+
+    Returns:
+        The results stacked along N, on the host.
+    """
+    model = replace(model, calibration=None)  # one program, however many rows calibrated it
+    first = jax.tree.map(lambda leaf: jnp.asarray(leaf[0], device_dtype(leaf)), rows)
+    count, dim = jax.eval_shape(model.standardized, first.x).locs.shape
+    at_once = 2 ** int(np.clip(math.log2(NUMBERS_AT_ONCE / (count**2 * dim)), 6, math.log2(ROWS_AT_ONCE)))
+    rows_in_parts = [
+        jax.tree.map(lambda leaf, start=start: leaf[start : start + ROWS_PER_CALL], rows)
+        for start in range(0, len(rows.weight), ROWS_PER_CALL)
+    ]
+    parts = []
+    for part in rows_in_parts:
+        left = len(part.weight)
+        size = ROWS_PER_CALL if len(rows_in_parts) > 1 else left  # one program for all parts but a lone one
+        fill = np.minimum(np.arange(size), left - 1)
+        part = jax.tree.map(lambda leaf, fill=fill: jnp.asarray(leaf[fill], device_dtype(leaf)), part)
+        found = _map_rows(function, min(at_once, size), model, part)
+        parts.append(jax.tree.map(lambda leaf, left=left: np.asarray(leaf)[:left], found))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _map_rows(function: Callable, at_once: int, model: Model | Ensemble, rows: Rows) -> PyTree:
+    return jax.lax.map(lambda row: function(model.standardized(row.x), row), rows, batch_size=at_once)
 
 
 def row_nll(model: Model | Ensemble, rows: Rows) -> Float[np.ndarray, " N"]:
     """-log p of N rows in nats of the original y, for rows in standard units."""
+    model = replace(model, calibration=None)
     parts = [np.asarray(_nll_program(model, part)) for part in row_chunks(rows)]
     return in_nats(np.concatenate(parts)[: len(rows.weight)], model.targets, rows.observed)
 

@@ -10,7 +10,7 @@ import numpy as np
 from mdn_jax._checks import InputError, require
 from mdn_jax.encoding import Encoding
 from mdn_jax.head import MixtureSpec
-from mdn_jax.model import ConstantStd, Ensemble, Functional, Model, Standardizer
+from mdn_jax.model import Calibration, ConstantStd, Ensemble, Functional, Model, Standardizer
 from mdn_jax.networks import MDN
 
 __all__ = ["build", "describe"]
@@ -38,12 +38,17 @@ def describe(value: Any) -> dict[str, Any]:
 
 
 def _columns(model: Model | Ensemble) -> dict[str, Any]:
-    return {
+    columns: dict[str, Any] = {
         "input_dim": -1 if model.inputs is None else len(model.inputs.shift),
         "target_dim": len(model.targets.shift),
         "input_names": list(model.input_names),
         "target_names": list(model.target_names),
-    } | ({} if model.encoding is None else {"encoding": model.encoding.to_dict()})
+    }
+    if model.encoding is not None:
+        columns["encoding"] = model.encoding.to_dict()
+    if model.calibration is not None:
+        columns["num_calibration"] = len(model.calibration.joint)
+    return columns
 
 
 def build(description: dict[str, Any]) -> Any:
@@ -70,6 +75,7 @@ def build(description: dict[str, Any]) -> Any:
         "input_names": tuple(description["input_names"]),
         "target_names": tuple(description["target_names"]),
         "encoding": Encoding.from_dict(description["encoding"]) if "encoding" in description else None,
+        "calibration": _masses(description.get("num_calibration"), description["target_dim"]),
     }
     if kind == "model":
         return Model(build(description["network"]), **columns)
@@ -79,3 +85,10 @@ def build(description: dict[str, Any]) -> Any:
 def _units(size: int) -> Standardizer:
     shape = jax.ShapeDtypeStruct((size,), np.float64)
     return replace(Standardizer.identity(0), shift=shape, scale=shape)
+
+
+def _masses(count: int | None, size: int) -> Calibration | None:
+    if count is None:
+        return None
+    each = jax.ShapeDtypeStruct((count, size), np.float64)
+    return Calibration(each, each, jax.ShapeDtypeStruct((count,), np.float64))  # pyright: ignore
