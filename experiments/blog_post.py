@@ -15,7 +15,7 @@ import textwrap
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import jax
 import numpy as np
@@ -29,6 +29,7 @@ from mdn_jax.plotting import cell_density, components_at, draw_components, draw_
 from mdn_jax.plotting.style import ORANGE, density_norm, label
 
 Objective = Literal["squared_error", "nll"]
+T = TypeVar("T")
 SUPPORT = 10.5  # the post draws x from (-10.5, 10.5)
 LEAST_SQUARES_NLL = {"sinusoid": 1.41894, "inverse_sinusoid": 2.9485}  # the best a constant-variance Gaussian can do
 NEAR = 0.05  # nats from the best of its kind
@@ -84,7 +85,7 @@ def train(problem: str, objective: Objective, model: mdn.ModelConfig, num_steps:
         objective=objective, learning_rate=rate, num_steps=num_steps, validation_fraction=0.0, evaluate_every=20
     )
     mixture = objective == "nll"
-    goal = PROBLEMS[problem].optimum if mixture else LEAST_SQUARES_NLL[problem]
+    goal = known(PROBLEMS[problem].optimum) if mixture else LEAST_SQUARES_NLL[problem]
 
     # the first chunk of another seed compiles; what is timed is training
     mdn.advance(mdn.start(jax.random.key(1), data.train.x, data.train.y, model=model, training=training))
@@ -100,6 +101,13 @@ def train(problem: str, objective: Objective, model: mdn.ModelConfig, num_steps:
                 steps, seconds = state.step, spent
     fit = mdn.finish(state)
     return Trained(f"{problem} {objective}", data, fit, fresh_nll(fit.model, data), goal, steps, seconds)
+
+
+def known(value: T | None) -> T:
+    """What a problem with a density knows of it."""
+    if value is None:
+        raise ValueError("the problem has no density")
+    return value
 
 
 def fresh_nll(model: mdn.Model | mdn.Ensemble, data: Dataset) -> float:
@@ -167,7 +175,7 @@ def stds(trained: Trained) -> tuple[float, float]:
 
 def noise(trained: Trained, num_rows: int = 1_000) -> str:
     """How often a sample lands where the exact density is under 1 % of its peak, beside the data themselves."""
-    data, exact = trained.data, PROBLEMS["inverse_sinusoid"].log_density
+    data, exact = trained.data, known(PROBLEMS["inverse_sinusoid"].log_density)
     y, truth = data.test.x[:num_rows], data.test.y[:num_rows]
     draws = np.asarray(draws_at(jax.random.key(0), trained.fit.model, y, 1))[:, 0, :]
     grid = np.linspace(-SUPPORT, SUPPORT, 401)
@@ -227,7 +235,7 @@ def page(forward: list[Trained], inverse: list[Trained], statements: list[tuple[
     edges = np.linspace(-SUPPORT - 1, SUPPORT + 1, 241)
     centres = 0.5 * (edges[1:] + edges[:-1])
     rows, columns = np.repeat(ys, len(centres), axis=0), np.tile(centres, len(ys))[:, None]
-    exact = np.exp(PROBLEMS["inverse_sinusoid"].log_density(rows, columns)).reshape(len(ys), len(centres))
+    exact = np.exp(known(PROBLEMS["inverse_sinusoid"].log_density)(rows, columns)).reshape(len(ys), len(centres))
     learned = np.asarray(cell_density(mixture, ys, edges))
     norm = density_norm(exact)
     draw_density(axes[2, 1], ys[:, 0], centres, exact, norm)

@@ -80,7 +80,7 @@ def test_scores_are_those_of_the_saved_model(finished):
     scores = mdn.evaluate(mdn.load(folder), data.test.x, data.test.y)
     assert metrics["test_nll"] == scores.nll.mean()
     assert metrics["test_rmse"]["y"] == pytest.approx(np.sqrt((scores.error**2).mean()))
-    exact = -PROBLEMS["sinusoid"].log_density(data.test.x, data.test.y)
+    exact = -PROBLEMS["sinusoid"].log_density(data.test.x, data.test.y)  # pyright: ignore[reportOptionalCall]
     assert metrics["oracle_nll"] == exact.mean()
     assert metrics["gap_to_oracle"] == pytest.approx(metrics["test_nll"] - metrics["oracle_nll"], abs=1e-9)
     model = mdn.load(folder)
