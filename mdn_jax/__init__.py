@@ -7,6 +7,7 @@ from mdn_jax.losses import crps, energy_score, nll, squared_error
 from mdn_jax.mixture import Mixture, affine, condition, log_prob, marginal, merge, responsibilities
 from mdn_jax.model import ConstantStd, Ensemble, Functional, Model, Standardizer, calibrate, ensemble, evaluate
 from mdn_jax.networks import MDN, MLP
+from mdn_jax.recipe import table_recipe
 from mdn_jax.sampling import graves_bias, rsample, sample, sketch_rnn_temper, temper
 from mdn_jax.scales import Diagonal, Isotropic, Triangular
 from mdn_jax.statistics import (
@@ -23,7 +24,7 @@ from mdn_jax.statistics import (
     std,
 )
 from mdn_jax.storage import load, save
-from mdn_jax.training import Fit, Objective, Rows, TrainingState, advance, finish, fit, start, stop
+from mdn_jax.training import Fit, Objective, Rows, TrainingState, advance, finish, fit, fit_splits, start, stop
 
 __version__ = "0.1.0"
 

@@ -57,6 +57,10 @@ class Strict(BaseModel):
         frozen=True, extra="forbid", strict=True, validate_default=True, use_attribute_docstrings=True
     )
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for TOML: every field that has one, defaults included."""
+        return self.model_dump(mode="python", exclude_none=True)
+
 
 class DatasetConfig(Strict):
     """Which data: a built-in problem by `name`, or a table by `path`."""
@@ -166,8 +170,12 @@ class TrainingConfig(Strict):
     """Standard deviation of fresh noise on the inputs at each step."""
     target_noise: Annotated[NonNegative, VARIES] = 0.0
     """Standard deviation of fresh noise on the targets at each step."""
+    averaging: Annotated[Fraction, VARIES] = 0.0
+    """Decay per step of the running mean of the weights that is judged and kept; 0 judges the weights themselves."""
     validation_fraction: Fraction = 0.1
     """Share of the training rows that choose the best step; 0 trains on all and keeps the last."""
+    validation: Literal["shared", "own"] = "shared"
+    """Whether the networks of an ensemble are judged by the same rows, or each by its own, so that all rows train."""
     evaluate_every: Count = 100
     """Steps between evaluations."""
     patience: Count | None = None
@@ -176,6 +184,11 @@ class TrainingConfig(Strict):
     """Networks trained together and answered as one mixture."""
     num_samples: Annotated[int, Field(ge=2)] = 16
     """Draws of each component for the energy score."""
+
+    @property
+    def shared_fraction(self) -> float:
+        """Share of the training rows that no network trains on."""
+        return self.validation_fraction if self.validation == "shared" else 0.0
 
     @property
     def noisy(self) -> bool:
@@ -188,6 +201,11 @@ class TrainingConfig(Strict):
         return self.weight_decay > 0
 
     @property
+    def averages(self) -> bool:
+        """Whether a running mean of the weights is kept."""
+        return self.averaging > 0
+
+    @property
     def clips(self) -> bool:
         """Whether gradients are clipped."""
         return math.isfinite(self.clip_norm)
@@ -198,6 +216,8 @@ class Config(Strict):
 
     seed: Seed = 0
     """Weights, batches and noise."""
+    recipe: Literal["table"] | None = None
+    """Fills the fields of [model] and [training] that are not given, by the number of rows and inputs."""
     dataset: DatasetConfig
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
@@ -210,10 +230,6 @@ class Config(Strict):
                 f"{self.model.num_components}"
             )
         return self
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for TOML: every field that has one, defaults included."""
-        return self.model_dump(mode="python", exclude_none=True)
 
 
 def parse(text: str, source: str) -> tuple[Config, dict[str, Any]]:

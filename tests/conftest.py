@@ -38,14 +38,14 @@ def case(request):
 @pytest.fixture
 def no_figures(monkeypatch):
     """Runs without figures, where they would only cost time."""
-    monkeypatch.setattr(runs, "_draw", lambda folder, *_: folder.mkdir(exist_ok=True))
+    monkeypatch.setattr(runs.writing, "_draw", lambda folder, *_: folder.mkdir(exist_ok=True))
 
 
 @pytest.fixture(scope="module")
 def no_sweep_figures():
     """Sweeps without figures, their best run's included; a whole module asks, and its finished sweeps too."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "_draw", lambda folder, *_: folder.mkdir(exist_ok=True))
+        patch.setattr(runs.writing, "_draw", lambda folder, *_: folder.mkdir(exist_ok=True))
         patch.setattr(results, "draw", lambda space, folder, *_: (folder / "figures").mkdir(exist_ok=True))
         yield
 
@@ -57,4 +57,4 @@ def no_training(monkeypatch):
     def fail(*_, **__):
         raise AssertionError("trained")
 
-    monkeypatch.setattr(runs, "advance", fail)
+    monkeypatch.setattr(runs.running, "advance", fail)

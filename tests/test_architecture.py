@@ -24,6 +24,7 @@ FLOORS = [
     ["model"],
     ["members"],
     ["config"],
+    ["recipe"],
     ["datasets"],
     ["training"],
     ["storage"],

@@ -44,7 +44,7 @@ def test_a_run_prints_its_numbers_and_again_without_training(place, capsys, monk
     assert names("runs/small") == FOLDER
     for part in ("runs/small", "status", "test NLL", f"{metrics['test_nll']:.4f}", "RMSE, y", "runs/small/figures"):
         assert part in first
-    monkeypatch.setattr(runs, "advance", None)
+    monkeypatch.setattr(runs.running, "advance", None)
     assert cli.main(["run", "small.toml"]) == 0
     assert capsys.readouterr().out == first
     before = {path: path.stat().st_mtime_ns for path in (place / "runs/small/figures").iterdir()}
@@ -121,7 +121,7 @@ import os, signal, sys
 from mdn_jax import cli, runs
 from mdn_jax.cli import running
 
-advance = runs.advance
+advance = runs.running.advance
 
 def interrupt(state):
     result = advance(state)
@@ -129,7 +129,7 @@ def interrupt(state):
         os.kill(os.getpid(), signal.SIGINT)
     return result
 
-runs.advance = interrupt
+runs.running.advance = interrupt
 sys.exit(cli.main(sys.argv[1:]))
 """
 
@@ -143,13 +143,13 @@ def test_control_c_exits_with_130_and_the_same_command_goes_on(place, no_figures
         and "Traceback" not in done.stderr
     )
     assert names("runs/small") == ["checkpoint", "config.toml"]
-    steps, advance = [], runs.advance
+    steps, advance = [], runs.running.advance
 
     def count(state):
         steps.append(state.step)
         return advance(state)
 
-    monkeypatch.setattr(runs, "advance", count)
+    monkeypatch.setattr(runs.running, "advance", count)
     assert cli.main(["run", "small.toml"]) == 0
     assert steps[0] in (10, 20) and names("runs/small") == FOLDER  # the signal may cut the second chunk short
 
@@ -214,7 +214,7 @@ def test_a_mistake_in_a_config_is_one_line(place, capsys, no_training, content, 
     [
         ("speed,distance\n" + "1,2\n" * 5, "number of rows is 5, too few"),
         ("speed,distance\n" + "1,far\n" * 20, "column 'distance', row 1: 'far' is not a number"),
-        ("speed,distance\n" + "1,nan\n" * 20, "column 'distance': 20 values are missing or not finite, first in row 1"),
+        ("speed,distance\n" + "1,nan\n" * 20, "column 'distance': 20 values are missing, first in row 1"),
         ("speed\n" + "1\n" * 20, "no column 'distance'"),
         ("", "the file is empty"),
     ],

@@ -276,7 +276,7 @@ from mdn_jax.sweeps import driver, planning, results, training
 
 planning.MOST_IN_TURN = 4
 driver.run_sweep.__kwdefaults__["checkpoint_seconds"] = 0.0
-runs._draw = lambda folder, *_: folder.mkdir(exist_ok=True)
+runs.writing._draw = lambda folder, *_: folder.mkdir(exist_ok=True)
 results.draw = lambda *_: None
 advance, chunks = training.advance, []
 

@@ -216,7 +216,7 @@ def test_differences_name_the_fields():
 
 
 def test_what_may_vary_inside_one_program():
-    names = ("learning_rate", "weight_decay", "clip_norm", "input_noise", "target_noise")
+    names = ("learning_rate", "weight_decay", "clip_norm", "input_noise", "target_noise", "averaging")
     assert varying_fields(mdn.TrainingConfig) == names
     assert varying_fields(mdn.ModelConfig) == ()
 

@@ -248,11 +248,11 @@ def test_a_run_that_fails_while_drawing_goes_on(finished, tmp_path, monkeypatch)
     def fail(*_):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(runs, "_draw", fail)
+    monkeypatch.setattr(runs.writing, "_draw", fail)
     with pytest.raises(OSError, match="no space left"):
         runs.run(config_of(), tmp_path / "run")
     assert "metrics.json" not in names(tmp_path / "run")
-    monkeypatch.setattr(runs, "_draw", lambda folder, *_: folder.mkdir(exist_ok=True))
+    monkeypatch.setattr(runs.writing, "_draw", lambda folder, *_: folder.mkdir(exist_ok=True))
     runs.run(config_of(), tmp_path / "run")
     assert_same_numbers(tmp_path / "run", finished[0])
 
@@ -268,7 +268,7 @@ def test_an_ensemble_and_its_history(tmp_path, no_figures):
     metrics = runs.run(config, tmp_path / "run")
     assert metrics["num_parameters"] == 2 * 38 and len(metrics["best_step"]) == 2
     assert len(mdn.load(tmp_path / "run").models) == 2  # pyright: ignore[reportAttributeAccessIssue]
-    history = runs._read_history(tmp_path / "run" / "history.csv")
+    history = runs.history.read_history(tmp_path / "run" / "history.csv")
     assert history["train_loss"].shape == history["step"].shape == (4, 2)
 
 

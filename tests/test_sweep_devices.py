@@ -17,7 +17,7 @@ jax.config.update("jax_num_cpu_devices", int(sys.argv[1]))
 from small_sweeps import GRID, HALVING, sweep
 from mdn_jax import runs
 from mdn_jax.sweeps import planning, results
-runs._draw = lambda folder, *_: folder.mkdir(exist_ok=True)
+runs.writing._draw = lambda folder, *_: folder.mkdir(exist_ok=True)
 results.draw = lambda *_: None
 assert jax.local_device_count() == int(sys.argv[1])
 folder = Path(sys.argv[2])

@@ -71,7 +71,7 @@ def assert_is_the_run(folder, space, member, run_folder):
     assert_same_model(mdn.load(folder, member=member), mdn.load(run_folder))
     for name in ("val_nll", "test_nll", "status", "best_step", "num_parameters", "num_train", "num_validation"):
         assert one.row[name] == metrics[name], name
-    history = runs._read_history(run_folder / "history.csv")
+    history = runs.history.read_history(run_folder / "history.csv")
     assert history.keys() == one.history.keys()
     for name, column in history.items():
         assert_array_equal(one.history[name], column.astype(one.history[name].dtype))

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from mdn_jax._checks import InputError, nearest
 
-__all__ = ["flags_of", "parse_flags", "values_of"]
+__all__ = ["flags_of", "parse_flags", "said_by", "values_of"]
 
 
 def flags_of(config: BaseModel, extra: type, **sections: BaseModel) -> type:
@@ -47,6 +47,19 @@ def _section(name: str, model: BaseModel, about: str | None) -> tuple[str, Any, 
 def values_of(flags: Any) -> dict[str, Any]:
     """Parsed flags by name, as what a TOML file would say."""
     return {field.name: _plain(getattr(flags, field.name)) for field in dataclasses.fields(flags)}
+
+
+def said_by(values: dict[str, Any], config: BaseModel, arguments: list[str]) -> dict[str, Any]:
+    """Of the parsed values those that the config file or the command line says: a recipe may fill the others."""
+    given = {argument.lstrip("-").split("=")[0].replace("-", "_") for argument in arguments if argument[:2] == "--"}
+    said: dict[str, Any] = {}
+    for name, value in values.items():
+        own = getattr(config, name)
+        if isinstance(own, BaseModel):
+            kept = own.model_fields_set | {field for field in value if f"{name}.{field}" in given}
+            value = {field: plain for field, plain in value.items() if field in kept}
+        said[name] = value
+    return said
 
 
 def _plain(value: Any) -> Any:

@@ -8,7 +8,7 @@ import jax
 import tyro
 
 from mdn_jax._checks import require
-from mdn_jax.cli.flags import flags_of, parse_flags, values_of
+from mdn_jax.cli.flags import flags_of, parse_flags, said_by, values_of
 from mdn_jax.config import Config, DatasetConfig, validate
 
 __all__ = ["plot", "run"]
@@ -26,7 +26,7 @@ def run(arguments: list[str]) -> int:
     rest = arguments[1:] if positional else arguments
     values = values_of(parse_flags(flags_of(config, _Run), rest, "mdn-jax run CONFIG"))
     folder, overwrite = values.pop("out"), values.pop("overwrite")
-    config = validate(values, "command line" if arguments[1:] else str(path))
+    config = validate(said_by(values, config, rest), "command line" if arguments[1:] else str(path))
     return _run_config(config, folder or Path("runs") / (path.stem if path else "run"), overwrite=overwrite)
 
 
@@ -43,6 +43,7 @@ def _run_config(config: Config, folder: Path, *, overwrite: bool) -> int:
 
     from mdn_jax import runs  # noqa: PLC0415
 
+    config, dataset = runs.resolve(config)
     console = Console(stderr=True)
     columns = (TextColumn("training"), BarColumn(), TextColumn("step {task.completed:.0f}/{task.total:.0f}"))
     losses = TextColumn("{task.fields[losses]}")
@@ -55,7 +56,7 @@ def _run_config(config: Config, folder: Path, *, overwrite: bool) -> int:
             train, validation = (float(jax.numpy.mean(metrics[name])) for name in ("train_loss", "val_loss"))
             progress.update(task, completed=step, losses=f"train {train:.3f}  validation {validation:.3f}")
 
-        metrics = runs.run(config, folder, overwrite=overwrite, on_evaluation=on_evaluation)
+        metrics = runs.run(config, folder, dataset=dataset, overwrite=overwrite, on_evaluation=on_evaluation)
     _print_metrics(metrics, folder)
     return 1 if metrics["status"] == "diverged" else 0
 
@@ -78,6 +79,8 @@ def _print_metrics(metrics: dict[str, Any], folder: Path) -> None:
     table.add_row("seconds", f"{metrics['compile_seconds']:.1f} compiling, {metrics['train_seconds']:.1f} training")
     console = Console()
     console.print(table)
+    for warning in metrics.get("warnings", ()):
+        console.print(f"note: {warning}", soft_wrap=True, markup=False)
     console.print(f"figures: {folder}/figures   model: {folder}/model", soft_wrap=True)
     if metrics["status"] == "diverged":
         advice = "a training step was not finite: the best parameters before it stand; try a lower learning rate"

@@ -16,6 +16,7 @@ from mdn_jax.encoding import Encoding, missing_in
 __all__ = ["Dataset", "Part", "load"]
 
 MIN_ROWS = 10  # fewer rows of a table than this cannot be split, trained on and judged
+FEWEST_TO_CALIBRATE = 20  # rows that can promise anything
 FEW_KINDS, MANY_ROWS = 10, 100  # so few different whole numbers in so many rows may name kinds
 
 
@@ -95,7 +96,14 @@ def load(config: DatasetConfig, base: Path | None = None) -> Dataset:
         >>> data.train.x.shape, data.test.y.shape, data.input_names, data.target_names
         ((100, 1), (1000, 1), ('y',), ('x',))
     """
-    return _load_table(config, base or Path()) if config.path is not None else _load_problem(config)
+    data = _load_table(config, base or Path()) if config.path is not None else _load_problem(config)
+    kept = FEWEST_TO_CALIBRATE if data.calibration is None else len(data.calibration)
+    require(
+        kept >= FEWEST_TO_CALIBRATE,
+        f"dataset.calibration_fraction = {config.calibration_fraction:g} keeps {kept} rows apart, and calibrated "
+        f"intervals need at least {FEWEST_TO_CALIBRATE}: raise it",
+    )
+    return data
 
 
 def _load_problem(config: DatasetConfig) -> Dataset:

@@ -20,7 +20,7 @@ from mdn_jax.statistics import cdf, highest_density_mass
 __all__ = ["calibrate", "needed_masses"]
 
 NUM_SAMPLES = 1_000  # draws that tell the mass of a joint region, within 0.016
-AnyModel = TypeVar("AnyModel", Model, Ensemble)
+AnyModel = TypeVar("AnyModel", bound=Model | Ensemble)
 FEWEST = 20  # rows that can promise anything
 
 

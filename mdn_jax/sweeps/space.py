@@ -163,7 +163,7 @@ def program_of(config: Config) -> str:
     del table["seed"]
     for name in varying_fields(TrainingConfig):
         del table["training"][name]
-    switches = {name: getattr(config.training, name) for name in ("noisy", "decays", "clips")}
+    switches = {name: getattr(config.training, name) for name in ("noisy", "decays", "clips", "averages")}
     return json.dumps(table | switches, sort_keys=True)
 
 

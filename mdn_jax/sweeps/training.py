@@ -151,6 +151,10 @@ class Source:
         """
         data, training = self.rows(config), config.training
         require(
+            training.validation == "shared",
+            'training.validation = "own" leaves no rows that judge all members alike: sweep with "shared"',
+        )
+        require(
             data.validation is not None,
             f"training.validation_fraction = {training.validation_fraction} keeps none of {len(data.rows.y)} rows, and "
             "a sweep chooses its best by the validation rows: raise it",

@@ -18,6 +18,7 @@ from mdn_jax.training.fitting import (
 from mdn_jax.training.member import Split
 from mdn_jax.training.objectives import Objective, Rows
 from mdn_jax.training.preparation import Data, check_objective, mixture_spec, prepare
+from mdn_jax.training.splits import fit_splits
 from mdn_jax.training.state import Fit, OnEvaluation, TrainingState
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "finish",
     "finish_runs",
     "fit",
+    "fit_splits",
     "mixture_spec",
     "prepare",
     "start",

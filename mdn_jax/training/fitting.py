@@ -30,6 +30,7 @@ from mdn_jax.training.preparation import (
     check_params,
     mixture_spec,
     own_units,
+    own_validation,
     prepare,
     starting_bias,
 )
@@ -71,7 +72,7 @@ def start(
         "a network of your own needs all of params, apply and spec",
     )
     data = prepare(
-        x, y, weights, training.validation_fraction,
+        x, y, weights, training.shared_fraction,
         observed=observed, own=own, input_names=input_names, target_names=target_names, encoding=encoding,
     )  # fmt: skip
     if not own:
@@ -79,6 +80,7 @@ def start(
     target_dim = data.rows.y.shape[1]
     require(spec.target_dim == target_dim, f"spec has target_dim {spec.target_dim}, but y has {target_dim} columns")  # pyright: ignore
     check_objective(training, spec, data)  # pyright: ignore[reportArgumentType]
+    require(training.validation == "shared", 'validation = "own" is for ensembles, and a network of your own is one')
     require(training.ensemble_size == 1, "a network of your own trains alone: fit several and use mdn.ensemble")
     check_params(params)
     network = Functional(jax.tree.map(jnp.asarray, params), apply, spec)  # pyright: ignore[reportArgumentType]
@@ -104,6 +106,8 @@ def start_runs(
     training, target_dim = trainings[0], data.rows.y.shape[1]
     spec = mixture_spec(model, training, target_dim)
     check_objective(training, spec, data)
+    if training.validation == "own" and splits is None:
+        splits = own_validation(data, training, len(keys))
     plan, architecture = _plan(training, target_dim), (data.rows.x.shape[1], model.hidden_sizes, spec, model.activation)
     bias = jnp.asarray(starting_bias(spec, data, splits))
     members = _start_networks(plan, architecture, training.ensemble_size, keys, _rates(trainings), bias)
@@ -321,6 +325,7 @@ def _plan(training: TrainingConfig, target_dim: int) -> Plan:
         noisy=training.noisy,
         decays=training.decays,
         clips=training.clips,
+        averages=training.averages,
         target_dim=target_dim,
     )
 

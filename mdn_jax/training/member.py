@@ -40,6 +40,7 @@ class Plan:
         noisy: whether steps draw noise.
         decays: whether weights decay.
         clips: whether gradients are clipped.
+        averages: whether a running mean of the parameters is judged and kept.
         target_dim: targets of each row.
     """
 
@@ -53,6 +54,7 @@ class Plan:
     noisy: bool
     decays: bool
     clips: bool
+    averages: bool
     target_dim: int
 
 
@@ -97,6 +99,7 @@ class Member(NamedTuple):
         latest: name -> () of the last evaluation.
         history: name -> (num_evaluations,), NaN where not yet reached.
         split: its own rows; None where it trains on all.
+        average: the running mean of the parameters; None where none is kept.
     """
 
     key: Key
@@ -114,6 +117,7 @@ class Member(NamedTuple):
     latest: dict[str, Scalar]
     history: dict[str, Float[Array, " E"]]
     split: Split | None = None
+    average: PyTree = None
 
 
 def start_member(plan: Plan, network: PyTree, key: Key, rates: dict[str, Scalar]) -> Member:
@@ -135,6 +139,7 @@ def start_member(plan: Plan, network: PyTree, key: Key, rates: dict[str, Scalar]
         evaluations=zero,
         latest={name: jnp.array(jnp.nan, jnp.float32) for name in names},
         history={name: jnp.full(plan.num_evaluations, jnp.nan, jnp.float32) for name in names},
+        average=network if plan.averages else None,
     )
 
 
@@ -155,8 +160,8 @@ def _chunk(plan: Plan, num_steps: int, rows: Rows, validation: Rows | None, memb
         draws = jax.vmap(lambda key: jax.random.randint(key, (size,), 0, num_rows))(keys)
 
     def step(carry: tuple, drawn: tuple) -> tuple[tuple, Scalar]:
-        vector, state, alive = carry
-        key, indices = drawn
+        vector, state, alive, average = carry
+        key, indices, number = drawn
         batch = _batch(rows, member.split, indices)
         noise_key, loss_key = jax.random.split(key)
         if plan.noisy:
@@ -167,17 +172,26 @@ def _chunk(plan: Plan, num_steps: int, rows: Rows, validation: Rows | None, memb
         # one number sees every entry: a non-finite one anywhere makes the norm non-finite
         alive = alive & jnp.isfinite(loss) & jnp.isfinite(jnp.linalg.norm(updates))
         vector, state = _choose(alive, (vector + updates, new_state), (vector, state))
-        return (vector, state, alive), loss
+        if plan.averages:
+            # the first steps are forgotten sooner: the mean is over about a tenth of the steps so far, at most
+            decay = jnp.minimum(member.rates["averaging"], (1.0 + number) / (10.0 + number))
+            average = decay * average + (1.0 - decay) * vector
+        return (vector, state, alive, average), loss
 
-    start = (vector, member.optimizer, jnp.array(True))
-    (vector, state, alive), losses = jax.lax.scan(step, start, (keys, draws))
+    numbers = member.step + jnp.arange(num_steps) if plan.averages else None
+    start = (vector, member.optimizer, jnp.array(True), _flat(member.average)[0] if plan.averages else None)
+    (vector, state, alive, average), losses = jax.lax.scan(step, start, (keys, draws, numbers))
     network = network_of(vector)
+    judged = network
+    if average is not None:
+        judged = network_of(average)
+        member = member._replace(average=judged)
     member = member._replace(first_loss=jnp.where(member.step == 0, losses[0], member.first_loss))
     train_loss = jnp.mean(losses)
     if member.split is not None and member.split.validation is not None:
         validation = member.split.take(rows, member.split.validation)
-    val_loss = None if validation is None else _evaluate(plan, network, validation)
-    return _record(plan, num_steps, member, (network, state, alive), train_loss, val_loss)
+    val_loss = None if validation is None else _evaluate(plan, judged, validation)
+    return _record(plan, num_steps, member, (network, judged, state, alive), train_loss, val_loss)
 
 
 def _batch(rows: Rows, split: Split | None, indices: Int[Array, " B"] | None) -> Rows:
@@ -191,7 +205,7 @@ def _record(
     plan: Plan, num_steps: int, member: Member, result: tuple, train_loss: Scalar, val_loss: Scalar | None
 ) -> Member:
     """The member after a chunk: history, best parameters, and whether it goes on."""
-    network, state, alive = result
+    network, shown, state, alive = result
     step = member.step + num_steps
     judged = train_loss if val_loss is None else val_loss
     better = alive & (judged < member.best_loss)
@@ -215,7 +229,7 @@ def _record(
         optimizer=state,
         step=step,
         status=jnp.where(alive, jnp.where(impatient, STOPPED_EARLY, OK), DIVERGED).astype(jnp.int32),
-        best_network=_choose(kept, network, member.best_network),
+        best_network=_choose(kept, shown, member.best_network),
         best_loss=best_loss,
         best_step=jnp.where(kept, step, member.best_step),
         waited=waited,

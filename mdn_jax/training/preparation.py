@@ -19,9 +19,11 @@ __all__ = [
     "Data",
     "check_objective",
     "check_params",
+    "draw_validation",
     "input_units",
     "mixture_spec",
     "own_units",
+    "own_validation",
     "prepare",
     "starting_bias",
 ]
@@ -131,15 +133,30 @@ def _drop_weightless(
 
 
 def _split(rows: Rows, fraction: float) -> tuple[Rows, Rows | None]:
-    """Training and validation rows: the same ones for every key, so that seeds compare."""
-    count = rows.weight.shape[0]
+    """Training and validation rows."""
+    train, validation = draw_validation(0, rows.weight.shape[0], fraction)
+    if validation is None:
+        return rows, None
+    return jax.tree.map(lambda leaf: leaf[train], rows), jax.tree.map(lambda leaf: leaf[validation], rows)
+
+
+def draw_validation(seed: int, count: int, fraction: float) -> tuple[np.ndarray, np.ndarray | None]:
+    """Places of the training and of the validation rows: the same ones for every key, so that seeds compare."""
     held = round(fraction * count)
     require(count - held >= 2, f"too few rows to train on: {count} rows, {held} of them kept for validation")
     if held == 0:
-        return rows, None
-    order = np.random.default_rng(0).permutation(count)
-    train, validation = np.sort(order[held:]), np.sort(order[:held])
-    return jax.tree.map(lambda leaf: leaf[train], rows), jax.tree.map(lambda leaf: leaf[validation], rows)
+        return np.arange(count), None
+    order = np.random.default_rng(seed).permutation(count)
+    return np.sort(order[held:]), np.sort(order[:held])
+
+
+def own_validation(data: Data, training: TrainingConfig, num_runs: int) -> Split:
+    """Rows of each member of an ensemble that it does not train on: each has others, those of all runs are alike."""
+    count, size = data.rows.weight.shape[0], training.ensemble_size
+    drawn = [draw_validation(index, count, training.validation_fraction) for index in range(size)] * num_runs
+    train, validation = zip(*drawn, strict=True)
+    kept = None if validation[0] is None else jnp.asarray(np.stack(validation), jnp.int32)
+    return Split(jnp.asarray(np.stack(train), jnp.int32), kept, None)
 
 
 def mixture_spec(model: ModelConfig, training: TrainingConfig, target_dim: int) -> MixtureSpec:

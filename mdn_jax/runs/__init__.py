@@ -1,0 +1,28 @@
+"""A resolved config to a run folder and back.
+
+runs/NAME/  config.toml   the resolved config: running it again gives the same numbers
+            checkpoint/   the training state, only while the run is unfinished
+            history.csv   one row per evaluation
+            model/        what `mdn.load` reads
+            figures/      *.png
+            report.html   all of it on one page
+            metrics.json  written last: it marks a whole run
+
+`configs` reads configs, `folder` knows whose a folder is, `running` trains in one, `writing` judges, saves and draws.
+"""
+
+from mdn_jax.runs.configs import absolute, read_config, resolve
+from mdn_jax.runs.running import run
+from mdn_jax.runs.writing import Outcome, draw_figures, evaluate_part, oracle_scores, write_run
+
+__all__ = [
+    "Outcome",
+    "absolute",
+    "draw_figures",
+    "evaluate_part",
+    "oracle_scores",
+    "read_config",
+    "resolve",
+    "run",
+    "write_run",
+]

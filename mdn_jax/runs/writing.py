@@ -1,0 +1,157 @@
+"""A trained model as a run folder: judged on the test rows, saved and drawn."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import tomli_w
+
+from mdn_jax._checks import require
+from mdn_jax.config import Config
+from mdn_jax.datasets import Dataset, Part
+from mdn_jax.datasets import load as load_dataset
+from mdn_jax.metrics import Scores
+from mdn_jax.model import Ensemble, Model, calibrate, evaluate, num_parameters
+from mdn_jax.runs.configs import read_config
+from mdn_jax.runs.folder import CONFIG, FIGURES, HISTORY, METRICS, MODEL
+from mdn_jax.runs.history import read_history, write_history
+from mdn_jax.storage import load, save, versions, write_text
+from mdn_jax.training import Fit
+
+__all__ = ["Outcome", "draw_figures", "evaluate_part", "oracle_scores", "write_run"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What training left, and what it took.
+
+    Attributes:
+        fit: the model, its history and status.
+        val_nll: mean over the validation rows, nats of the original y; None without such rows.
+        num_train: training rows.
+        num_validation: validation rows.
+        compile_seconds: setting up and compiling, the first chunk included.
+        train_seconds: the chunks after it.
+        timed_steps: the steps in them.
+    """
+
+    fit: Fit
+    val_nll: float | None
+    num_train: int
+    num_validation: int
+    compile_seconds: float
+    train_seconds: float
+    timed_steps: int
+
+
+def write_run(folder: Path, config: Config, dataset: Dataset, outcome: Outcome) -> dict[str, Any]:
+    """A trained model as a run folder: judged on the test rows, saved and drawn; metrics.json is written last.
+
+    Returns:
+        What stands in metrics.json.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / CONFIG, tomli_w.dumps(config.to_dict()))
+    if dataset.calibration is not None:
+        model = calibrate(outcome.fit.model, dataset.calibration.x, dataset.calibration.y)
+        outcome = replace(outcome, fit=replace(outcome.fit, model=model))
+    fit = outcome.fit
+    scores = evaluate_part(fit.model, dataset.test)
+    metrics = _metrics(config, dataset, outcome, scores)
+    save(folder / MODEL, fit.model)
+    write_history(folder / HISTORY, fit.history)
+    _draw(folder / FIGURES, config, dataset, fit.model, scores, fit.history, metrics)
+    write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
+    return metrics
+
+
+def draw_figures(folder: Path) -> list[Path]:
+    """Draw a finished run's figures again.
+
+    Raises:
+        InputError: where the folder holds no finished run.
+    """
+    require((folder / METRICS).is_file(), f"{folder}: no finished run there ({METRICS} is missing)")
+    config, _ = read_config(folder / CONFIG)
+    metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+    dataset, model = load_dataset(config.dataset), load(folder / MODEL)
+    scores = evaluate_part(model, dataset.test)
+    return _draw(folder / FIGURES, config, dataset, model, scores, read_history(folder / HISTORY), metrics)
+
+
+def evaluate_part(model: Model | Ensemble, part: Part) -> Scores:
+    """Scores of a model on rows of the data."""
+    return evaluate(model, part.x, part.y, weights=part.weight, observed=part.observed)
+
+
+def oracle_scores(dataset: Dataset, scores: Scores) -> dict[str, float]:
+    """The exact density's NLL on the test rows, and the model's distance from it, where it is known."""
+    if dataset.problem is None or dataset.problem.log_density is None:
+        return {}
+    exact = -dataset.problem.log_density(dataset.test.x, dataset.test.y)
+    return {"oracle_nll": float(exact.mean()), "gap_to_oracle": float((scores.nll - exact).mean())}
+
+
+def _metrics(config: Config, dataset: Dataset, outcome: Outcome, scores: Scores) -> dict[str, Any]:
+    """What metrics.json says: scores in original units, nats per row, seconds."""
+    fit = outcome.fit
+    metrics: dict[str, Any] = {"status": fit.status, **scores.report(dataset.target_names)}
+    if outcome.val_nll is not None:
+        metrics["val_nll"] = outcome.val_nll
+    metrics |= oracle_scores(dataset, scores)
+    floor = 0.0 if config.training.objective == "squared_error" else config.model.min_std
+    floors = floor * np.asarray(fit.model.targets.scale)
+    device = jax.local_devices()[0]
+    return metrics | {
+        "min_std": dict(zip(dataset.target_names, floors.tolist(), strict=True)),
+        "num_parameters": num_parameters(fit.model),
+        "num_train": outcome.num_train,
+        "num_validation": outcome.num_validation,
+        "num_calibration": 0 if dataset.calibration is None else len(dataset.calibration),
+        "num_test": len(dataset.test.y),
+        "warnings": list(dataset.warnings),
+        "best_step": fit.best_step.tolist(),
+        "train_seconds": outcome.train_seconds,
+        "compile_seconds": outcome.compile_seconds,
+        "steps_per_second": outcome.timed_steps / outcome.train_seconds if outcome.train_seconds else None,
+        "versions": versions(),
+        "device": f"{jax.local_device_count()} x {device.device_kind} ({device.platform})",
+    }
+
+
+def _draw(
+    folder: Path,
+    config: Config,
+    dataset: Dataset,
+    model: Model | Ensemble,
+    scores: Scores,
+    history: dict[str, np.ndarray],
+    metrics: dict[str, Any],
+) -> list[Path]:
+    """Every figure of a run as a PNG."""
+    from mdn_jax.plotting import run_figures  # noqa: PLC0415  (matplotlib is loaded where figures are drawn)
+
+    density = config.training.objective == "nll"
+    figures = run_figures(
+        model,
+        dataset.train.x,
+        dataset.train.y,
+        dataset.test.x,
+        dataset.test.y,
+        scores,
+        history,
+        input_names=dataset.input_names,
+        target_names=dataset.target_names,
+        oracle=metrics.get("oracle_nll") if density else None,
+        log_density=dataset.problem.log_density if dataset.problem else None,
+        loss_unit="nats" if density else f"{config.training.objective}, standardised",
+    )
+    folder.mkdir(exist_ok=True)
+    paths = []
+    for name, figure in figures.items():
+        figure.savefig(folder / f"{name}.png", dpi=150)
+        paths.append(folder / f"{name}.png")
+    return paths

@@ -1,0 +1,106 @@
+"""Many splits of one table, trained side by side in one compiled program."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mdn_jax._checks import require
+from mdn_jax._typing import ArrayLike, Key
+from mdn_jax.config import ModelConfig, TrainingConfig
+from mdn_jax.model import Standardizer
+from mdn_jax.training.fitting import advance, finish_runs, start_runs, stop
+from mdn_jax.training.member import Split
+from mdn_jax.training.preparation import Data, draw_validation, input_units, prepare
+from mdn_jax.training.state import Fit, OnEvaluation
+
+__all__ = ["fit_splits"]
+
+
+def fit_splits(
+    key: Key,
+    x: ArrayLike,
+    y: ArrayLike,
+    splits: Sequence[ArrayLike],
+    *,
+    model: ModelConfig | None = None,
+    training: TrainingConfig | None = None,
+    input_names: tuple[str, ...] = (),
+    target_names: tuple[str, ...] = (),
+    on_evaluation: OnEvaluation | None = None,
+) -> list[Fit]:
+    """`fit` on each of several splits of the same rows, for cross-validation and benchmarks, in one compiled program.
+
+    The rows are held once; each network reads its own by index, in units fitted to the rows of its split alone.
+
+    Args:
+        key: a PRNG key; split s trains with `fold_in(key, s)`.
+        x: (N, X) inputs of all rows.
+        y: (N, D) or (N,) targets of all rows.
+        splits: for each split the indices of its training rows, equally many in each; those left out are never seen.
+        model: components, widths, covariance.
+        training: with `ensemble_size` networks for each split, and validation rows of their own among its rows.
+        input_names: names of the inputs, kept with the models.
+        target_names: names of the targets, kept with the models.
+        on_evaluation: `f(step, metrics)`, called on the host after each chunk; True stops.
+
+    Returns:
+        A `Fit` for each split.
+
+    Raises:
+        InputError: for splits of different sizes or without rows, indices out of range, or what `fit` refuses.
+
+    Example:
+        >>> import jax, numpy as np, mdn_jax as mdn
+        >>> x = np.linspace(-1, 1, 90)[:, None]
+        >>> thirds = np.arange(90).reshape(30, 3).T
+        >>> splits = [np.setdiff1d(np.arange(90), third) for third in thirds]
+        >>> training = mdn.TrainingConfig(num_steps=4, evaluate_every=2)
+        >>> fits = mdn.fit_splits(jax.random.key(0), x, x**2, splits, training=training)
+        >>> [mdn.evaluate(fit.model, x[third], x[third] ** 2).nll.shape for fit, third in zip(fits, thirds)]
+        [(30,), (30,), (30,)]
+    """
+    model, training = model or ModelConfig(), training or TrainingConfig()
+    data = prepare(x, y, None, 0.0, input_names=input_names, target_names=target_names)
+    rows = _checked(splits, len(data.rows.weight))
+    keys = jnp.stack([jax.random.fold_in(key, number) for number in range(len(rows))])
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    own = _own_rows(data, rows, training, x, y.reshape(len(y), -1))
+    state = start_runs(data, model, [training] * len(rows), keys, own)
+    while not state.done:
+        state, metrics = advance(state)
+        if on_evaluation is not None and on_evaluation(state.step, metrics):
+            state = stop(state)
+    return finish_runs(state, len(rows))
+
+
+def _checked(splits: Sequence[ArrayLike], count: int) -> list[np.ndarray]:
+    rows = [np.asarray(split) for split in splits]
+    require(len(rows) > 0, "fit_splits takes at least one split; got none")
+    sizes = sorted({len(split) for split in rows})
+    require(len(sizes) == 1 and sizes[0] > 1, f"fit_splits takes splits of one size; got sizes {sizes}")
+    inside = all(np.issubdtype(split.dtype, np.integer) and split.min() >= 0 and split.max() < count for split in rows)
+    require(inside, f"fit_splits takes indices of rows, whole numbers from 0 to {count - 1}")
+    return rows
+
+
+def _own_rows(data: Data, rows: list[np.ndarray], training: TrainingConfig, x: np.ndarray, y: np.ndarray) -> Split:
+    """The rows and units of every network: `ensemble_size` of them for each split, side by side."""
+    train, validation, units = [], [], []
+    for split in rows:
+        for member in range(training.ensemble_size):
+            seed = member if training.validation == "own" else 0
+            kept, judged = draw_validation(seed, len(split), training.validation_fraction)
+            train.append(split[kept])
+            validation.append(None if judged is None else split[judged])
+        # in float64, from the data as given
+        inputs, targets = input_units(x[split]), Standardizer.fit(y[split])
+        require(bool((np.ptp(y[split], axis=0) > 0).all()), "y is constant in a split: there is nothing to predict")
+        relative = inputs.within(data.inputs), targets.within(data.targets)  # pyright: ignore[reportArgumentType]
+        units += [tuple((unit.shift, unit.scale) for unit in relative)] * training.ensemble_size
+    return Split(
+        jnp.asarray(np.stack(train), jnp.int32),
+        None if validation[0] is None else jnp.asarray(np.stack(validation), jnp.int32),
+        jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves), jnp.float32), *units),
+    )
