@@ -16,6 +16,7 @@ import jax
 from mdn_jax import __version__
 from mdn_jax._checks import InputError, nearest, require
 from mdn_jax.cli.running import plot, run
+from mdn_jax.cli.starting import new
 from mdn_jax.cli.sweeping import sweep
 from mdn_jax.members import use_cpu_devices
 
@@ -59,7 +60,7 @@ def _usage() -> str:
     return "\n".join([*lines, "", "mdn-jax COMMAND --help tells more."])
 
 
-COMMANDS: dict[str, Callable[[list[str]], int]] = {"run": run, "sweep": sweep, "plot": plot}
+COMMANDS: dict[str, Callable[[list[str]], int]] = {"new": new, "run": run, "sweep": sweep, "plot": plot}
 
 
 def _one_cpu_device_per_core() -> None:

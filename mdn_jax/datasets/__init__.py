@@ -7,6 +7,18 @@ Everything here is numpy float64 on the host.
 
 from mdn_jax.datasets.loading import Dataset, Part, load
 from mdn_jax.datasets.problems import PROBLEMS, Problem
+from mdn_jax.datasets.summary import ColumnSummary, summarise
 from mdn_jax.datasets.tables import Table, column_names, read_table
 
-__all__ = ["PROBLEMS", "Dataset", "Part", "Problem", "Table", "column_names", "load", "read_table"]
+__all__ = [
+    "PROBLEMS",
+    "ColumnSummary",
+    "Dataset",
+    "Part",
+    "Problem",
+    "Table",
+    "column_names",
+    "load",
+    "read_table",
+    "summarise",
+]

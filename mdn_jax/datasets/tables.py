@@ -12,7 +12,7 @@ import numpy as np
 
 from mdn_jax._checks import InputError, nearest, require
 
-__all__ = ["Table", "column_names", "read_table"]
+__all__ = ["Table", "column_names", "open_table", "read_table"]
 
 Values = tuple[float | int | str, ...]
 
@@ -48,7 +48,7 @@ def read_table(path: Path, numbers: Sequence[str], texts: Sequence[str] = (), mi
         InputError: for a file that is missing, empty or not what its suffix says, a missing or repeated column, or a
             value that is no finite number.
     """
-    frame = _open(path, [*numbers, *texts])
+    frame = open_table(path, [*numbers, *texts])
     columns = {name: _numbers(path, name, frame[name], missing_values) for name in numbers}
     columns |= {name: _texts(frame[name], missing_values) for name in texts}
     return Table(path, columns, frame.height)
@@ -59,7 +59,7 @@ def column_names(path: Path) -> list[str]:
     _check_file(path)
     if path.suffix.lower() == ".csv":
         return [name for name in _csv_header(path) if name]
-    return list(_READERS[path.suffix.lower()](path, None).columns)
+    return list(open_table(path).columns)
 
 
 def _check_file(path: Path) -> None:
@@ -70,10 +70,10 @@ def _check_file(path: Path) -> None:
     require(path.stat().st_size > 0, f"{path}: the file is empty: expected a table with named columns")
 
 
-def _open(path: Path, wanted: Sequence[str]) -> Any:
-    """The wanted columns as a polars frame."""
+def open_table(path: Path, wanted: Sequence[str] | None = None) -> Any:
+    """The wanted columns, or all, as a polars frame; a CSV file's are texts."""
     _check_file(path)
-    return _READERS[path.suffix.lower()](path, list(dict.fromkeys(wanted)))
+    return _READERS[path.suffix.lower()](path, None if wanted is None else list(dict.fromkeys(wanted)))
 
 
 def _check_columns(path: Path, names: Sequence[str], wanted: Sequence[str]) -> None:

@@ -8,11 +8,13 @@ runs/NAME/  config.toml   the resolved config: running it again gives the same n
             report.html   all of it on one page
             metrics.json  written last: it marks a whole run
 
-`configs` reads configs, `folder` knows whose a folder is, `running` trains in one, `writing` judges, saves and draws.
+`configs` reads configs, `starting` writes a first one, `folder` knows whose a folder is, `running` trains in one,
+`writing` judges, saves and draws.
 """
 
 from mdn_jax.runs.configs import absolute, read_config, resolve
 from mdn_jax.runs.running import run
+from mdn_jax.runs.starting import new_config
 from mdn_jax.runs.writing import Outcome, draw_figures, evaluate_part, oracle_scores, write_run
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "absolute",
     "draw_figures",
     "evaluate_part",
+    "new_config",
     "oracle_scores",
     "read_config",
     "resolve",

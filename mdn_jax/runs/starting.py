@@ -1,0 +1,82 @@
+"""A first config for a table: short, and with all that is known of its columns beside it."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from mdn_jax._checks import nearest, require
+from mdn_jax.datasets import ColumnSummary, summarise
+from mdn_jax.storage import write_text
+
+__all__ = ["new_config"]
+
+RECIPE = 'recipe = "table"  # fills [model] and [training] by the numbers of rows and inputs; what you set there stands'
+CALIBRATION = "calibration_fraction = 0.1  # rows kept apart for predict --calibrated"
+LONGEST = 44  # letters of a range
+
+
+def new_config(table: Path, targets: Sequence[str], out: Path) -> list[ColumnSummary]:
+    """Write a config that predicts some columns of a table from the others by the default recipe.
+
+    Args:
+        table: a .csv, .parquet or .npz file.
+        targets: the columns to predict.
+        out: the config file to write; it must not exist.
+
+    Returns:
+        What stands in each column.
+
+    Raises:
+        InputError: for a table that cannot be read, a target that is no column of numbers, or a file in the way.
+    """
+    require(not out.exists(), f"{out} is there already: choose another with --out")
+    require(out.suffix == ".toml", f"{out}: a config is a .toml file: choose another name with --out")
+    columns = summarise(table)
+    kinds = {column.name: column.kind for column in columns}
+    require(bool(targets), f"{table}: say which columns to predict with --targets, of: {', '.join(kinds)}")
+    for target in targets:
+        require(target in kinds, f"{table}: no column {target!r}: {nearest(target, kinds)}")
+        require(
+            kinds[target] == "number", f"{table}: target {target!r} is a {kinds[target]}, not a number: choose others"
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_text(out, _text(table, columns, targets, out.parent))
+    return columns
+
+
+def _text(table: Path, columns: Sequence[ColumnSummary], targets: Sequence[str], base: Path) -> str:
+    inputs = [column for column in columns if column.name not in targets and _useful(column)]
+    missing = {column.name for column in columns if column.num_missing}
+    dataset = {
+        "path": Path(os.path.relpath(table.resolve(), base.resolve())).as_posix(),
+        "inputs": [column.name for column in inputs],
+        "targets": list(targets),
+        "categorical": [column.name for column in inputs if column.kind == "category"],
+    }
+    if missing & {column.name for column in inputs}:
+        dataset["missing_inputs"] = "indicate"
+    if missing & set(targets):
+        dataset["missing_targets"] = "marginalise" if len(targets) > 1 else "drop"
+    kept = {name: value for name, value in dataset.items() if value != []}
+    lines = [
+        f"# What follows from what in {table.name} ({columns[0].num_rows if columns else 0:,} rows)? Its columns:",
+        "#",
+    ]
+    wide = max(len(column.name) for column in columns)
+    for column in columns:
+        role = "target" if column.name in targets else "" if _useful(column) else "left out"
+        span = column.range if len(column.range) <= LONGEST else column.range[: LONGEST - 3] + "..."
+        lines.append(
+            f"#   {column.name:{wide}}  {column.kind:8}  {span:{LONGEST}}  {column.num_distinct:>7,} different"
+            f"  {column.num_missing:>6,} missing  {role}".rstrip()
+        )
+    recipe = (
+        'recipe = "table"  # fills [model] and [training] by the numbers of rows and inputs; what you set there stands'
+    )
+    body = tomli_w.dumps({"dataset": kept | {"calibration_fraction": 0.1}})
+    return "\n".join([*lines, "", "seed = 0", recipe, "", body])
+
+
+def _useful(column: ColumnSummary) -> bool:
+    """Whether a column can be an input: texts that name each row, and columns of one value, tell nothing."""
+    return column.kind != "text" and column.num_distinct > 1
