@@ -35,4 +35,9 @@ def __getattr__(name: str) -> object:
         from mdn_jax.sweeps import sweep  # noqa: PLC0415
 
         return sweep
+    # predictions are tables, which nothing else at this door reads or writes
+    if name in ("predict", "predict_samples"):
+        from mdn_jax import prediction  # noqa: PLC0415
+
+        return getattr(prediction, name)
     raise AttributeError(f"module 'mdn_jax' has no attribute {name!r}")

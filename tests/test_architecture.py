@@ -28,6 +28,7 @@ FLOORS = [
     ["datasets"],
     ["training"],
     ["storage"],
+    ["prediction"],
     ["plotting"],
     ["runs"],
     ["sweeps"],

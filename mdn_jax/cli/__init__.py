@@ -1,4 +1,4 @@
-"""The command line: `mdn-jax run CONFIG`, `mdn-jax sweep CONFIG`, `mdn-jax plot RUN`.
+"""The command line: `mdn-jax run CONFIG`, `mdn-jax sweep CONFIG`, `mdn-jax predict MODEL TABLE`, `mdn-jax plot RUN`.
 
 Exit codes: 0 done; 1 the training diverged; 2 a mistake of the user's, in one line on standard error; 130 Ctrl-C; 143
 asked to stop (SIGTERM, SIGUSR1), with everything saved.
@@ -15,6 +15,7 @@ import jax
 
 from mdn_jax import __version__
 from mdn_jax._checks import InputError, nearest, require
+from mdn_jax.cli.predicting import predict
 from mdn_jax.cli.running import plot, run
 from mdn_jax.cli.starting import new
 from mdn_jax.cli.sweeping import sweep
@@ -60,7 +61,7 @@ def _usage() -> str:
     return "\n".join([*lines, "", "mdn-jax COMMAND --help tells more."])
 
 
-COMMANDS: dict[str, Callable[[list[str]], int]] = {"new": new, "run": run, "sweep": sweep, "plot": plot}
+COMMANDS: dict[str, Callable[[list[str]], int]] = {"new": new, "run": run, "sweep": sweep, "predict": predict, "plot": plot}
 
 
 def _one_cpu_device_per_core() -> None:

@@ -1,5 +1,6 @@
 """A first config for a table: short, and with all that is known of its columns beside it."""
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,11 +71,9 @@ def _text(table: Path, columns: Sequence[ColumnSummary], targets: Sequence[str],
             f"#   {column.name:{wide}}  {column.kind:8}  {span:{LONGEST}}  {column.num_distinct:>7,} different"
             f"  {column.num_missing:>6,} missing  {role}".rstrip()
         )
-    recipe = (
-        'recipe = "table"  # fills [model] and [training] by the numbers of rows and inputs; what you set there stands'
-    )
-    body = tomli_w.dumps({"dataset": kept | {"calibration_fraction": 0.1}})
-    return "\n".join([*lines, "", "seed = 0", recipe, "", body])
+    # a JSON value is a TOML value, and stays on one line
+    body = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in kept.items()]
+    return "\n".join([*lines, "", RECIPE, "", "[dataset]", *body, CALIBRATION, ""])
 
 
 def _useful(column: ColumnSummary) -> bool:

@@ -4,7 +4,7 @@ What is defined by an equation (quantiles, modes, highest-density regions) is so
 differentiated through that equation, to any order, by `jax.lax.custom_root`.
 """
 
-from mdn_jax.statistics.maxima import mode, modes
+from mdn_jax.statistics.maxima import mode, modes, weighted_modes
 from mdn_jax.statistics.moments import covariance, mean, std
 from mdn_jax.statistics.quantiles import cdf, interval, quantile
 from mdn_jax.statistics.regions import density_level, highest_density, highest_density_mass
@@ -21,4 +21,5 @@ __all__ = [
     "modes",
     "quantile",
     "std",
+    "weighted_modes",
 ]

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 from jax import Array
 
 from mdn_jax._checks import check_single
-from mdn_jax._typing import Bool, Float
+from mdn_jax._typing import Bool, Float, Int
 from mdn_jax.mixture import Mixture, log_prob, responsibilities
 from mdn_jax.scales import PRECISION
 
-__all__ = ["mode", "modes"]
+__all__ = ["mode", "modes", "weighted_modes"]
 
 MEAN_SHIFT_STEPS = 100  # mean shift never goes downhill; Newton's steps finish what it has brought near
 NEWTON_STEPS = 8
@@ -42,7 +42,43 @@ def modes(mixture: Mixture) -> tuple[Float[Array, "K D"], Float[Array, " K"], Bo
     References:
         M. Á. Carreira-Perpiñán, "Mode-finding for mixtures of Gaussian distributions", 2000.
     """
-    mixture = check_single("modes", mixture)
+    points, log_probs, distinct, _, _ = _maxima(check_single("modes", mixture))
+    return points, log_probs, distinct
+
+
+def weighted_modes(mixture: Mixture) -> tuple[Float[Array, "K D"], Float[Array, " K"], Bool[Array, " K"]]:
+    """`modes` with the share of the mixture that belongs to each: the total weight of the components that lead there.
+
+    Args:
+        mixture: one mixture.
+
+    Returns:
+        points (K, D), best first; weights (K,) of the components whose centres climb to each, with sum 1 and 0 where a
+        point is not distinct; distinct (K,).
+
+    Raises:
+        InputError: for a batch (use `jax.vmap`).
+
+    Example:
+        >>> import jax, jax.numpy as jnp, mdn_jax as mdn
+        >>> from mdn_jax.statistics import weighted_modes
+        >>> locs = jnp.array([[-9.0], [9.0], [9.0]])
+        >>> mixture = mdn.Mixture(jnp.log(jnp.array([0.2, 0.3, 0.5])), locs, mdn.Isotropic(jnp.zeros(3)))
+        >>> points, weights, distinct = jax.jit(weighted_modes)(mixture)
+        >>> print(points[distinct].ravel(), weights[distinct].round(2))
+        [ 9. -9.] [0.8 0.2]
+    """
+    mixture = check_single("weighted_modes", mixture)
+    points, _, distinct, order, squared = _maxima(mixture)
+    # the nearest mode is a point's own where the climb ended on one, and a neighbour where it ended on a saddle
+    nearest = jnp.argmin(jnp.where(distinct[None, :], squared, jnp.inf), axis=1)
+    return points, jnp.zeros_like(mixture.logits).at[nearest].add(mixture.weights[order]), distinct
+
+
+def _maxima(
+    mixture: Mixture,
+) -> tuple[Float[Array, "K D"], Float[Array, " K"], Bool[Array, " K"], Int[Array, " K"], Float[Array, "K K"]]:
+    """`modes`, the components from which the points were reached, and the squared distances between the points."""
     precisions = _precisions(mixture)
     points = jax.vmap(lambda centre: _climb(mixture, precisions, centre))(mixture.locs)
     log_probs = jax.vmap(lambda y: log_prob(mixture, y))(points)
@@ -52,9 +88,10 @@ def modes(mixture: Mixture) -> tuple[Float[Array, "K D"], Float[Array, " K"], Bo
     # two points are one mode where they are near in units of the noise that surrounds them
     local = jax.vmap(lambda y: jnp.einsum("k,kij->ij", responsibilities(mixture, y), precisions))(points)
     apart = points[:, None, :] - points[None, :, :]
-    same = jnp.einsum("abi,aij,abj->ab", apart, local, apart, precision=PRECISION) < SAME_MODE**2
+    squared = jnp.einsum("abi,aij,abj->ab", apart, local, apart, precision=PRECISION)
+    same = squared < SAME_MODE**2
     repeated = jnp.any(same & jnp.tril(jnp.ones_like(same), -1), axis=1)
-    return points, log_probs, _is_maximum(mixture, points) & ~repeated & ~jnp.isneginf(log_probs)
+    return points, log_probs, _is_maximum(mixture, points) & ~repeated & ~jnp.isneginf(log_probs), order, squared
 
 
 def mode(mixture: Mixture) -> Float[Array, " D"]:

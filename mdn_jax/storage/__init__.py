@@ -1,10 +1,11 @@
 """Models, training states and the record of a sweep: files that are whole or absent, checksummed, never pickled.
 
-`files` writes and reads trees of arrays, `structure` describes models, `record` keeps the members of a sweep, `models`
-holds the doors.
+`files` writes and reads trees of arrays, `structure` describes models, `record` keeps the members of a sweep, `frames`
+writes tables, `models` holds the doors.
 """
 
 from mdn_jax.storage.files import read_tree, versions, write_folder, write_text, write_tree
+from mdn_jax.storage.frames import check_table_path, write_frames
 from mdn_jax.storage.models import load, save
 from mdn_jax.storage.record import BATCHES, Batch, Trained, drop_rows, read_member, read_rows, read_trained, write_batch
 
@@ -12,6 +13,7 @@ __all__ = [
     "BATCHES",
     "Batch",
     "Trained",
+    "check_table_path",
     "drop_rows",
     "load",
     "read_member",
@@ -22,6 +24,7 @@ __all__ = [
     "versions",
     "write_batch",
     "write_folder",
+    "write_frames",
     "write_text",
     "write_tree",
 ]
