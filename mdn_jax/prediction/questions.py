@@ -1,0 +1,119 @@
+"""What is asked about each row, and how one mixture answers it, in standard units."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from mdn_jax._checks import require
+from mdn_jax._typing import Float
+from mdn_jax.mixture import Mixture, condition, log_prob
+from mdn_jax.model import Rows
+from mdn_jax.sampling import sample
+from mdn_jax.scales import Diagonal
+from mdn_jax.statistics import highest_density, interval, mean, quantile, std, weighted_modes
+
+__all__ = ["Draw", "Interval", "Question", "check_question", "percent"]
+
+Interval = Literal["highest-density", "central"]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked about each row; equal questions share one compiled program.
+
+    Attributes:
+        quantiles: shares in (0, 1).
+        num_modes: how many of the best modes.
+        interval: the kind of interval.
+        masses: of the interval of each target that is left.
+        given: indices of the targets that are known.
+        scored: whether the targets that are left are known too, so that they have a density.
+        members: components of each member of an ensemble; none for a single model.
+    """
+
+    quantiles: tuple[float, ...]
+    num_modes: int
+    interval: Interval
+    masses: tuple[float, ...]
+    given: tuple[int, ...]
+    scored: bool
+    members: tuple[int, ...]
+
+    def __call__(self, mixture: Mixture, row: Rows) -> dict[str, Float[Array, "..."]]:
+        """The answers for one row: numbers in standard units by name."""
+        mixture = _known(mixture, self.given, row)
+        answers = {"mean": mean(mixture), "std": std(mixture)}
+        answers["quantile"] = jnp.stack([quantile(mixture, q) for q in self.quantiles])
+        points, weights, distinct = weighted_modes(mixture)
+        order = jnp.argsort(~distinct, stable=True)[: self.num_modes]
+        answers["mode"] = jnp.where(distinct[order][:, None], points[order], jnp.nan)
+        answers["mode_weight"] = jnp.where(distinct[order], weights[order], jnp.nan)
+        masses = jnp.asarray(self.masses, mixture.locs.dtype)
+        find = interval if self.interval == "central" else highest_density
+        ends = jax.vmap(find)(_lines(mixture), masses)
+        answers["ends"] = jnp.swapaxes(ends, 1, 2) if self.interval == "central" else ends
+        if self.members:
+            answers["disagreement"] = _disagreement(mixture, self.members)
+        if self.scored:
+            answers["log_prob"] = log_prob(mixture, row.y["targets"], observed=row.observed)
+        return answers
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Samples of each row: the same for a row whatever the rows around it.
+
+    Attributes:
+        count: how many.
+        given: indices of the targets that are known.
+    """
+
+    count: int
+    given: tuple[int, ...]
+
+    def __call__(self, mixture: Mixture, row: Rows) -> Float[Array, "S D"]:
+        """The samples of one row in standard units."""
+        key = jax.random.wrap_key_data(row.y["key"], impl="threefry2x32")
+        return sample(jax.random.fold_in(key, row.y["place"]), _known(mixture, self.given, row), (self.count,))
+
+
+def check_question(quantiles: Any, num_modes: int, mass: float) -> tuple[float, ...]:
+    """The quantiles in the order given, once what a user asked has been found possible."""
+    quantiles = tuple(float(q) for q in quantiles)
+    for q in quantiles:
+        require(0 < q < 1, f"quantiles lie between 0 and 1, both excluded; got {q:g}")
+    require(len(set(map(percent, quantiles))) == len(quantiles), f"quantiles are named twice: {quantiles}")
+    require(num_modes >= 1, f"num_modes must be 1 or more; got {num_modes}")
+    require(0 < mass < 1, f"mass must lie between 0 and 1, both excluded; got {mass:g}")
+    return quantiles
+
+
+def percent(share: float) -> str:
+    """05 for 0.05, 50 for 0.5, 2.5 for 0.025."""
+    value = round(100 * share, 9)
+    return f"{value:02.0f}" if value == math.floor(value) else f"{value:.10g}"
+
+
+def _known(mixture: Mixture, given: tuple[int, ...], row: Rows) -> Mixture:
+    return condition(mixture, given, row.y["given"]) if given else mixture
+
+
+def _lines(mixture: Mixture) -> Mixture:
+    """The D marginals as a batch of mixtures of one target."""
+    stds = mixture.scale.std(mixture.target_dim)
+    logits = jnp.broadcast_to(mixture.logits[None, :], mixture.locs.T.shape)
+    return Mixture(logits, mixture.locs.T[:, :, None], Diagonal(jnp.log(stds).T[:, :, None]))
+
+
+def _disagreement(mixture: Mixture, members: tuple[int, ...]) -> Float[Array, " D"]:
+    """Standard deviation over the members of an ensemble of their means: which components are whose is known."""
+    means, first = [], 0
+    for count in members:
+        own = slice(first, first + count)
+        means.append(jnp.sum(jax.nn.softmax(mixture.logits[own])[:, None] * mixture.locs[own], axis=0))
+        first += count
+    return jnp.std(jnp.stack(means), axis=0)

@@ -1,0 +1,176 @@
+"""What a model needs of a new table: a file, a polars frame or arrays by name, read as its training table was."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mdn_jax._checks import InputError, nearest, require
+from mdn_jax._typing import Bool, Float
+from mdn_jax.datasets import column_names
+from mdn_jax.datasets.tables import _numbers, _texts, open_table  # the same values as in training, from frames too
+from mdn_jax.encoding import Encoding, missing_in
+from mdn_jax.model import Ensemble, Model
+
+__all__ = ["Given", "TableLike", "Wanted", "read_wanted", "typed"]
+
+TableLike = Any  # a path, a polars.DataFrame, or a mapping of name -> (N,) values
+Given = Mapping[str, float | str]
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """What a model needs of a table of N rows.
+
+    Attributes:
+        source: the table's name in messages.
+        inputs: the input columns, as `Encoding.encode` takes them.
+        lacking: (N,) rows that have no answer, because an input is missing and such rows are dropped.
+        given: (N, G) what the given targets are.
+        targets: (N, D) the targets left, NaN where missing; None where the table does not hold all of them.
+        unknown: for each category that has such, how many values are of a kind that training never saw.
+        kept: a polars frame of columns to copy.
+        num_rows: N.
+    """
+
+    source: str
+    inputs: dict[str, np.ndarray]
+    lacking: Bool[np.ndarray, " N"]
+    given: Float[np.ndarray, "N G"]
+    targets: Float[np.ndarray, "N D"] | None
+    unknown: dict[str, int]
+    kept: Any
+    num_rows: int
+
+
+def read_wanted(
+    model: Model | Ensemble, table: TableLike, given: Given, keep: Sequence[str] | str, *, strict: bool
+) -> Wanted:
+    """Read what a model needs of a table.
+
+    Raises:
+        InputError: for a missing column, values that are missing where the model refuses that, no rows, or (strict) a
+            kind that training never saw.
+    """
+    free = [name for name in model.target_names if name not in given]
+    from_columns = [value for value in given.values() if isinstance(value, str)]
+    encoding = model.encoding
+    names = list(encoding.inputs if encoding else model.input_names)
+    scored = []
+
+    def choose(found: Sequence[str]) -> list[str]:
+        kept = list(found) if keep == "all" else [keep] if isinstance(keep, str) else list(keep)
+        scored.extend(free if set(free) <= set(found) else [])
+        return [*names, *from_columns, *scored, *kept]
+
+    source, frame = _frame_of(table, choose)
+    count = frame.height
+    require(count > 0, f"{source}: the table has no rows: nothing to predict")
+    marks = encoding.missing_values if encoding else ()
+    categorical = encoding.categorical if encoding else ()
+    numbers = lambda name: _read_numbers(source, name, frame[name], marks)  # noqa: E731
+    inputs = {name: _texts(frame[name], marks) if name in categorical else numbers(name) for name in names}
+    lacking = _lacking(source, encoding, inputs, count)
+    unknown = _unknown_kinds(source, encoding, inputs, strict=strict) if encoding else {}
+    known = [numbers(value) if isinstance(value, str) else np.full(count, value) for value in given.values()]
+    for name, values in zip(given, known, strict=True):
+        _refuse_missing(source, f"{given[name]!r}, given as {name!r}", values)
+    targets = np.stack([numbers(name) for name in scored], axis=1) if scored else None
+    kept = frame.select(frame.columns if keep == "all" else [keep] if isinstance(keep, str) else list(keep))
+    table_given = np.stack(known, axis=1) if known else np.empty((count, 0))
+    return Wanted(str(source), inputs, lacking, table_given, targets, unknown, kept, count)
+
+
+def typed(frame: Any) -> Any:
+    """A frame whose columns of texts are numbers where every cell is one, and none an identifier such as 007."""
+    import polars as pl  # noqa: PLC0415
+
+    columns = []
+    for column in frame:
+        if column.dtype == pl.String and not column.str.contains(r"^[+-]?(0\d|\d{16,})").any():
+            for kind in (pl.Int64, pl.Float64):
+                number = column.str.strip_chars().cast(kind, strict=False)
+                if number.null_count() == column.null_count() < len(column):
+                    column = number
+                    break
+        columns.append(column)
+    return pl.DataFrame(columns)
+
+
+def _frame_of(table: TableLike, choose: Callable[[Sequence[str]], list[str]]) -> tuple[Path, Any]:
+    """A name for messages, and the columns that `choose(names)` names as a polars frame."""
+    import polars as pl  # noqa: PLC0415
+
+    if isinstance(table, str | os.PathLike):
+        path = Path(table).expanduser()
+        found = column_names(path)
+        return path, open_table(path, choose(found) or found[:1])
+    source = Path("table")
+    if isinstance(table, Mapping):
+        table = pl.DataFrame([_series(name, values) for name, values in table.items()])
+    require(
+        isinstance(table, pl.DataFrame),
+        f"predict takes a path, a polars DataFrame or a mapping of columns; got {type(table).__name__}",
+    )
+    wanted = choose(table.columns)
+    for name in wanted:
+        require(name in table.columns, f"{source}: no column {name!r}: {nearest(name, table.columns)}")
+    return source, table.select(list(dict.fromkeys(wanted)) or table.columns[:1])
+
+
+def _series(name: str, values: Any) -> Any:
+    import polars as pl  # noqa: PLC0415
+
+    values = np.asarray(values)
+    require(values.ndim == 1, f"table: column {name!r} must be (N,); got {values.shape}")
+    return pl.Series(name, values.tolist(), strict=False) if values.dtype.kind in "OUS" else pl.Series(name, values)
+
+
+def _read_numbers(source: Path, name: str, column: Any, marks: tuple) -> np.ndarray:
+    try:
+        return _numbers(source, name, column, marks)
+    except InputError as error:
+        fault = str(error).partition(": correct it")[0]  # what else cures a training table does not cure this one
+        raise InputError(f"{fault}: correct it, or empty the cell") from None
+
+
+def _lacking(source: Path, encoding: Encoding | None, inputs: dict[str, np.ndarray], count: int) -> np.ndarray:
+    """Rows to leave without an answer; refused where the model was trained to refuse missing inputs."""
+    lacking, choice = np.zeros(count, bool), encoding.missing_inputs if encoding else "refuse"
+    for name, values in inputs.items():
+        if choice == "refuse":
+            _refuse_missing(source, repr(name), values)
+        elif choice == "drop":
+            lacking |= missing_in(values)
+    return lacking
+
+
+def _refuse_missing(source: Path, name: str, values: np.ndarray) -> None:
+    missing = missing_in(values)
+    if missing.any():
+        amount, them = ("1 value is", "it") if missing.sum() == 1 else (f"{missing.sum()} values are", "them")
+        raise InputError(
+            f"{source}: column {name}: {amount} missing, first in row {missing.argmax() + 1}: fill {them} in"
+        )
+
+
+def _unknown_kinds(source: Path, encoding: Encoding, inputs: dict[str, np.ndarray], *, strict: bool) -> dict[str, int]:
+    """How many values of each category are of a kind that training never saw; the first is refused where strict."""
+    counts = {}
+    for column in encoding.columns:
+        if column.kinds is None:
+            continue
+        values = inputs[column.name]
+        strange = ~missing_in(values) & ~np.isin(values.astype(str), column.kinds)
+        if strange.any() and strict:
+            value, row = values[strange.argmax()], strange.argmax() + 1
+            raise InputError(
+                f"{source}: column {column.name!r}, row {row}: training never saw {value!r}: "
+                f"{nearest(value, column.kinds)}"
+            )
+        if strange.any():
+            counts[column.name] = int(strange.sum())
+    return counts

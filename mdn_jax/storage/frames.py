@@ -1,0 +1,53 @@
+"""Tables that are written whole or not at all: CSV or Parquet, by the suffix."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mdn_jax._checks import InputError, require
+
+__all__ = ["check_table_path", "write_frames"]
+
+_WRITERS = {
+    ".csv": lambda frame, path: frame.write_csv(path),
+    ".parquet": lambda frame, path: frame.write_parquet(path),
+}
+
+
+def check_table_path(path: Path, *, overwrite: bool = False) -> None:
+    """Refuse a path that no table could be written to, before any work is done.
+
+    Args:
+        path: where a table shall be.
+        overwrite: whether one that is there may be replaced.
+
+    Raises:
+        InputError: for another suffix than .csv or .parquet, a folder that does not exist or cannot be written, a file
+            that is there.
+    """
+    legal = " or ".join(_WRITERS)
+    require(path.suffix.lower() in _WRITERS, f"{path}: cannot write {path.suffix!r} files: end its name in {legal}")
+    require(path.parent.is_dir(), f"{path}: there is no folder {path.parent}: make it, or choose another place")
+    require(os.access(path.parent, os.W_OK | os.X_OK), f"{path}: the folder {path.parent} cannot be written")
+    require(not path.is_dir(), f"{path} is a folder: give the path of a file")
+    require(overwrite or not path.exists(), f"{path} is there already: choose another, or replace it with --overwrite")
+
+
+def write_frames(frames: Mapping[Path, Any]) -> None:
+    """Write polars frames beside their places, then rename them: all of them, or none where one cannot be written.
+
+    Raises:
+        InputError: where the disk refuses.
+    """
+    beside = {path: path.with_name(f".{path.stem}.{os.getpid()}.new{path.suffix}") for path in frames}
+    try:
+        for path, frame in frames.items():
+            _WRITERS[path.suffix.lower()](frame, beside[path])
+        for path, written in beside.items():
+            written.replace(path)
+    except OSError as error:
+        raise InputError(f"cannot write {' and '.join(map(str, frames))}: {error.strerror or error}") from None
+    finally:
+        for written in beside.values():
+            written.unlink(missing_ok=True)
