@@ -11,6 +11,8 @@ References:
     M. Figurnov, S. Mohamed and A. Mnih, "Implicit reparameterization gradients", 2018 (`rsample`).
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -18,6 +20,7 @@ from jax import Array
 from mdn_jax._checks import check_single, require
 from mdn_jax._typing import Float, Key
 from mdn_jax.mixture import Mixture
+from mdn_jax.scales import forward_substitution
 
 __all__ = ["graves_bias", "rsample", "sample", "sketch_rnn_temper", "temper"]
 
@@ -95,7 +98,9 @@ def rsample(key: Key, mixture: Mixture) -> Float[Array, " D"]:
         lambda y: _conditional_cdf(mixture, y) - quantiles,
         y,
         solve=lambda _, y: y,
-        tangent_solve=lambda linear, rhs: _solve_triangular(jax.jacfwd(linear)(jnp.zeros_like(rhs)), rhs),
+        tangent_solve=lambda linear, rhs: forward_substitution(jax.jacfwd(linear)(jnp.zeros_like(rhs)), rhs[:, None])[
+            :, 0
+        ],
     )
 
 
@@ -167,8 +172,3 @@ def _conditional_cdf(mixture: Mixture, y: Float[Array, " D"]) -> Float[Array, " 
     before = jnp.cumsum(log_normal, axis=1) - log_normal
     weights = jax.nn.softmax(mixture.logits[:, None] + before, axis=0)
     return jnp.sum(weights * jax.scipy.special.ndtr(z), axis=0)
-
-
-def _solve_triangular(matrix: Float[Array, "D D"], rhs: Float[Array, " D"]) -> Float[Array, " D"]:
-    """The solution of a lower triangular system."""
-    return jax.lax.linalg.triangular_solve(matrix, rhs[:, None], left_side=True, lower=True)[:, 0]

@@ -186,7 +186,7 @@ class Triangular:
 
     def colour(self, z: Float[Array, "*K D"]) -> Float[Array, "*K D"]:
         """y - mu = W^{-1} z, the inverse of `whiten`."""
-        return jax.lax.linalg.triangular_solve(self.whitener, z[..., None], left_side=True, lower=True)[..., 0]
+        return forward_substitution(self.whitener, z[..., None])[..., 0]
 
     def log_diagonal(self, target_dim: int) -> Float[Array, "*K D"]:
         """log W_ii, minus the log of the standard deviation of y_i given y_1 ... y_{i-1}."""
@@ -227,7 +227,8 @@ class Triangular:
         corner, side, rest = upper[..., :split, :split], upper[..., :split, split:], upper[..., split:, split:]
         gain = None
         if free and given:
-            gain = -jax.lax.linalg.triangular_solve(corner, side, left_side=True, lower=False)[..., ::-1, ::-1]
+            # an upper system, and its result, read backwards
+            gain = -forward_substitution(corner[..., ::-1, ::-1], side[..., ::-1, ::-1])
         return Factors(Triangular(_reverse(corner)), gain, Triangular(_reverse(rest)))
 
     def to_triangular(self, target_dim: int) -> "Triangular":
@@ -236,10 +237,21 @@ class Triangular:
 
     def _colourer(self) -> Float[Array, "*K D D"]:
         """C = W^{-1}, so that Sigma = C C^T."""
-        return jax.lax.linalg.triangular_solve(
-            self.whitener, jnp.broadcast_to(jnp.eye(self.shape[-1], dtype=self.whitener.dtype), self.shape),
-            left_side=True, lower=True,
-        )  # fmt: skip
+        return forward_substitution(
+            self.whitener, jnp.broadcast_to(jnp.eye(self.shape[-1], dtype=self.whitener.dtype), self.shape)
+        )
+
+
+def forward_substitution(lower: Float[Array, "*K D D"], rhs: Float[Array, "*K D R"]) -> Float[Array, "*K D R"]:
+    """The solution of lower triangular systems, row by row.
+
+    Written out: on CPU, jaxlib's batched LAPACK solves of one program can wait for each other for ever.
+    """
+    rows: list[Array] = []
+    for i in range(lower.shape[-1]):
+        known = sum((lower[..., i, j, None] * row for j, row in enumerate(rows)), jnp.zeros_like(rhs[..., i, :]))
+        rows.append((rhs[..., i, :] - known) / lower[..., i, i, None])
+    return jnp.stack(rows, axis=-2)
 
 
 Scale = Isotropic | Diagonal | Triangular

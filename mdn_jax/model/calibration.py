@@ -21,6 +21,7 @@ __all__ = ["calibrate", "needed_masses"]
 
 NUM_SAMPLES = 1_000  # draws that tell the mass of a joint region, within 0.016
 AnyModel = TypeVar("AnyModel", bound=Model | Ensemble)
+MOST = 5_000  # rows that are looked at: what holds 90 % of them holds 90 % of others within 0.5 %
 FEWEST = 20  # rows that can promise anything
 
 
@@ -32,7 +33,7 @@ def calibrate(model: AnyModel, x: PyTree, y: ArrayLike) -> AnyModel:
 
     Args:
         model: from `fit` or `load`.
-        x: (N, X) inputs, at least 20 rows.
+        x: (N, X) inputs, at least 20 rows; of more than 5,000 so many are used.
         y: (N, D) or (N,) targets; NaN where one is missing.
 
     Returns:
@@ -51,6 +52,8 @@ def calibrate(model: AnyModel, x: PyTree, y: ArrayLike) -> AnyModel:
     """
     count = len(np.asarray(y))
     require(count >= FEWEST, f"calibrate takes at least {FEWEST} rows; got {count}: keep more apart")
+    chosen = np.unique(np.linspace(0, count - 1, min(count, MOST)).round().astype(int))  # evenly spread
+    x, y = jax.tree.map(lambda leaf: np.asarray(leaf)[chosen], (x, np.asarray(y)))
     return replace(model, calibration=needed_masses(model, x, y))
 
 
@@ -63,6 +66,7 @@ def needed_masses(model: Model | Ensemble, x: PyTree, y: ArrayLike) -> Calibrati
     if rows.observed is not None:
         for name in ("central", "highest_density"):
             found[name] = np.where(rows.observed, found[name], np.nan)
+        found["joint"] = np.where(rows.observed.any(axis=1), found["joint"], np.nan)
     return Calibration(**found)
 
 

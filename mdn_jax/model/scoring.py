@@ -1,7 +1,6 @@
 """A model judged on rows: in standard units on the device, in the targets' own on paper."""
 
 import functools
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -33,7 +32,8 @@ __all__ = [
 ]
 
 ROWS_AT_ONCE = 8_192  # rows evaluated side by side: bounds memory, and no device gains from more
-NUMBERS_AT_ONCE = 2**26  # pairs of components of all rows side by side
+NUMBERS_AT_ONCE = 2**25  # that all rows side by side may hold at a time
+POINTS_PER_COMPONENT = 33  # where a highest-density region looks at each component: the most that is held for a row
 ROWS_PER_CALL = 2**17  # rows that go to the device together
 
 
@@ -108,9 +108,14 @@ def standard_rows(
     require(len(rows) == 1, f"evaluate takes as many inputs as targets; got {sorted(rows)} rows")
     z, known = model.targets.standardize(y), None
     if observed is not None:
-        known = np.asarray(observed, bool).reshape(y.shape)
+        known = np.asarray(observed, bool)
+        known = known[:, None] if known.ndim == 1 else known
+        require(known.shape == y.shape, f"observed must have the shape of y, {y.shape}; got {known.shape}")
         z = np.where(known, z, 0.0)
     weight = np.ones(len(y)) if weights is None else np.asarray(weights, np.float64)
+    require(weight.shape == (len(y),), f"weights must have shape ({len(y)},); got {weight.shape}")
+    fine = weights is None or bool((weight >= 0).all() and 0 < weight.sum() < np.inf)
+    require(fine, "weights must be 0 or more, finite, and not all 0")
     return Rows(x, z, weight, known)
 
 
@@ -146,7 +151,8 @@ def map_rows(function: Callable[[Mixture, Rows], PyTree], model: Model | Ensembl
     model = replace(model, calibration=None)  # one program, however many rows calibrated it
     first = jax.tree.map(lambda leaf: jnp.asarray(leaf[0], device_dtype(leaf)), rows)
     count, dim = jax.eval_shape(model.standardized, first.x).locs.shape
-    at_once = 2 ** int(np.clip(math.log2(NUMBERS_AT_ONCE / (count**2 * dim)), 6, math.log2(ROWS_AT_ONCE)))
+    fitting = NUMBERS_AT_ONCE // (POINTS_PER_COMPONENT * count**2 * dim)
+    at_once = 2 ** min(max(fitting, 64), ROWS_AT_ONCE).bit_length() // 2
     rows_in_parts = [
         jax.tree.map(lambda leaf, start=start: leaf[start : start + ROWS_PER_CALL], rows)
         for start in range(0, len(rows.weight), ROWS_PER_CALL)

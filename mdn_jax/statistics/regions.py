@@ -120,8 +120,18 @@ def highest_density_mass(mixture: Mixture, y: Float[Array, " 1"]) -> Scalar:
         mixture.target_dim == 1,
         f"highest_density_mass needs one target, not {mixture.target_dim}: take mdn.marginal(mixture, d) first",
     )
-    level = log_prob(mixture, y)
-    return jnp.clip(_mass_between(mixture, *_ends_at(mixture, _survey(mixture), level)), 0.0, 1.0)
+    count, stds, level = mixture.num_components, mixture.scale.std(1)[:, 0], log_prob(mixture, y)
+    reach = TAIL_REACH[stds.dtype.name] * stds
+    ends = jnp.stack([jnp.min(mixture.locs[:, 0] - reach), jnp.max(mixture.locs[:, 0] + reach)])
+    grid = jnp.sort(jnp.concatenate([_grid(mixture), ends]))
+    above = _log_density(mixture, grid) > level
+    # where the density crosses the level between neighbours: at most twice for each of K modes
+    index = jnp.nonzero(above[1:] != above[:-1], size=2 * count, fill_value=-1)[0]
+    low, high, rises = grid[index], grid[index + 1], above[index + 1]
+    sign = jnp.where(rises, 1.0, -1.0)
+    crossing = bisect(lambda y: sign * (_log_density(mixture, y) - level), low, high)
+    below = jax.vmap(lambda y: cdf(mixture, y[None])[0])(crossing)
+    return jnp.clip(above[-1] - jnp.sum(jnp.where(index >= 0, sign * below, 0.0)), 0.0, 1.0)
 
 
 def _log_density(mixture: Mixture, y: Float[Array, " S"]) -> Float[Array, " S"]:
@@ -134,11 +144,16 @@ def _slope(mixture: Mixture, y: Float[Array, " S"]) -> Float[Array, " S"]:
     return jax.vmap(lambda point: jax.grad(log_prob, argnums=1)(mixture, point[None])[0])(y)
 
 
+def _grid(mixture: Mixture) -> Float[Array, " G"]:
+    """Points around every component, in rising order."""
+    offsets = jnp.linspace(-GRID_REACH, GRID_REACH, GRID_PER_COMPONENT, dtype=mixture.locs.dtype)
+    return jnp.sort((mixture.locs[:, :1] + mixture.scale.std(1) * offsets[None, :]).ravel())
+
+
 def _landscape(mixture: Mixture) -> tuple[Float[Array, " K"], Float[Array, " K+1"], Bool[Array, " K"]]:
     """The peaks of the density in rising order, the valleys around each, and which of the K places hold a peak."""
     count, locs, stds = mixture.num_components, mixture.locs[:, 0], mixture.scale.std(1)[:, 0]
-    offsets = jnp.linspace(-GRID_REACH, GRID_REACH, GRID_PER_COMPONENT, dtype=locs.dtype)
-    grid = jnp.sort((locs[:, None] + stds[:, None] * offsets[None, :]).ravel())
+    grid = _grid(mixture)
     low, high, slope, height = grid[:-1], grid[1:], _slope(mixture, grid), _log_density(mixture, grid)
     # between which neighbours the slope turns: heights would see a peak wherever equal components repeat a point
     tops, dips = (slope[:-1] > 0) & (slope[1:] <= 0), (slope[:-1] <= 0) & (slope[1:] > 0)
