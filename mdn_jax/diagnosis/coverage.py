@@ -1,0 +1,187 @@
+"""What share of the targets the regions hold: overall, for each kind of a category, and by how wide they are.
+
+A region of mass p holds a target exactly where the mass it needs to reach it is at most p, so that one number per row
+tells the coverage of every p, before and after calibration.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mdn_jax._typing import Float
+from mdn_jax.diagnosis.rows import Judged
+from mdn_jax.encoding import Encoding
+from mdn_jax.metrics import Scores
+from mdn_jax.model import Calibration
+
+__all__ = ["coverage_sentences", "kinds_in", "measure_coverage"]
+
+SHARES = (0.5, 0.9, 0.95)  # nominal
+SHARE = 0.9  # of the intervals that are split up
+FEWEST = 20  # rows of a kind, or of a group of equal width, that tell a coverage within 7 points
+MOST_KINDS = 20  # of one category; the most frequent ones are told
+CLEAR, WORTH, WORTH_PART = 4.0, 0.03, 0.08  # standard errors, and points of coverage, that are worth a word
+
+
+def measure_coverage(
+    scores: Scores,
+    judged: Judged,
+    target_names: Sequence[str],
+    *,
+    calibration: Calibration | None = None,
+    kinds: Mapping[str, np.ndarray] | None = None,
+) -> dict[str, Any]:
+    """Coverage of central, highest-density and joint regions, before and after calibration.
+
+    Args:
+        scores: of N rows.
+        judged: from `judge`, of the same rows.
+        target_names: D names.
+        calibration: the model's own, or None.
+        kinds: category -> (N,) what kind each row is, from `kinds_in`.
+
+    Returns:
+        Plain values. `regions`: for each region and target, and nominal shares of 50, 90 and 95 %. `by_kind`: central
+        90 % intervals for each kind. `by_width`: the same for up to ten equally large groups of rows, from narrow to
+        wide. Each record has the number of `rows`, the share `held`, its `standard_error` if the share were the
+        nominal one, and with a calibration `calibrated` and `calibrated_standard_error`, which knows that the rows to
+        calibrate on were few, too.
+    """
+    weight = np.ones(len(scores.nll)) if scores.weight is None else scores.weight
+    central = np.abs(2.0 * scores.pit - 1.0)
+    regions, by_kind, by_width = [], [], []
+    for index, name in enumerate(target_names):
+        masses = [None, None] if calibration is None else [calibration.central, calibration.highest_density]
+        needed = [(central[:, index], weight), (judged.highest_density[:, index], weight[judged.rows])]
+        for region, (own, weights), spare in zip(("central", "highest_density"), needed, masses, strict=True):
+            spare = None if spare is None else spare[:, index]
+            regions += [{"region": region, "target": name} | _held(own, weights, share, spare) for share in SHARES]
+        spare = None if calibration is None else calibration.central[:, index]
+        for column, kind in (kinds or {}).items():
+            for level in _frequent(kind):
+                held = _held(central[:, index], weight * (kind == level), SHARE, spare)
+                if held["rows"] >= FEWEST:
+                    by_kind.append({"column": column, "kind": str(level), "target": name} | held)
+        for number, rows in enumerate(_width_groups(scores.width_90[:, index], central[:, index], weight)):
+            width = {"target": name, "group": number + 1, "width": float(np.median(scores.width_90[rows, index]))}
+            by_width.append(width | _held(central[rows, index], weight[rows], SHARE, spare))
+    if len(target_names) > 1:
+        spare = None if calibration is None else calibration.joint
+        own = judged.joint, weight[judged.rows]
+        regions += [{"region": "joint", "target": None} | _held(*own, share, spare) for share in SHARES]
+    return {"regions": regions, "by_kind": by_kind, "by_width": by_width}
+
+
+def kinds_in(encoding: Encoding | None, x: Float[np.ndarray, "N X"]) -> dict[str, np.ndarray]:
+    """What kind each row is, read back from the 0/1 columns: category -> (N,) texts, None where missing or unknown."""
+    found, first = {}, 0
+    for column in encoding.columns if encoding is not None else ():
+        if column.kinds is not None:
+            numbers = x[:, first : first + len(column.kinds)]
+            names = np.array(column.kinds, object)[numbers.argmax(axis=1)]
+            # a missing or unknown kind is encoded as the shares of all; with a single kind its own column tells
+            known = numbers.max(axis=1) == 1.0
+            if column.indicates:
+                known &= x[:, first + len(column.kinds)] == 0.0
+            found[column.name] = np.where(known, names, np.array(None, object))
+        first += len(column.names)
+    return found
+
+
+def coverage_sentences(coverage: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the 90 % intervals, in plain words; none where nothing is."""
+    said = []
+    for record in coverage["regions"]:
+        if record["region"] == "central" and record["share"] == SHARE and _off(record, WORTH):
+            held, error = _best(record)
+            wide = "wide" if held > SHARE else "narrow"
+            cure = "the test rows are unlike those it was calibrated on" if "calibrated" in record else (
+                "set dataset.calibration_fraction = 0.2 for intervals that hold what they say"
+            )  # fmt: skip
+            state = "calibrated " if "calibrated" in record else ""
+            said.append(
+                f"the {state}90 % intervals of {record['target']!r} hold {_percent(held, error)} of the test rows: "
+                f"too {wide}; {cure}"
+            )
+    for record in _worst(coverage["by_kind"], "column"):
+        said.append(
+            f"where {record['column']} is {record['kind']!r}, 90 % intervals of {record['target']!r} hold "
+            f"{_percent(*_best(record))} of {record['rows']:,} test rows"
+        )
+    for record in _worst(coverage["by_width"], "target"):
+        said.append(
+            f"where the 90 % intervals of {record['target']!r} are about {record['width']:.3g} wide, they hold "
+            f"{_percent(*_best(record))} of {record['rows']:,} test rows"
+        )
+    return said
+
+
+def _held(
+    needed: Float[np.ndarray, " N"],
+    weight: Float[np.ndarray, " N"],
+    share: float,
+    spare: Float[np.ndarray, " C"] | None,
+) -> dict[str, Any]:
+    """The share of rows held by regions of a nominal share, as they are and with the mass that `spare` rows needed."""
+    known = ~np.isnan(needed) & (weight > 0)
+    needed, weight = needed[known], weight[known]
+    record: dict[str, Any] = {"share": share, "rows": len(needed)}
+    if not len(needed):
+        return record | {"held": None, "standard_error": None}
+    one = share * (1 - share) * np.sum(weight**2) / weight.sum() ** 2  # 1 / n where all count alike
+    record |= {"held": float(np.average(needed <= share, weights=weight)), "standard_error": float(np.sqrt(one))}
+    if spare is not None and not np.isnan(spare).all():
+        mass = Calibration(spare[:, None], spare[:, None], spare).joint_mass(share)
+        # the coverage of a conformal region is Beta distributed around its share
+        both = one + share * (1 - share) / (np.sum(~np.isnan(spare)) + 2)
+        held = float(np.average(needed <= mass, weights=weight))
+        record |= {"calibrated": held, "calibrated_standard_error": float(np.sqrt(both))}
+    return record
+
+
+def _frequent(kind: np.ndarray) -> list[str]:
+    """The most frequent kinds, in order of their names."""
+    levels, counts = np.unique(kind[kind != None].astype(str), return_counts=True)  # noqa: E711  (elementwise)
+    return sorted(levels[np.argsort(-counts, kind="stable")[:MOST_KINDS]].tolist())
+
+
+def _width_groups(
+    width: Float[np.ndarray, " N"], needed: Float[np.ndarray, " N"], weight: Float[np.ndarray, " N"]
+) -> list[np.ndarray]:
+    """Up to ten equally large groups of rows, from narrow intervals to wide; none where all are equally wide."""
+    rows = np.flatnonzero(~np.isnan(needed) & (weight > 0))
+    rows = rows[np.argsort(width[rows], kind="stable")]
+    groups = min(10, len(rows) // FEWEST)
+    if groups < 2 or width[rows[-1]] < 1.01 * width[rows[0]]:
+        return []
+    return np.array_split(rows, groups)
+
+
+def _best(record: Mapping[str, Any]) -> tuple[float, float]:
+    """The share held after calibration, where there is one, with its standard error."""
+    name = "calibrated" if "calibrated" in record else "held"
+    return record[name], record["calibrated_standard_error" if name == "calibrated" else "standard_error"]
+
+
+def _off(record: Mapping[str, Any], worth: float) -> bool:
+    if record["held"] is None:
+        return False
+    held, error = _best(record)
+    return abs(held - record["share"]) > max(worth, CLEAR * error)
+
+
+def _worst(records: Sequence[Mapping[str, Any]], group: str) -> list[Mapping[str, Any]]:
+    """Of each group the record that is furthest off, where it is off at all."""
+    worst: dict[tuple, Mapping[str, Any]] = {}
+    for record in records:
+        if _off(record, WORTH_PART):
+            key = record[group], record["target"]
+            distance = abs(_best(record)[0] - record["share"])
+            if key not in worst or distance > abs(_best(worst[key])[0] - record["share"]):
+                worst[key] = record
+    return list(worst.values())
+
+
+def _percent(share: float, error: float) -> str:
+    return f"{100 * share:.1f} ± {100 * error:.1f} %"
