@@ -11,7 +11,6 @@ References:
     M. Figurnov, S. Mohamed and A. Mnih, "Implicit reparameterization gradients", 2018 (`rsample`).
 """
 
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
