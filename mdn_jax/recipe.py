@@ -45,10 +45,14 @@ def table_recipe(num_rows: int, num_inputs: int) -> tuple[ModelConfig, TrainingC
 
 
 def is_complete(config: Config) -> bool:
-    """Whether a config needs no recipe, or says every field itself."""
-    return config.recipe is None or all(
-        getattr(config, name).model_fields_set == set(type(getattr(config, name)).model_fields) for name in SECTIONS
-    )
+    """Whether a config needs no recipe, or says every field itself that TOML can say."""
+    return config.recipe is None or not any(_unsaid(getattr(config, name)) for name in SECTIONS)
+
+
+def _unsaid(section: ModelConfig | TrainingConfig) -> list[str]:
+    """Fields left to the recipe; None, which TOML has no word for, is said by silence."""
+    fields = type(section).model_fields.items()
+    return [name for name, field in fields if field.default is not None and name not in section.model_fields_set]
 
 
 def complete(config: Config, num_rows: int, num_inputs: int) -> Config:

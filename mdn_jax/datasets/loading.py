@@ -133,11 +133,15 @@ def _load_table(config: DatasetConfig, base: Path) -> Dataset:
     parts = split_rows(config, table.num_rows, table.columns.get(config.split_column or ""), str(table.path))
     tables = {name: _take(table, rows) for name, rows in parts.items() if name != "test" or config.test_path is None}
     if config.test_path is not None:
-        tables["test"], more = _read(config, base / Path(config.test_path).expanduser())
+        whole = config.model_copy(update={"split_column": None})  # a test table is not split
+        tables["test"], more = _read(whole, base / Path(config.test_path).expanduser())
         require(tables["test"].num_rows > 0, f"{tables['test'].path}: no row to test on")
         dropped += more
     train = tables["train"]
-    _check_targets(config, train)
+    _check_columns(config, train)
+    for name, part in tables.items():
+        counts = config.weight is None or bool(part.columns[config.weight].any())
+        require(counts, f"{part.path}: column {config.weight!r}: the weights of all {name} rows are 0")
     encoding = Encoding.fit(
         train.columns,
         config.inputs,
@@ -174,8 +178,8 @@ def _read(config: DatasetConfig, path: Path) -> tuple[Table, int]:
     empty = np.all([missing_in(table.columns[name]) for name in config.targets], axis=0)
     lost |= np.any(targets, axis=0) | (empty if config.missing_targets == "marginalise" else False)
     for name in (config.weight, config.split_column):
-        if name is not None and name not in (*config.inputs, *config.targets):
-            _missing(table, name, None, "refuse", "")
+        if name is not None:
+            _refuse_missing(table, name, missing_in(table.columns[name]) & ~lost)
     if config.weight is not None:
         negative = np.flatnonzero(table.columns[config.weight] < 0)
         require(
@@ -188,18 +192,22 @@ def _read(config: DatasetConfig, path: Path) -> tuple[Table, int]:
 PLACE = "\0place"  # a column of ours: where each row stands in its file
 
 
-def _missing(table: Table, name: str, setting: str | None, choice: str, cures: str) -> np.ndarray:
+def _missing(table: Table, name: str, setting: str, choice: str, cures: str) -> np.ndarray:
     """Rows to drop because this column's value is missing; refused where that was not allowed."""
     missing = missing_in(table.columns[name])
-    if choice == "refuse" and missing.any():
-        amount = "1 value is" if missing.sum() == 1 else f"{missing.sum()} values are"
-        cure = f'set dataset.{setting} = "{cures}", or ' if setting else ""
-        require(
-            False,
-            f"{table.path}: column {name!r}: {amount} missing, first in row {missing.argmax() + 1}: {cure}fill "
-            f"{'it' if missing.sum() == 1 else 'them'} in",
-        )
+    if choice == "refuse":
+        _refuse_missing(table, name, missing, f'set dataset.{setting} = "{cures}", or ')
     return missing if choice == "drop" else np.zeros(table.num_rows, bool)
+
+
+def _refuse_missing(table: Table, name: str, missing: Bool[np.ndarray, " N"], cure: str = "") -> None:
+    rows = np.flatnonzero(missing)
+    amount, them = ("1 value is", "it") if rows.size == 1 else (f"{rows.size} values are", "them")
+    first = rows[0] + 1 if rows.size else 0
+    require(
+        not rows.size,
+        f"{table.path}: column {name!r}: {amount} missing, first in row {first}: {cure}fill {them} in",
+    )
 
 
 def _take(table: Table, rows: np.ndarray) -> Table:
@@ -212,7 +220,14 @@ def _rows(config: DatasetConfig, encoding: Encoding, part: Table) -> Part:
     return Part(encoding.encode(part.columns).x, y, weight, part.columns[PLACE].astype(np.int64))
 
 
-def _check_targets(config: DatasetConfig, train: Table) -> None:
+def _check_columns(config: DatasetConfig, train: Table) -> None:
+    """Refuse inputs without a value, and targets of one value."""
+    for name in config.inputs:
+        require(
+            not missing_in(train.columns[name]).all(),
+            f"{train.path}: column {name!r} has no value in any of {train.num_rows} training rows: leave it out of "
+            "inputs",
+        )
     for name in config.targets:
         column = train.columns[name]
         known = column[~np.isnan(column)]

@@ -45,6 +45,8 @@ def summarise(path: Path) -> list[ColumnSummary]:
 def _summary(name: str, column: Any) -> ColumnSummary:
     import polars as pl  # noqa: PLC0415
 
+    if column.dtype == pl.Object or column.dtype.is_nested():
+        return ColumnSummary(name, "text", str(column.dtype), column.null_count(), 0, len(column))
     if column.dtype == pl.String:
         column = column.str.strip_chars().replace("", None)
         numbers = column.cast(pl.Float64, strict=False)

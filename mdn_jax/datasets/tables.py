@@ -2,7 +2,6 @@
 
 import csv
 import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +49,10 @@ def read_table(path: Path, numbers: Sequence[str], texts: Sequence[str] = (), mi
     """
     frame = open_table(path, [*numbers, *texts])
     columns = {name: _numbers(path, name, frame[name], missing_values) for name in numbers}
-    columns |= {name: _texts(frame[name], missing_values) for name in texts}
+    try:
+        columns |= {name: _texts(frame[name], missing_values) for name in texts}
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     return Table(path, columns, frame.height)
 
 
@@ -96,7 +98,7 @@ def _read_csv(path: Path, wanted: Sequence[str] | None) -> Any:
     kept = [index for index, name in enumerate(header) if name in (named if wanted is None else wanted)]
     try:
         # all columns, since of some alone a row of too many values would pass
-        frame = pl.read_csv(path, infer_schema=False)
+        frame = pl.read_csv(path, infer_schema=False, eol_char=_line_end(path))
     except pl.exceptions.NoDataError:
         return pl.DataFrame({name: [] for name in named}, schema=dict.fromkeys(named, pl.String))
     except (pl.exceptions.PolarsError, OSError) as error:
@@ -116,6 +118,13 @@ def _csv_header(path: Path) -> list[str]:
         raise InputError(f"{path}: cannot be read as CSV ({error}): is it one?") from None
     require(any(names), f"{path}: the first line is blank: it must name the columns")
     return names
+
+
+def _line_end(path: Path) -> str:
+    """A line feed, or the carriage return alone with which some spreadsheets end their lines."""
+    with path.open("rb") as file:
+        head = file.read(2**20)
+    return "\r" if b"\r" in head and b"\n" not in head else "\n"
 
 
 def _without_blank_end(path: Path, frame: Any) -> int:
@@ -157,7 +166,7 @@ def _read_parquet(path: Path, wanted: Sequence[str] | None) -> Any:
         return pl.read_parquet(path, columns=list(names) if wanted is None else list(wanted))
     except InputError:
         raise
-    except Exception as error:  # polars raises errors of many kinds for damaged files, panics among them
+    except (Exception, pl.exceptions.PanicException) as error:  # a damaged file raises errors of many kinds
         raise InputError(f"{path}: cannot be read as Parquet ({str(error).splitlines()[0]}): is it one?") from None
 
 
@@ -165,29 +174,47 @@ def _read_npz(path: Path, wanted: Sequence[str] | None) -> Any:
     """Arrays (N,) by their name, columns of arrays (N, C) as name_0, name_1, ...; arrays of another length are left."""
     import polars as pl  # noqa: PLC0415
 
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path}: cannot be read as NPZ ({str(error).splitlines()[0]}): is it one?") from None
-    columns: dict[str, np.ndarray] = {}
+    arrays = _arrays(path)
+    columns: list[tuple[str, np.ndarray]] = []
     for name, array in arrays.items():
         if array.ndim == 1:
-            columns[name] = array
+            columns.append((name, array))
         elif array.ndim == 2:
-            columns |= {f"{name}_{index}": column for index, column in enumerate(array.T)}
+            columns += [(f"{name}_{index}", column) for index, column in enumerate(array.T)]
     for name in wanted or ():
         width = arrays[name].shape[1] if name in arrays and arrays[name].ndim == 2 else 0
         require(
             width == 0, f"{path}: {name!r} is an array of {width} columns: name them {name}_0 to {name}_{width - 1}"
         )
-    _check_columns(path, list(columns), wanted or ())
-    kept = {name: columns[name] for name in (columns if wanted is None else wanted)}
+    _check_columns(path, [name for name, _ in columns], wanted or ())
+    named = dict(columns)
+    kept = {name: named[name] for name in (named if wanted is None else wanted)}
     lengths = {name: len(array) for name, array in kept.items()}
     if wanted is not None:
         require(len(set(lengths.values())) <= 1, f"{path}: arrays of different lengths: {lengths}")
     longest = max(lengths.values(), default=0)
     return pl.DataFrame({name: array for name, array in kept.items() if len(array) == longest})
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    """What an NPZ file holds, in types that polars knows."""
+    try:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("no archive of arrays")
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except Exception as error:  # a damaged archive raises errors of many kinds
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        cure = "save arrays of numbers or texts by np.savez"
+        raise InputError(f"{path}: cannot be read as NPZ ({reason}): {cure}") from None
+    for name, array in arrays.items():
+        if array.dtype.kind == "M" and np.datetime_data(array.dtype)[0] not in ("D", "ms", "us", "ns"):
+            arrays[name] = array.astype("datetime64[us]")
+        elif array.dtype.kind == "m":
+            arrays[name] = array / np.timedelta64(1, "s")
+        elif array.dtype.kind == "f" and array.dtype.itemsize > 8:
+            arrays[name] = array.astype(np.float64)
+    return arrays
 
 
 def _numbers(path: Path, name: str, column: Any, missing_values: Values) -> np.ndarray:
@@ -198,15 +225,16 @@ def _numbers(path: Path, name: str, column: Any, missing_values: Values) -> np.n
         quick = column.cast(pl.Float64, strict=False)
         values = quick if quick.null_count() == column.null_count() else _spelled(path, name, column, missing_values)
     elif column.dtype.is_temporal():
-        values = column.cast(pl.Datetime("us")).cast(pl.Int64).cast(pl.Float64) / 1e6  # seconds since 1970
+        values = _seconds(column)
     elif column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null):
         values = column.cast(pl.Float64)
     else:
-        raise InputError(f"{path}: column {name!r} holds {column.dtype}, not numbers: leave it out")
+        kinds = column.dtype in (pl.Categorical, pl.Enum)
+        cure = "name it in dataset.categorical, or leave it out" if kinds else "leave it out"
+        raise InputError(f"{path}: column {name!r} holds {column.dtype}, not numbers: {cure}")
     numbers = values.fill_null(float("nan")).to_numpy(writable=True)
     for value in missing_values:
-        if not isinstance(value, str):
-            numbers[numbers == value] = np.nan
+        numbers[numbers == _as_number(value)] = np.nan
     infinite = np.flatnonzero(np.isinf(numbers))
     if infinite.size:
         row = int(infinite[0])
@@ -215,6 +243,24 @@ def _numbers(path: Path, name: str, column: Any, missing_values: Values) -> np.n
             "correct it, or list it in dataset.missing_values"
         )
     return numbers
+
+
+def _as_number(value: float | str) -> float:
+    """A value that stands for a missing one as the number that it spells; NaN for none."""
+    try:
+        return float(value)
+    except ValueError:
+        return float("nan")
+
+
+def _seconds(column: Any) -> Any:
+    """Dates as seconds since 1970, times of day since midnight, durations as they are."""
+    import polars as pl  # noqa: PLC0415
+
+    if column.dtype == pl.Time:
+        return column.cast(pl.Int64).cast(pl.Float64) / 1e9
+    kind = pl.Duration if column.dtype == pl.Duration else pl.Datetime
+    return column.cast(kind("us")).cast(pl.Int64).cast(pl.Float64) / 1e6
 
 
 def _spelled(path: Path, name: str, column: Any, missing_values: Values) -> Any:
@@ -235,15 +281,19 @@ def _spelled(path: Path, name: str, column: Any, missing_values: Values) -> Any:
 
 
 def _texts(column: Any, missing_values: Values) -> np.ndarray:
-    """One polars column as (N,) texts, None where missing; whole numbers are spelled without a point."""
+    """One polars column as (N,) texts, None where missing; 3.0 is spelled 3, and TRUE true, whatever the file."""
     import polars as pl  # noqa: PLC0415
 
     if column.dtype.is_float():
-        whole = column.is_nan().any() is False and bool((column.drop_nulls() % 1 == 0).all())
-        column = column.cast(pl.Int64) if whole else column.fill_nan(None)
-    text = column.cast(pl.String).str.strip_chars()
-    words = ["", *(str(value) for value in missing_values)]
-    return pl.select(pl.when(text.is_in(words)).then(None).otherwise(text)).to_series().to_numpy(writable=True)
+        column = column.fill_nan(None)
+    try:
+        text = column.cast(pl.String).str.strip_chars()
+    except pl.exceptions.PolarsError:
+        raise InputError(f"column {column.name!r} holds {column.dtype}, not texts: leave it out") from None
+    whole, lower = text.str.replace(r"^([+-]?\d+)\.0+$", "${1}"), text.str.to_lowercase()
+    words = ["", *(str(value).removesuffix(".0") for value in missing_values)]
+    spelled = pl.when(lower.is_in(["true", "false"])).then(lower).otherwise(whole)
+    return pl.select(pl.when(whole.is_in(words)).then(None).otherwise(spelled)).to_series().to_numpy(writable=True)
 
 
 _READERS: dict[str, Callable[[Path, Sequence[str] | None], Any]] = {

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mdn_jax._checks import nearest, require
 from mdn_jax.datasets import ColumnSummary, summarise
+from mdn_jax.datasets.loading import FEWEST_TO_CALIBRATE
 from mdn_jax.storage import write_text
 
 __all__ = ["new_config"]
@@ -34,6 +35,8 @@ def new_config(table: Path, targets: Sequence[str], out: Path) -> list[ColumnSum
     require(out.suffix == ".toml", f"{out}: a config is a .toml file: choose another name with --out")
     columns = summarise(table)
     kinds = {column.name: column.kind for column in columns}
+    twice = next((target for target in targets if list(targets).count(target) > 1), None)
+    require(twice is None, f"{table}: target {twice!r} is named twice: name it once")
     require(bool(targets), f"{table}: say which columns to predict with --targets, of: {', '.join(kinds)}")
     for target in targets:
         require(target in kinds, f"{table}: no column {target!r}: {nearest(target, kinds)}")
@@ -60,20 +63,30 @@ def _text(table: Path, columns: Sequence[ColumnSummary], targets: Sequence[str],
         dataset["missing_targets"] = "marginalise" if len(targets) > 1 else "drop"
     kept = {name: value for name, value in dataset.items() if value != []}
     lines = [
-        f"# What follows from what in {table.name} ({columns[0].num_rows if columns else 0:,} rows)? Its columns:",
+        f"# What follows from what in {_plain(table.name)} ({columns[0].num_rows:,} rows)? Its columns:",
         "#",
     ]
-    wide = max(len(column.name) for column in columns)
+    wide = max(len(_plain(column.name)) for column in columns)
     for column in columns:
         role = "target" if column.name in targets else "" if _useful(column) else "left out"
-        span = column.range if len(column.range) <= LONGEST else column.range[: LONGEST - 3] + "..."
+        span = _plain(column.range)
+        span = span if len(span) <= LONGEST else span[: LONGEST - 3] + "..."
         lines.append(
-            f"#   {column.name:{wide}}  {column.kind:8}  {span:{LONGEST}}  {column.num_distinct:>7,} different"
+            f"#   {_plain(column.name):{wide}}  {column.kind:8}  {span:{LONGEST}}  {column.num_distinct:>7,} different"
             f"  {column.num_missing:>6,} missing  {role}".rstrip()
         )
-    # a JSON value is a TOML value, and stays on one line
-    body = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in kept.items()]
-    return "\n".join([*lines, "", RECIPE, "", "[dataset]", *body, CALIBRATION, ""])
+    # a JSON value is a TOML value but for one character, and stays on one line
+    body = [
+        f"{name} = {json.dumps(value, ensure_ascii=False)}".replace("\x7f", "\\u007f") for name, value in kept.items()
+    ]
+    whole = columns[0].num_rows - max((column.num_missing for column in columns if column.name in targets), default=0)
+    body += [CALIBRATION] if round(0.1 * round(0.9 * whole)) >= FEWEST_TO_CALIBRATE else []
+    return "\n".join([*lines, "", RECIPE, "", "[dataset]", *body, ""])
+
+
+def _plain(text: str) -> str:
+    """A text without what would end a comment."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def _useful(column: ColumnSummary) -> bool:

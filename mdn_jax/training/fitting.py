@@ -29,7 +29,6 @@ from mdn_jax.training.preparation import (
     check_objective,
     check_params,
     mixture_spec,
-    own_units,
     own_validation,
     prepare,
     starting_bias,
@@ -183,9 +182,9 @@ def _finish_model(state: TrainingState, members: Member, index: int) -> Model:
     data, split = state.data, jax.tree.map(lambda leaf: leaf[index], members.split)
     network = jax.tree.map(lambda leaf: jnp.asarray(leaf[index]), members.best_network)
     if state.plan.loss.name == "squared_error":
-        rows = data.rows if split is None else split.take(data.rows, split.train)
+        rows = data.rows if split is None else jax.tree.map(lambda leaf: leaf[split.train], data.rows)
         network = ConstantStd(network, _residual_log_std(network, rows))
-    inputs, targets = own_units(data, split)
+    inputs, targets = (data.inputs, data.targets) if data.own is None else data.own[index]
     return Model(network, inputs, targets, data.input_names, data.target_names, data.encoding)
 
 
@@ -351,15 +350,29 @@ def _means(network: Callable, x: PyTree) -> jax.Array:
 
 def _in_nats(state: TrainingState, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Losses in nats of the original y, (M, ...), where the objective is a density."""
-    offset, split = np.log(state.data.targets.scale).sum(), state.members.split
-    if split is not None and split.units is not None:
-        offset = offset + np.log(np.asarray(split.units[1][1], np.float64)).sum(axis=1)
-    if state.plan.loss.name != "nll":
-        offset = 0.0
-    return {
-        name: (column.astype(np.float64).T + (offset if name.endswith("loss") else 0.0)).T
-        for name, column in columns.items()
-    }
+    train, validation = _offsets(state) if state.plan.loss.name == "nll" else (np.zeros(1), np.zeros(1))
+    offsets = {"train_loss": train, "val_loss": validation, "best_loss": validation}
+    return {name: (column.astype(np.float64).T + offsets.get(name, 0.0)).T for name, column in columns.items()}
+
+
+def _offsets(state: TrainingState) -> tuple[np.ndarray, np.ndarray]:
+    """What mean losses lack to nats of the original y, of training and of judged rows: (1,) or (M,) each."""
+    data, split = state.data, state.members.split
+    if data.rows.observed is None:
+        units = [data.targets] if data.own is None else [targets for _, targets in data.own]
+        whole = np.log(np.stack([np.asarray(targets.scale) for targets in units])).sum(axis=1)
+        return whole, whole
+
+    def known(rows: Rows, indices: jax.Array | None) -> np.ndarray:
+        # of a row only the scales of its known targets count
+        values = np.asarray(rows.observed) @ np.log(np.asarray(data.targets.scale))
+        places = np.arange(len(values))[None] if indices is None else np.asarray(indices)
+        return np.average(values[places], axis=1, weights=np.asarray(rows.weight, np.float64)[places])
+
+    train = known(data.rows, None if split is None else split.train)
+    if split is not None and split.validation is not None:
+        return train, known(data.rows, split.validation)
+    return train, train if data.validation is None else known(data.validation, None)
 
 
 def _squeeze(column: np.ndarray) -> Any:

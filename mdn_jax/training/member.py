@@ -59,25 +59,15 @@ class Plan:
 
 
 class Split(NamedTuple):
-    """The rows that are a member's own, in the one copy of the data that all members read, and its units.
+    """The rows that are a member's own, in the one copy of the data that all members read.
 
     Attributes:
         train: (T,) indices of the rows to train on.
         validation: (V,) indices of the rows that choose its best step, or None.
-        units: (shift, scale) of x, each (X,), and (shift, scale) of y, each (D,); None where the data's own serve.
     """
 
     train: Int[Array, " T"]
     validation: Int[Array, " V"] | None
-    units: tuple[tuple[Array, Array], tuple[Array, Array]] | None
-
-    def take(self, rows: Rows, indices: Int[Array, " B"]) -> Rows:
-        """Some rows of the data, in its own units."""
-        rows = jax.tree.map(lambda leaf: leaf[indices], rows)
-        if self.units is None:
-            return rows
-        (x_shift, x_scale), (y_shift, y_scale) = self.units
-        return rows._replace(x=(rows.x - x_shift) / x_scale, y=(rows.y - y_shift) / y_scale)
 
 
 class Member(NamedTuple):
@@ -189,7 +179,7 @@ def _chunk(plan: Plan, num_steps: int, rows: Rows, validation: Rows | None, memb
     member = member._replace(first_loss=jnp.where(member.step == 0, losses[0], member.first_loss))
     train_loss = jnp.mean(losses)
     if member.split is not None and member.split.validation is not None:
-        validation = member.split.take(rows, member.split.validation)
+        validation = _take(rows, member.split.validation)
     val_loss = None if validation is None else _evaluate(plan, judged, validation)
     return _record(plan, num_steps, member, (network, judged, state, alive), train_loss, val_loss)
 
@@ -197,8 +187,12 @@ def _chunk(plan: Plan, num_steps: int, rows: Rows, validation: Rows | None, memb
 def _batch(rows: Rows, split: Split | None, indices: Int[Array, " B"] | None) -> Rows:
     """Rows of one step: those drawn, or all of them."""
     if split is not None:
-        return split.take(rows, split.train if indices is None else split.train[indices])
-    return rows if indices is None else jax.tree.map(lambda leaf: leaf[indices], rows)
+        return _take(rows, split.train if indices is None else split.train[indices])
+    return rows if indices is None else _take(rows, indices)
+
+
+def _take(rows: Rows, indices: Int[Array, " B"]) -> Rows:
+    return jax.tree.map(lambda leaf: leaf[indices], rows)
 
 
 def _record(

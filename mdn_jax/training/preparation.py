@@ -22,7 +22,6 @@ __all__ = [
     "draw_validation",
     "input_units",
     "mixture_spec",
-    "own_units",
     "own_validation",
     "prepare",
     "starting_bias",
@@ -40,6 +39,8 @@ class Data(NamedTuple):
         input_names: names of the inputs, or none.
         target_names: names of the targets, or none.
         encoding: how a table's columns became inputs, or None.
+        own: (inputs, targets) of each member, where its rows are in units of their own; `inputs` and `targets` are
+            then the first member's.
     """
 
     rows: Rows
@@ -49,6 +50,7 @@ class Data(NamedTuple):
     input_names: tuple[str, ...]
     target_names: tuple[str, ...]
     encoding: Encoding | None = None
+    own: tuple[tuple[Standardizer | None, Standardizer], ...] | None = None
 
 
 def prepare(
@@ -156,7 +158,7 @@ def own_validation(data: Data, training: TrainingConfig, num_runs: int) -> Split
     drawn = [draw_validation(index, count, training.validation_fraction) for index in range(size)] * num_runs
     train, validation = zip(*drawn, strict=True)
     kept = None if validation[0] is None else jnp.asarray(np.stack(validation), jnp.int32)
-    return Split(jnp.asarray(np.stack(train), jnp.int32), kept, None)
+    return Split(jnp.asarray(np.stack(train), jnp.int32), kept)
 
 
 def mixture_spec(model: ModelConfig, training: TrainingConfig, target_dim: int) -> MixtureSpec:
@@ -174,19 +176,9 @@ def starting_bias(spec: MixtureSpec, data: Data, splits: Split | None) -> Float[
     """Where the raw outputs of each member start; one row for all where they share their units."""
     y = np.asarray(data.rows.y)
     y = y if data.rows.observed is None else np.where(data.rows.observed, y, np.nan)
-    if splits is None or splits.units is None:
+    if splits is None or data.own is None:
         return np.asarray(initial_bias(spec, y))[None]
-    shift, scale = (np.asarray(part) for part in splits.units[1])
-    rows = zip(np.asarray(splits.train), shift, scale, strict=True)
-    return np.stack([np.asarray(initial_bias(spec, (y[own] - a) / b)) for own, a, b in rows])
-
-
-def own_units(data: Data, split: Split | None) -> tuple[Standardizer | None, Standardizer]:
-    """A member's units of x and y, in terms of the data as given."""
-    if split is None or split.units is None:
-        return data.inputs, data.targets
-    x, y = (Standardizer(*(np.asarray(part, np.float64) for part in units)) for units in split.units)
-    return data.inputs.compose(x), data.targets.compose(y)  # pyright: ignore[reportOptionalMemberAccess]
+    return np.stack([np.asarray(initial_bias(spec, y[own])) for own in np.asarray(splits.train)])
 
 
 def check_objective(training: TrainingConfig, spec: MixtureSpec, data: Data) -> None:

@@ -9,10 +9,10 @@ import numpy as np
 from mdn_jax._checks import require
 from mdn_jax._typing import ArrayLike, Key
 from mdn_jax.config import ModelConfig, TrainingConfig
-from mdn_jax.model import Standardizer
+from mdn_jax.model import Rows
 from mdn_jax.training.fitting import advance, finish_runs, start_runs, stop
 from mdn_jax.training.member import Split
-from mdn_jax.training.preparation import Data, draw_validation, input_units, prepare
+from mdn_jax.training.preparation import Data, draw_validation, prepare
 from mdn_jax.training.state import Fit, OnEvaluation
 
 __all__ = ["fit_splits"]
@@ -32,7 +32,7 @@ def fit_splits(
 ) -> list[Fit]:
     """`fit` on each of several splits of the same rows, for cross-validation and benchmarks, in one compiled program.
 
-    The rows are held once; each network reads its own by index, in units fitted to the rows of its split alone.
+    The rows of each split are held once, in units fitted to them alone; its networks read them by index.
 
     Args:
         key: a PRNG key; split s trains with `fold_in(key, s)`.
@@ -62,11 +62,14 @@ def fit_splits(
         [(30,), (30,), (30,)]
     """
     model, training = model or ModelConfig(), training or TrainingConfig()
-    data = prepare(x, y, None, 0.0, input_names=input_names, target_names=target_names)
-    rows = _checked(splits, len(data.rows.weight))
-    keys = jnp.stack([jax.random.fold_in(key, number) for number in range(len(rows))])
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    own = _own_rows(data, rows, training, x, y.reshape(len(y), -1))
+    require(y.ndim > 0 and len(x) == len(y), f"x and y must have as many rows each; got {x.shape} and {y.shape}")
+    rows = _checked(splits, len(y))
+    keys = jnp.stack([jax.random.fold_in(key, number) for number in range(len(rows))])
+    prepared = [
+        prepare(x[split], y[split], None, 0.0, input_names=input_names, target_names=target_names) for split in rows
+    ]
+    data, own = _side_by_side(prepared, training)
     state = start_runs(data, model, [training] * len(rows), keys, own)
     while not state.done:
         state, metrics = advance(state)
@@ -85,22 +88,19 @@ def _checked(splits: Sequence[ArrayLike], count: int) -> list[np.ndarray]:
     return rows
 
 
-def _own_rows(data: Data, rows: list[np.ndarray], training: TrainingConfig, x: np.ndarray, y: np.ndarray) -> Split:
-    """The rows and units of every network: `ensemble_size` of them for each split, side by side."""
-    train, validation, units = [], [], []
-    for split in rows:
+def _side_by_side(prepared: list[Data], training: TrainingConfig) -> tuple[Data, Split]:
+    """The rows of all splits one after the other, and which of them each of `ensemble_size` networks reads."""
+    train, validation = [], []
+    size = len(prepared[0].rows.weight)
+    for number in range(len(prepared)):
         for member in range(training.ensemble_size):
             seed = member if training.validation == "own" else 0
-            kept, judged = draw_validation(seed, len(split), training.validation_fraction)
-            train.append(split[kept])
-            validation.append(None if judged is None else split[judged])
-        # in float64, from the data as given
-        inputs, targets = input_units(x[split]), Standardizer.fit(y[split])
-        require(bool((np.ptp(y[split], axis=0) > 0).all()), "y is constant in a split: there is nothing to predict")
-        relative = inputs.within(data.inputs), targets.within(data.targets)  # pyright: ignore[reportArgumentType]
-        units += [tuple((unit.shift, unit.scale) for unit in relative)] * training.ensemble_size
-    return Split(
+            kept, judged = draw_validation(seed, size, training.validation_fraction)
+            train.append(number * size + kept)
+            validation.append(None if judged is None else number * size + judged)
+    rows: Rows = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *[data.rows for data in prepared])
+    units = tuple((data.inputs, data.targets) for data in prepared for _ in range(training.ensemble_size))
+    return prepared[0]._replace(rows=rows, own=units), Split(
         jnp.asarray(np.stack(train), jnp.int32),
         None if validation[0] is None else jnp.asarray(np.stack(validation), jnp.int32),
-        jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves), jnp.float32), *units),
     )
