@@ -11,6 +11,7 @@ References:
     M. Figurnov, S. Mohamed and A. Mnih, "Implicit reparameterization gradients", 2018 (`rsample`).
 """
 
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -93,13 +94,12 @@ def rsample(key: Key, mixture: Mixture) -> Float[Array, " D"]:
     mixture = check_single("rsample", mixture)
     y = jax.lax.stop_gradient(sample(key, mixture))
     quantiles = jax.lax.stop_gradient(_conditional_cdf(mixture, y))
+
+    def solve(linear: Callable, rhs: Array) -> Array:
+        return forward_substitution(jax.jacfwd(linear)(jnp.zeros_like(rhs)), rhs[:, None])[:, 0]
+
     return jax.lax.custom_root(
-        lambda y: _conditional_cdf(mixture, y) - quantiles,
-        y,
-        solve=lambda _, y: y,
-        tangent_solve=lambda linear, rhs: forward_substitution(jax.jacfwd(linear)(jnp.zeros_like(rhs)), rhs[:, None])[
-            :, 0
-        ],
+        lambda y: _conditional_cdf(mixture, y) - quantiles, y, solve=lambda _, y: y, tangent_solve=solve
     )
 
 
