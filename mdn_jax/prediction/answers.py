@@ -11,6 +11,7 @@ import numpy as np
 from mdn_jax._checks import require
 from mdn_jax._typing import Bool, Float, Key
 from mdn_jax.model import Ensemble, Model, Rows, Standardizer, in_nats, map_rows
+from mdn_jax.prediction.landscape import joined, regions_and_modes
 from mdn_jax.prediction.questions import Draw, Question, percent
 from mdn_jax.prediction.tables import Wanted
 
@@ -53,11 +54,14 @@ def answer(prepared: Prepared, on_progress: OnProgress | None = None) -> Any:
         answers = map_rows(prepared.question, prepared.model, rows)
         answers = {name: np.asarray(values[:count], np.float64) for name, values in answers.items()}
         observed = None if rows.observed is None else rows.observed[:count]
-        found.append(_in_own_units(prepared, answers, observed))
+        found.append(_in_own_units(prepared, _on_lines(prepared.question, answers), observed))
         outside.append(strange[:count])
         if on_progress is not None:
             on_progress(sum(map(len, outside)), wanted.num_rows)
-    columns = _columns(prepared, _joined(found))
+    names = [name for name in found[0] if name != "ends"]
+    whole = {name: np.concatenate([part[name] for part in found]) for name in names}
+    whole["ends"] = joined([part["ends"] for part in found])
+    columns = _columns(prepared, whole)
     for name, values in columns.items():
         columns[name] = np.where(wanted.lacking, np.nan, values)
     frame = pl.DataFrame(columns).fill_nan(None)
@@ -65,7 +69,7 @@ def answer(prepared: Prepared, on_progress: OnProgress | None = None) -> Any:
         frame = frame.with_columns(outside_training=pl.Series(np.concatenate(outside)))
     twice = [name for name in wanted.kept.columns if name in frame.columns]
     require(not twice, f"{wanted.source}: column {twice and twice[0]!r} has the name of an answer: do not keep it")
-    return wanted.kept.hstack(frame)
+    return wanted.kept.hstack(frame) if wanted.kept.width else frame
 
 
 def draw(prepared: Prepared, key: Key, count: int) -> Any:
@@ -115,6 +119,24 @@ def _chunks(prepared: Prepared, key: np.ndarray | None = None) -> Iterator[tuple
         yield min(size, count - start), Rows(x, y, np.ones(size), observed), outside
 
 
+def _on_lines(question: Question, answers: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The answers with "ends" (R, pieces, 2, D), and with modes where there is one target."""
+    weights, locs, stds = (answers.pop(name) for name in ("weights", "locs", "stds"))
+    highest, line = question.interval == "highest-density", locs.shape[-1] == 1
+    if highest or line:
+        solved = [
+            regions_and_modes(weights, locs[..., dim], stds[..., dim], mass, question.num_modes)
+            for dim, mass in enumerate(question.masses)
+        ]
+        if line:
+            answers["mode"], answers["mode_weight"] = solved[0][1][..., None], solved[0][2]
+    answers["ends"] = joined([ends for ends, _, _ in solved], axis=-1) if highest else answers["ends"][:, None]
+    lacking = question.num_modes - answers["mode"].shape[1]
+    answers["mode"] = np.pad(answers["mode"], ((0, 0), (0, lacking), (0, 0)), constant_values=np.nan)
+    answers["mode_weight"] = np.pad(answers["mode_weight"], ((0, 0), (0, lacking)), constant_values=np.nan)
+    return answers
+
+
 def _in_own_units(
     prepared: Prepared, answers: dict[str, np.ndarray], observed: Bool[np.ndarray, "R D"] | None
 ) -> dict[str, np.ndarray]:
@@ -123,13 +145,9 @@ def _in_own_units(
     for name, values in answers.items():
         if name in ("std", "disagreement"):
             answers[name] = _significant(values * np.asarray(units.scale))
-        elif name == "ends":  # (R, D, pieces, 2)
-            ends = _placed(units, np.moveaxis(values, 1, -1))
-            most = max(1, int((~np.isnan(ends)).any(axis=(0, 2, 3)).sum()))
-            answers[name] = ends[:, :most]
         elif name == "log_prob":
             nats = -in_nats(-values, units, observed)
-            answers[name] = _significant(np.where(observed.any(axis=1), nats, np.nan))  # pyright: ignore
+            answers[name] = np.where(observed.any(axis=1), np.round(nats, 7), np.nan)  # pyright: ignore
         elif name == "mode_weight":
             answers[name] = _significant(values)
         else:
@@ -152,15 +170,6 @@ def _significant(values: np.ndarray) -> np.ndarray:
         power = np.where(values == 0, 0, np.floor(np.log10(np.abs(values))))
     step = 10.0 ** np.nan_to_num(SIGNIFICANT - 1 - power)
     return np.round(values * step) / step
-
-
-def _joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """The answers of all chunks; intervals with as many pieces as any row has."""
-    most = max(part["ends"].shape[1] for part in parts)
-    for part in parts:
-        fill = ((0, 0), (0, most - part["ends"].shape[1]), (0, 0), (0, 0))
-        part["ends"] = np.pad(part["ends"], fill, constant_values=np.nan)
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _columns(prepared: Prepared, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

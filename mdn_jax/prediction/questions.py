@@ -13,8 +13,7 @@ from mdn_jax._typing import Float
 from mdn_jax.mixture import Mixture, condition, log_prob
 from mdn_jax.model import Rows
 from mdn_jax.sampling import sample
-from mdn_jax.scales import Diagonal
-from mdn_jax.statistics import highest_density, interval, mean, quantile, std, weighted_modes
+from mdn_jax.statistics import interval, mean, quantile, std, weighted_modes
 
 __all__ = ["Draw", "Interval", "Question", "check_question", "percent"]
 
@@ -48,14 +47,17 @@ class Question:
         mixture = _known(mixture, self.given, row)
         answers = {"mean": mean(mixture), "std": std(mixture)}
         answers["quantile"] = jnp.stack([quantile(mixture, q) for q in self.quantiles])
-        points, weights, distinct = weighted_modes(mixture)
-        order = jnp.argsort(~distinct, stable=True)[: self.num_modes]
-        answers["mode"] = jnp.where(distinct[order][:, None], points[order], jnp.nan)
-        answers["mode_weight"] = jnp.where(distinct[order], weights[order], jnp.nan)
-        masses = jnp.asarray(self.masses, mixture.locs.dtype)
-        find = interval if self.interval == "central" else highest_density
-        ends = jax.vmap(find)(_lines(mixture), masses)
-        answers["ends"] = jnp.swapaxes(ends, 1, 2) if self.interval == "central" else ends
+        # on a line, regions and modes are found on the host: see landscape
+        if mixture.target_dim > 1:
+            points, weights, distinct = weighted_modes(mixture)
+            order = jnp.argsort(~distinct, stable=True)[: self.num_modes]
+            answers["mode"] = jnp.where(distinct[order][:, None], points[order], jnp.nan)
+            answers["mode_weight"] = jnp.where(distinct[order], weights[order], jnp.nan)
+        if self.interval == "central":
+            ends = {mass: interval(mixture, mass) for mass in set(self.masses)}
+            answers["ends"] = jnp.stack([ends[mass][:, dim] for dim, mass in enumerate(self.masses)], axis=1)
+        answers["weights"], answers["locs"] = mixture.weights, mixture.locs
+        answers["stds"] = mixture.scale.std(mixture.target_dim)
         if self.members:
             answers["disagreement"] = _disagreement(mixture, self.members)
         if self.scored:
@@ -100,13 +102,6 @@ def percent(share: float) -> str:
 
 def _known(mixture: Mixture, given: tuple[int, ...], row: Rows) -> Mixture:
     return condition(mixture, given, row.y["given"]) if given else mixture
-
-
-def _lines(mixture: Mixture) -> Mixture:
-    """The D marginals as a batch of mixtures of one target."""
-    stds = mixture.scale.std(mixture.target_dim)
-    logits = jnp.broadcast_to(mixture.logits[None, :], mixture.locs.T.shape)
-    return Mixture(logits, mixture.locs.T[:, :, None], Diagonal(jnp.log(stds).T[:, :, None]))
 
 
 def _disagreement(mixture: Mixture, members: tuple[int, ...]) -> Float[Array, " D"]:
