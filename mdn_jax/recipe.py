@@ -18,6 +18,12 @@ def table_recipe(num_rows: int, num_inputs: int) -> tuple[ModelConfig, TrainingC
         num_rows: N, validation rows included.
         num_inputs: X, after categories became 0/1 columns.
 
+    Networks have two layers of 50 units below 4,000 rows and of 100 beyond; 10 components; steps 6,000 of 32 rows, or
+    10,000 of 128, from 20,000 rows on of 256, by AdamW with a cosine schedule from 0.01; weight decay 10 / N, at most
+    0.01; noise of 0.01 on the standardised inputs; the mean of the weights over about 200 (500) steps is what is judged,
+    each network by a tenth of the rows of its own, and kept at its best; 5 networks are one mixture; standard deviations
+    never fall below a thousandth of the target's.
+
     Returns:
         The model and the training.
 
@@ -27,18 +33,26 @@ def table_recipe(num_rows: int, num_inputs: int) -> tuple[ModelConfig, TrainingC
         >>> training.ensemble_size, training.validation
         (5, 'own')
     """
-    many = num_rows >= 8_000
-    model = ModelConfig(num_components=10 if num_rows > 10_000 else 5, hidden_sizes=(100, 100), activation="silu")
+    small, large = num_rows < 4_000, num_rows >= 20_000
+    model = ModelConfig(
+        num_components=10,
+        hidden_sizes=(50, 50) if small else (100, 100),
+        activation="silu",
+        min_std=1e-3,
+    )
     training = TrainingConfig(
-        learning_rate=1e-2,
-        num_steps=10_000 if many else 4_000,
-        batch_size=256 if num_rows > 10_000 else 128,
-        weight_decay=1e-2,
         optimizer="adamw",
-        input_noise=0.01,
-        target_noise=0.01,
-        averaging=0.998 if many else 0.995,
+        learning_rate=1e-2,
+        schedule="cosine",
+        batch_size=32 if small else 256 if large else 128,
+        num_steps=6_000 if small else 10_000,
+        weight_decay=min(1e-2, 10.0 / max(num_rows, 1)),
+        input_noise=1e-2,
+        target_noise=0.0,
+        averaging=0.995 if small else 0.998,
         validation="own",
+        validation_fraction=0.1,
+        evaluate_every=100,
         ensemble_size=5,
     )
     return model, training
