@@ -18,10 +18,10 @@ def table_recipe(num_rows: int, num_inputs: int) -> tuple[ModelConfig, TrainingC
         num_rows: N, validation rows included.
         num_inputs: X, after categories became 0/1 columns.
 
-    Networks have two layers of 50 units below 4,000 rows and of 100 beyond; 10 components; steps 6,000 of 32 rows, or
-    10,000 of 128, from 20,000 rows on of 256, by AdamW with a cosine schedule from 0.01; weight decay 10 / N, at most
-    0.01; noise of 0.01 on the standardised inputs; the mean of the weights over about 200 (500) steps is what is judged,
-    each network by a tenth of the rows of its own, and kept at its best; 5 networks are one mixture; standard deviations
+    Two layers of 50 units below 4,000 rows and of 100 beyond; 10 components; 6,000 steps of 32 rows, from 4,000 rows
+    on 10,000 of 128, from 20,000 on of 256; AdamW with a cosine schedule from 0.01; weight decay 10 / N, at most 0.01;
+    noise of 0.01 on the standardised inputs. The mean of the weights over about 200 (500) steps is judged, for each
+    network by a tenth of the rows of its own, and kept at its best; 5 networks are one mixture. Standard deviations
     never fall below a thousandth of the target's.
 
     Returns:
