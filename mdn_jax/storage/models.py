@@ -1,6 +1,7 @@
 """A model to a folder and back."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from mdn_jax._checks import InputError, require
 from mdn_jax.model import Ensemble, Model
 from mdn_jax.storage.files import DESCRIPTION, FORMAT, read_tree, versions, write_tree
 from mdn_jax.storage.record import BATCHES, read_member
-from mdn_jax.storage.structure import build, describe
+from mdn_jax.storage.structure import build, describe, kept_with
 
 __all__ = ["load", "save"]
 
@@ -43,7 +44,8 @@ def load(
 
     Args:
         path: the folder, or a run's folder that holds it as `model/`.
-        like: a model of the same structure, for a network of your own; its arrays are replaced.
+        like: a model of the same structure, for a network of your own; its arrays, encoding and calibration are
+            replaced.
         member: of a sweep's folder, the number of the member.
 
     Returns:
@@ -66,9 +68,9 @@ def load(
         folder = folder / "model"
 
     def template(description: dict[str, Any]) -> Model | Ensemble:
-        if like is not None:
-            return like
         try:
+            if like is not None:
+                return replace(like, **kept_with(description["model"]))
             return build(description["model"])
         except InputError:
             raise

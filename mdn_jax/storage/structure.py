@@ -13,7 +13,7 @@ from mdn_jax.head import MixtureSpec
 from mdn_jax.model import Calibration, ConstantStd, Ensemble, Functional, Model, Standardizer
 from mdn_jax.networks import MDN
 
-__all__ = ["build", "describe"]
+__all__ = ["build", "describe", "kept_with"]
 
 
 def describe(value: Any) -> dict[str, Any]:
@@ -74,12 +74,19 @@ def build(description: dict[str, Any]) -> Any:
         "targets": _units(description["target_dim"]),
         "input_names": tuple(description["input_names"]),
         "target_names": tuple(description["target_names"]),
-        "encoding": Encoding.from_dict(description["encoding"]) if "encoding" in description else None,
-        "calibration": _masses(description.get("num_calibration"), description["target_dim"]),
+        **kept_with(description),
     }
     if kind == "model":
         return Model(build(description["network"]), **columns)
     return Ensemble(tuple(build(member) for member in description["members"]), **columns)
+
+
+def kept_with(description: dict[str, Any]) -> dict[str, Any]:
+    """What a model carries beside its networks: the encoding, and the shape of the calibration."""
+    return {
+        "encoding": Encoding.from_dict(description["encoding"]) if "encoding" in description else None,
+        "calibration": _masses(description.get("num_calibration"), description["target_dim"]),
+    }
 
 
 def _units(size: int) -> Standardizer:
