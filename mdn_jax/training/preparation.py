@@ -72,6 +72,7 @@ def prepare(
     y, known = _observed(y, observed)
     x = x if own else np.asarray(x, np.float64)
     x, y, known, weight = _drop_weightless(x, y, known, weights)
+    require(known is None or bool(known.any(axis=0).all()), "observed leaves a target without any value")
     _check_finite("y", y if known is None else np.where(known, y, 0.0))
     constant = np.flatnonzero(np.nanmax(y, axis=0) == np.nanmin(y, axis=0)).tolist()
     require(not constant, f"y is constant in column {constant}: there is nothing to predict")
@@ -114,7 +115,6 @@ def _observed(y: np.ndarray, observed: ArrayLike | None) -> tuple[np.ndarray, np
         return y, None
     known = np.asarray(observed, bool).reshape(len(observed), -1)  # pyright: ignore[reportArgumentType]
     require(known.shape == y.shape, f"observed must have the shape of y, {y.shape}; got {known.shape}")
-    require(bool(known.any(axis=0).all()), "observed leaves a target without any value")
     return np.where(known, y, np.nan), None if known.all() else known
 
 
