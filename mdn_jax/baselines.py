@@ -19,7 +19,7 @@ from mdn_jax.metrics import Scores
 from mdn_jax.model import Standardizer, evaluate
 from mdn_jax.training import fit
 
-__all__ = ["baseline_scores", "least_squares", "marginal_gaussian", "one_gaussian"]
+__all__ = ["baseline_scores", "baseline_sentences", "least_squares", "marginal_gaussian", "one_gaussian"]
 
 MOST_ROWS = 50_000  # of the training rows that least squares takes
 SHORTER, MOST_STEPS = 4, 2_000  # of the steps that the one Gaussian trains: a quarter, and no more than these
@@ -54,6 +54,24 @@ def baseline_scores(config: Config, dataset: Dataset) -> dict[str, Any]:
         scores = one_gaussian(config.seed, dataset, model, training)
         found["one_gaussian"] = _report(scores, names) | {"num_steps": training.num_steps}
     return found | {"skipped": skipped}
+
+
+def baseline_sentences(baselines: Mapping[str, Any], test_nll: float) -> list[str]:
+    """What to think of a model that a baseline beats; nothing where none does."""
+    cures = {
+        "marginal": "the inputs tell nothing about the targets, or the model overfits",
+        "least_squares": "the model overfits, or was trained too little",
+        "one_gaussian": "model.num_components = 1 may do",
+    }
+    better = [name for name in cures if baselines[name] and baselines[name]["test_nll"] <= test_nll]
+    if not better:
+        return []
+    name, titles = better[0], {"marginal": "the targets' own Gaussian", "least_squares": "least squares"}
+    nll = baselines[name]["test_nll"]
+    return [
+        f"{titles.get(name, 'one Gaussian')} answers no worse: its NLL is {nll:.3f} nats per row, the model's "
+        f"{test_nll:.3f}: {cures[name]}"
+    ]
 
 
 def marginal_gaussian(train: Part, test: Part) -> Scores:

@@ -39,7 +39,7 @@ num_steps = 20
 evaluate_every = 10
 batch_size = "full"
 """
-FOLDER = ["config.toml", "figures", "history.csv", "metrics.json", "model"]
+FOLDER = ["config.toml", "figures", "history.csv", "metrics.json", "model", "report.html"]
 
 
 def config_of(text=TEXT):

@@ -32,6 +32,7 @@ FLOORS = [
     ["storage"],
     ["prediction"],
     ["plotting"],
+    ["report"],
     ["runs"],
     ["sweeps"],
     ["demo"],

@@ -19,7 +19,7 @@ __all__ = ["coverage_sentences", "kinds_in", "measure_coverage"]
 
 SHARES = (0.5, 0.9, 0.95)  # nominal
 SHARE = 0.9  # of the intervals that are split up
-FEWEST = 20  # rows of a kind, or of a group of equal width, that tell a coverage within 7 points
+FEWEST, FEWEST_ALIKE = 20, 50  # rows of a kind, and of a group alike in width, that tell a coverage
 MOST_KINDS = 20  # of one category; the most frequent ones are told
 CLEAR, WORTH, WORTH_PART = 4.0, 0.03, 0.08  # standard errors, and points of coverage, that are worth a word
 
@@ -152,7 +152,7 @@ def _width_groups(
     """Up to ten equally large groups of rows, from narrow intervals to wide; none where all are equally wide."""
     rows = np.flatnonzero(~np.isnan(needed) & (weight > 0))
     rows = rows[np.argsort(width[rows], kind="stable")]
-    groups = min(10, len(rows) // FEWEST)
+    groups = min(10, len(rows) // FEWEST_ALIKE)
     if groups < 2 or width[rows[-1]] < 1.01 * width[rows[0]]:
         return []
     return np.array_split(rows, groups)

@@ -6,6 +6,7 @@
 from mdn_jax.plotting.diagnostics import calibration_figure, loss_figure
 from mdn_jax.plotting.drawing import band_levels, draw_bands, draw_components, draw_data, draw_density
 from mdn_jax.plotting.gallery import run_figures
+from mdn_jax.plotting.health import health_figure
 from mdn_jax.plotting.joint import contours_figure
 from mdn_jax.plotting.predictions import predictions_figure, rows_figure
 from mdn_jax.plotting.replicates import Sufficient, smallest_sufficient
@@ -28,6 +29,7 @@ __all__ = [
     "draw_data",
     "draw_density",
     "draws_at",
+    "health_figure",
     "loss_figure",
     "marginals_figure",
     "parameters_figure",

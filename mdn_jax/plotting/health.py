@@ -103,8 +103,8 @@ def _draw_sigmas(axes: Axes, diagnosis: Diagnosis, names: Sequence[str]) -> None
         )  # fmt: skip
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_ylim(bottom=0)
-    unit = f"in units of {names[0]}" if alone else "in standard deviations of each target"
-    label(axes, f"sigma of the most responsible component ({unit})", "test rows (%)", "Sharpness of the components")
+    unit = names[0] if alone else "in the target's standard deviations"
+    label(axes, f"sigma of the component that answers ({unit})", "test rows (%)", "Sharpness of the components")
 
 
 def _draw_regions(axes: Axes, regions: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
@@ -140,7 +140,7 @@ def _draw_widths(axes: Axes, groups: Sequence[Mapping[str, Any]], names: Sequenc
     _at_least(axes, 80, 100)
     widths, unit = [record["width"] for record in shown], ""
     if len(names) == 1 and widths:
-        unit = f": {widths[0]:.2g} to {widths[-1]:.2g} wide"
+        unit = f": {_short(widths[0])} to {_short(widths[-1])} wide"
     axes.set_ylim(top=min(axes.get_ylim()[1], 101.5))
     label(
         axes,
@@ -177,10 +177,15 @@ def _mark(
             continue
         error = record["standard_error" if name == "held" else "calibrated_standard_error"]
         side = 0.0 if not both else room * (-0.5 if name == "held" else 0.5)
+        bars = [[200 * min(error, record[name] / 2)], [200 * min(error, (1 - record[name]) / 2)]]  # within 0 and 100 %
         axes.errorbar(
-            place + side, 100 * (record[name] - offset), yerr=200 * error, color=colour, marker=marker, markersize=5.5,
+            place + side, 100 * (record[name] - offset), yerr=bars, color=colour, marker=marker, markersize=5.5,
             markeredgecolor=colour, elinewidth=1.2, alpha=0.65 if both and name == "held" else 1.0, **looks,
         )  # fmt: skip
+
+
+def _short(width: float) -> str:
+    return f"{width:,.0f}" if 1e3 <= width < 1e6 else f"{width:.3g}"
 
 
 def _at_least(axes: Axes, low: float, high: float) -> None:

@@ -9,13 +9,14 @@ runs/NAME/  config.toml   the resolved config: running it again gives the same n
             metrics.json  written last: it marks a whole run
 
 `configs` reads configs, `starting` writes a first one, `folder` knows whose a folder is, `running` trains in one,
-`writing` judges, saves and draws.
+`judging` finds what is wrong, `writing` saves and draws.
 """
 
 from mdn_jax.runs.configs import absolute, read_config, resolve
+from mdn_jax.runs.judging import evaluate_part
 from mdn_jax.runs.running import run
 from mdn_jax.runs.starting import new_config
-from mdn_jax.runs.writing import Outcome, draw_figures, evaluate_part, oracle_scores, write_run
+from mdn_jax.runs.writing import Outcome, draw_figures, oracle_scores, write_run
 
 __all__ = [
     "Outcome",

@@ -11,17 +11,20 @@ import tomli_w
 
 from mdn_jax._checks import require
 from mdn_jax.config import Config
-from mdn_jax.datasets import Dataset, Part
+from mdn_jax.datasets import Dataset
 from mdn_jax.datasets import load as load_dataset
+from mdn_jax.diagnosis import Diagnosis
 from mdn_jax.metrics import Scores
-from mdn_jax.model import Ensemble, Model, calibrate, evaluate, num_parameters
+from mdn_jax.model import Ensemble, Model, calibrate, num_parameters
+from mdn_jax.report import report_html
 from mdn_jax.runs.configs import read_config
-from mdn_jax.runs.folder import CONFIG, FIGURES, HISTORY, METRICS, MODEL
+from mdn_jax.runs.folder import CONFIG, FIGURES, HISTORY, METRICS, MODEL, REPORT
 from mdn_jax.runs.history import read_history, write_history
+from mdn_jax.runs.judging import diagnosis_of, evaluate_part, findings
 from mdn_jax.storage import load, save, versions, write_text
 from mdn_jax.training import Fit
 
-__all__ = ["Outcome", "draw_figures", "evaluate_part", "oracle_scores", "write_run"]
+__all__ = ["Outcome", "draw_figures", "oracle_scores", "write_run"]
 
 
 @dataclass(frozen=True)
@@ -60,16 +63,18 @@ def write_run(folder: Path, config: Config, dataset: Dataset, outcome: Outcome) 
         outcome = replace(outcome, fit=replace(outcome.fit, model=model))
     fit = outcome.fit
     scores = evaluate_part(fit.model, dataset.test)
-    metrics = _metrics(config, dataset, outcome, scores)
+    diagnosis, found = findings(config, dataset, fit, scores)
+    metrics = _metrics(config, dataset, outcome, scores) | found
     save(folder / MODEL, fit.model)
     write_history(folder / HISTORY, fit.history)
-    _draw(folder / FIGURES, config, dataset, fit.model, scores, fit.history, metrics)
+    _draw(folder / FIGURES, config, dataset, fit.model, scores, fit.history, metrics, diagnosis)
+    _write_report(folder, config, dataset, metrics)
     write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
     return metrics
 
 
 def draw_figures(folder: Path) -> list[Path]:
-    """Draw a finished run's figures again.
+    """Draw a finished run's figures again, and write its report anew.
 
     Raises:
         InputError: where the folder holds no finished run.
@@ -78,13 +83,12 @@ def draw_figures(folder: Path) -> list[Path]:
     config, _ = read_config(folder / CONFIG)
     metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
     dataset, model = load_dataset(config.dataset), load(folder / MODEL)
-    scores = evaluate_part(model, dataset.test)
-    return _draw(folder / FIGURES, config, dataset, model, scores, read_history(folder / HISTORY), metrics)
-
-
-def evaluate_part(model: Model | Ensemble, part: Part) -> Scores:
-    """Scores of a model on rows of the data."""
-    return evaluate(model, part.x, part.y, weights=part.weight, observed=part.observed)
+    require("coverage" in metrics, f"{folder}: an older version wrote this run: run it again to draw its figures")
+    scores, history = evaluate_part(model, dataset.test), read_history(folder / HISTORY)
+    diagnosis, _ = diagnosis_of(model, dataset, scores, tuple(metrics["diagnosis"]["statuses"]))
+    paths = _draw(folder / FIGURES, config, dataset, model, scores, history, metrics, diagnosis)
+    _write_report(folder, config, dataset, metrics)
+    return paths
 
 
 def oracle_scores(dataset: Dataset, scores: Scores) -> dict[str, float]:
@@ -112,7 +116,6 @@ def _metrics(config: Config, dataset: Dataset, outcome: Outcome, scores: Scores)
         "num_validation": outcome.num_validation,
         "num_calibration": 0 if dataset.calibration is None else len(dataset.calibration),
         "num_test": len(dataset.test.y),
-        "warnings": list(dataset.warnings),
         "best_step": fit.best_step.tolist(),
         "train_seconds": outcome.train_seconds,
         "compile_seconds": outcome.compile_seconds,
@@ -130,9 +133,10 @@ def _draw(
     scores: Scores,
     history: dict[str, np.ndarray],
     metrics: dict[str, Any],
+    diagnosis: Diagnosis,
 ) -> list[Path]:
     """Every figure of a run as a PNG."""
-    from mdn_jax.plotting import run_figures  # noqa: PLC0415  (matplotlib is loaded where figures are drawn)
+    from mdn_jax.plotting import health_figure, run_figures  # noqa: PLC0415  (loads matplotlib)
 
     density = config.training.objective == "nll"
     figures = run_figures(
@@ -149,9 +153,17 @@ def _draw(
         log_density=dataset.problem.log_density if dataset.problem else None,
         loss_unit="nats" if density else f"{config.training.objective}, standardised",
     )
+    figures["health"] = health_figure(diagnosis, metrics["coverage"])
     folder.mkdir(exist_ok=True)
     paths = []
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.png", dpi=150)
         paths.append(folder / f"{name}.png")
     return paths
+
+
+def _write_report(folder: Path, config: Config, dataset: Dataset, metrics: dict[str, Any]) -> None:
+    """The run on one page, with the figures that stand in its folder."""
+    figures = {path.stem: path.read_bytes() for path in sorted((folder / FIGURES).glob("*.png"))}
+    toml = tomli_w.dumps(config.to_dict())
+    write_text(folder / REPORT, report_html(folder.resolve().name, config, dataset, metrics, figures, toml))

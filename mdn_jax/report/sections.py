@@ -1,0 +1,272 @@
+"""What stands on a run's page, in the reader's order."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mdn_jax.config import Config
+from mdn_jax.datasets import Dataset
+from mdn_jax.report.columns import data_section, inputs_of
+from mdn_jax.report.page import details, figure, heading, items, page, paragraph, preformatted, section, table, tiles
+from mdn_jax.report.words import few, listed, number, percent, sentence
+
+__all__ = ["report_html"]
+
+CAPTIONS = {
+    "health": "Which components answer, how sharp they are, and what intervals hold. Bars are two standard errors.",
+    "calibration": "Flat on the left and diagonal on the right is calibrated; grey is 95 % of what chance does.",
+    "predictions": "Each test row: what was observed against the predicted mean.",
+    "test_rows": "The whole predicted density of some test rows, with what was observed.",
+    "data_and_samples": "The data, and as many draws from the model: they should look alike.",
+    "density": "The predicted density, with the regions that hold 50 and 90 % of it.",
+    "parameters": "The mixture's parameters along the input: weights, centres and standard deviations.",
+    "contours": "Joint densities of the two targets at some test rows.",
+    "loss": "The loss during training.",
+}
+REGIONS = {
+    "central": "central interval",
+    "highest_density": "highest-density region",
+    "joint": "joint region of all targets",
+}
+BASELINES = {
+    "one_gaussian": "one Gaussian (the same network)",
+    "least_squares": "least squares, constant variance",
+    "marginal": "the targets' own Gaussian, no inputs",
+}
+MODEL = "this model"
+MOST_TARGETS = 4
+
+
+def report_html(
+    name: str, config: Config, dataset: Dataset, metrics: Mapping[str, Any], figures: Mapping[str, bytes], toml: str
+) -> str:
+    """A run on one page.
+
+    Args:
+        name: of the run.
+        config: as it was run.
+        dataset: its rows.
+        metrics: what metrics.json says.
+        figures: file stem -> PNG.
+        toml: the config's text.
+
+    Returns:
+        The text of one HTML file, which fetches nothing and runs no script.
+    """
+    wrong = items([sentence(text) for text in metrics["warnings"]])
+    parts = [
+        *_headline(name, config, dataset, metrics),
+        section("What looks wrong", wrong or paragraph("Nothing that these checks can see.")),
+        _scores(config, dataset, metrics),
+        _figures(figures, ("health",), "Health"),
+        _coverage(metrics),
+        _diagnosis(metrics),
+        data_section(config, dataset, metrics),
+        _figures(figures, [stem for stem in CAPTIONS if stem != "health"], "Figures"),
+        _made(metrics, toml),
+    ]
+    return page(f"{name}: {few(dataset.target_names, 3)}", parts)
+
+
+def _headline(name: str, config: Config, dataset: Dataset, metrics: Mapping[str, Any]) -> list[str]:
+    """What was predicted from what, and the numbers to see first."""
+    inputs, targets = inputs_of(dataset), dataset.target_names
+    networks = config.training.ensemble_size
+    components = config.model.num_components * networks
+    answer = "one Gaussian" if components == 1 else f"a mixture of {components} Gaussians"
+    of = f", made by {networks} networks" if networks > 1 else ""
+    trained = "" if metrics["status"] == "ok" else f" Training {metrics['status'].replace('_', ' ')}."
+    values = [("test NLL", _nll(metrics["test_nll"]), f"± {metrics['test_nll_standard_error']:.2g} nats per row")]
+    if len(targets) == 1:
+        unit = f"in the unit of {targets[0]}"
+        values += [
+            ("root mean squared error", number(metrics["test_rmse"][targets[0]]), unit),
+            ("CRPS", number(metrics["test_crps"][targets[0]]), unit),
+            ("90 % intervals hold", percent(metrics["coverage_90"][targets[0]]), "of the test rows"),
+        ]
+    for record in metrics["coverage"]["regions"]:
+        if record["region"] == "joint" and record["share"] == 0.9:
+            values.append(("90 % regions of all targets hold", percent(record["held"]), "of the test rows"))
+    scores = [
+        (
+            target,
+            number(metrics["test_rmse"][target]),
+            number(metrics["test_crps"][target]),
+            percent(metrics["coverage_90"][target]),
+            number(metrics["width_90"][target]),
+        )
+        for target in (targets if len(targets) > 1 else ())
+    ]
+    return [
+        paragraph(name, "kicker"),
+        heading(f"{few(targets, 4)} {f'from {few(inputs, 4)}' if inputs else 'without inputs'}"),
+        paragraph(
+            f"Every answer is {answer}{of}. Trained on {metrics['num_train']:,} rows and judged on "
+            f"{metrics['num_test']:,} that training never saw.{trained}",
+            "lead",
+        ),
+        tiles(values),
+        table(["target, in its own unit", "RMSE", "CRPS", "90 % intervals hold", "and are wide"], scores),
+        paragraph(_meaning(metrics["test_nll"]), "note"),
+    ]
+
+
+def _scores(config: Config, dataset: Dataset, metrics: Mapping[str, Any]) -> str:
+    """The model beside what it has to beat: all in one table, or one for each of several targets."""
+    targets, baselines = dataset.target_names, metrics["baselines"]
+    named = {MODEL: metrics} | {text: baselines[name] for name, text in BASELINES.items() if baselines[name]}
+    nll = {text: _nll(scores["test_nll"]) for text, scores in named.items()}
+    if "oracle_nll" in metrics:
+        nll["the exact density"] = _nll(metrics["oracle_nll"])
+    head = ["RMSE", "CRPS", "90 % intervals hold"]
+    own = {target: {text: _own_scores(scores, target) for text, scores in named.items()} for target in targets}
+    if len(targets) == 1:
+        dashes = ("–",) * len(head)
+        rows = [(text, value, *own[targets[0]].get(text, dashes)) for text, value in nll.items()]
+        tables = [table(["", "NLL (nats per row)", *head], rows, first=MODEL)]
+    else:
+        tables = [table(["", "NLL (nats per row)"], list(nll.items()), first=MODEL)]
+        for target in targets[:MOST_TARGETS]:
+            rows = [(text, *values) for text, values in own[target].items()]
+            tables.append(table(["", *head], rows, title=target, first=MODEL))
+    notes = [f"{sentence(BASELINES[name])[:-1]}: {reason}." for name, reason in baselines["skipped"].items()]
+    if baselines["one_gaussian"]:
+        steps, all_steps = baselines["one_gaussian"]["num_steps"], config.training.num_steps
+        notes.append(f"The one Gaussian was trained for {steps:,} steps, the model for {all_steps:,}.")
+    return section(
+        "Beside simpler answers",
+        paragraph("Scores on the test rows: lower is better, and 90 % intervals should hold 90 %."),
+        *tables,
+        paragraph(" ".join(notes), "note"),
+        _ordered(targets, metrics),
+    )
+
+
+def _own_scores(scores: Mapping[str, Any], target: str) -> tuple[str, str, str]:
+    rmse, crps, held = (scores[name][target] for name in ("test_rmse", "test_crps", "coverage_90"))
+    return number(rmse), number(crps), percent(held)
+
+
+def _ordered(targets: Sequence[str], metrics: Mapping[str, Any]) -> str:
+    """The same model trained on the first rows and judged on the last."""
+    ordered = metrics.get("ordered_split")
+    if not ordered:
+        return ""
+    rows = [
+        (text, _nll(scores["test_nll"]), *(percent(scores["coverage_90"][target]) for target in targets[:MOST_TARGETS]))
+        for text, scores in (("rows drawn at random", metrics), ("the last rows", ordered))
+    ]
+    several = len(targets) > 1
+    holds = [f"90 % intervals hold{f', {name}' if several else ''}" for name in targets[:MOST_TARGETS]]
+    return table(["tested on", "NLL (nats per row)", *holds], rows, title="In the order of the file")
+
+
+def _coverage(metrics: Mapping[str, Any]) -> str:
+    """Regions against what they promise, for each nominal share; then by kind and by width."""
+    coverage = metrics["coverage"]
+    regions: dict[tuple, dict[float, Mapping[str, Any]]] = {}
+    for record in coverage["regions"]:
+        regions.setdefault((record["region"], record["target"]), {})[record["share"]] = record
+    shares = sorted({record["share"] for record in coverage["regions"]})
+    after = any("calibrated" in record for record in coverage["regions"])
+    rows = []
+    for (region, target), found in regions.items():
+        name = REGIONS[region] + (f" of {target}" if target and len(metrics["test_rmse"]) > 1 else "")
+        rows.append((name, "as trained", *(_held(found[share]) for share in shares)))
+        if after:
+            rows.append((name, "calibrated", *(_calibrated(found[share]) for share in shares)))
+    calibrated = ["calibrated"] if after else []
+    kinds = [
+        (record["column"], record["kind"], record["target"], number(record["rows"]), _held(record))
+        + ((_calibrated(record),) if after else ())
+        for record in coverage["by_kind"]
+    ]
+    widths = [
+        (record["target"], number(record["group"]), number(record["width"], 3), number(record["rows"]), _held(record))
+        + ((_calibrated(record),) if after else ())
+        for record in coverage["by_width"]
+    ]
+    counts = sorted({record["rows"] for record in coverage["regions"]})
+    of = f"{counts[0]:,} to {counts[-1]:,}" if len(counts) > 1 else f"{counts[0]:,}"
+    said = f"How many of {of} test rows the regions hold, ± one standard error."
+    if after:
+        said += f" Calibrated ones ask for the mass that {metrics['num_calibration']:,} rows kept apart needed."
+    return section(
+        "Calibration",
+        paragraph(said),
+        table(["region", "", *(f"{100 * share:g} %" for share in shares)], rows, texts=2),
+        table(["column", "kind", "target", "rows", "90 % intervals hold", *calibrated], kinds, texts=3,
+              title="For each kind"),
+        details(
+            "From narrow to wide intervals",
+            table(["target", "group", "typical width", "rows", "90 % intervals hold", *calibrated], widths),
+        ),
+    )  # fmt: skip
+
+
+def _diagnosis(metrics: Mapping[str, Any]) -> str:
+    """What the mixture uses."""
+    found = metrics["diagnosis"]
+    rows = [
+        ("components", number(found["components"])),
+        ("as varied as this many equally used", number(found["effective_components"], 3)),
+        ("never responsible for a test row", number(found["dead_components"])),
+        ("entropy of the responsibilities (nats)", number(found["responsibility_entropy_nats"], 3)),
+    ]
+    if len(found["statuses"]) > 1:
+        counts = {status: found["statuses"].count(status) for status in dict.fromkeys(found["statuses"])}
+        rows.append(("networks", listed([f"{count} {status.replace('_', ' ')}" for status, count in counts.items()])))
+    sigmas = [
+        (name, number(smallest, 3), number(found["sigma_floor"][name], 3), percent(found["share_on_floor"][name]))
+        for name, smallest in found["smallest_sigma"].items()
+    ]
+    return section(
+        "Diagnosis",
+        table(["the mixture", ""], rows),
+        table(["target, in its own unit", "smallest sigma", "floor", "test rows on the floor"], sigmas),
+    )
+
+
+def _figures(figures: Mapping[str, bytes], stems: Sequence[str], title: str) -> str:
+    return section(title, *(figure(figures[stem], CAPTIONS[stem]) for stem in stems if stem in figures))
+
+
+def _made(metrics: Mapping[str, Any], toml: str) -> str:
+    """What made it: config, machine, versions."""
+    rate = metrics["steps_per_second"]
+    rows = [
+        ("parameters", number(metrics["num_parameters"])),
+        ("compiling", f"{metrics['compile_seconds']:.1f} s"),
+        ("training", f"{metrics['train_seconds']:.1f} s{f', {rate:,.0f} steps per second' if rate else ''}"),
+        ("device", metrics["device"]),
+        ("versions", ", ".join(f"{name} {version}" for name, version in metrics["versions"].items())),
+    ]
+    made = table(["", ""], rows, texts=2)
+    return section("How it was made", made, details("The whole config", preformatted(toml)))
+
+
+def _meaning(nll: float) -> str:
+    negative = (
+        " It is negative because the predicted densities exceed 1, as they do where a target varies by less than its "
+        "unit."
+        if nll < 0
+        else ""
+    )
+    return (
+        "NLL: minus the log density of what was observed, with targets in the units given; another unit shifts it, so "
+        f"only differences on the same rows mean something.{negative} CRPS: how far the whole answer lies "
+        "from what was observed, in the target's unit; of a single value it is the absolute error."
+    )
+
+
+def _nll(value: float) -> str:
+    return f"{value:.3f}".replace("-", "−") if np.isfinite(value) else "–"
+
+
+def _held(record: Mapping[str, Any]) -> str:
+    return percent(record["held"], record["standard_error"])
+
+
+def _calibrated(record: Mapping[str, Any]) -> str:
+    return percent(record.get("calibrated"), record.get("calibrated_standard_error"))
