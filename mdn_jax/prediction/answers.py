@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -11,13 +11,14 @@ import numpy as np
 from mdn_jax._checks import require
 from mdn_jax._typing import Bool, Float, Key
 from mdn_jax.model import Ensemble, Model, Rows, Standardizer, in_nats, map_rows
+from mdn_jax.prediction.climbing import joint_modes
 from mdn_jax.prediction.landscape import joined, regions_and_modes
 from mdn_jax.prediction.questions import Draw, Question, percent
 from mdn_jax.prediction.tables import Wanted
 
 __all__ = ["Prepared", "answer", "draw"]
 
-ROWS_AT_ONCE = 8_192
+ROWS_AT_ONCE, FEWEST_AT_ONCE = 8_192, 64
 DIGITS = 9  # decimals of a standard unit that are kept: float32 knows 7
 SIGNIFICANT = 8  # digits that are kept of what has no origin: widths and shares
 
@@ -44,6 +45,11 @@ class Prepared:
     units: Standardizer
     given_units: Standardizer
 
+    @property
+    def program(self) -> Model | Ensemble:
+        """The model without names, so that models of one structure share a compiled program."""
+        return replace(self.model, input_names=(), target_names=(), encoding=None)
+
 
 def answer(prepared: Prepared, on_progress: OnProgress | None = None) -> Any:
     """Every answer as a polars frame of N rows, after the columns that were to be kept."""
@@ -51,10 +57,10 @@ def answer(prepared: Prepared, on_progress: OnProgress | None = None) -> Any:
 
     wanted, found, outside = prepared.wanted, [], []
     for count, rows, strange in _chunks(prepared):
-        answers = map_rows(prepared.question, prepared.model, rows)
+        answers = map_rows(prepared.question.on_device, prepared.program, rows)
         answers = {name: np.asarray(values[:count], np.float64) for name, values in answers.items()}
         observed = None if rows.observed is None else rows.observed[:count]
-        found.append(_in_own_units(prepared, _on_lines(prepared.question, answers), observed))
+        found.append(_in_own_units(prepared, _solved(prepared.question, answers), observed))
         outside.append(strange[:count])
         if on_progress is not None:
             on_progress(sum(map(len, outside)), wanted.num_rows)
@@ -81,7 +87,7 @@ def draw(prepared: Prepared, key: Key, count: int) -> Any:
     samples = np.empty((wanted.num_rows, count, len(prepared.names)))
     start = 0
     for size, rows, _ in _chunks(prepared, data):
-        z = np.asarray(map_rows(question, prepared.model, rows)[:size], np.float64)
+        z = np.asarray(map_rows(question, prepared.program, rows)[:size], np.float64)
         samples[start : start + size] = _placed(prepared.units, z)
         start += size
     samples[wanted.lacking] = np.nan
@@ -98,12 +104,13 @@ def _chunks(prepared: Prepared, key: np.ndarray | None = None) -> Iterator[tuple
     and which of them training never saw the like of.
     """
     model, wanted, count = prepared.model, prepared.wanted, prepared.wanted.num_rows
-    size = min(ROWS_AT_ONCE, 2 ** math.ceil(math.log2(count)))
+    size = min(ROWS_AT_ONCE, max(FEWEST_AT_ONCE, 2 ** math.ceil(math.log2(count))))
     for start in range(0, count, size):
         places = np.minimum(np.arange(start, start + size), count - 1)
         columns = {name: values[places] for name, values in wanted.inputs.items()}
         if model.encoding is None:
-            x, outside = np.stack(list(columns.values()), axis=1), np.zeros(size, bool)
+            x = np.stack(list(columns.values()), axis=1) if columns else np.empty((size, 0))
+            outside = np.zeros(size, bool)
         else:
             # the empty name: rows are counted even where a model has no inputs
             x, outside, _, _ = model.encoding.encode({"": np.zeros(size), **columns})
@@ -119,21 +126,30 @@ def _chunks(prepared: Prepared, key: np.ndarray | None = None) -> Iterator[tuple
         yield min(size, count - start), Rows(x, y, np.ones(size), observed), outside
 
 
-def _on_lines(question: Question, answers: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The answers with "ends" (R, pieces, 2, D), and with modes where there is one target."""
+def _solved(question: Question, answers: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The answers with "ends" (R, pieces, 2, D), "mode" (R, M, D) and "mode_weight" (R, M)."""
     weights, locs, stds = (answers.pop(name) for name in ("weights", "locs", "stds"))
-    highest, line = question.interval == "highest-density", locs.shape[-1] == 1
-    if highest or line:
-        solved = [
+    highest, size = question.interval == "highest-density", locs.shape[-1]
+    lines = []
+    if highest or size == 1:
+        lines = [
             regions_and_modes(weights, locs[..., dim], stds[..., dim], mass, question.num_modes)
             for dim, mass in enumerate(question.masses)
         ]
-        if line:
-            answers["mode"], answers["mode_weight"] = solved[0][1][..., None], solved[0][2]
-    answers["ends"] = joined([ends for ends, _, _ in solved], axis=-1) if highest else answers["ends"][:, None]
-    lacking = question.num_modes - answers["mode"].shape[1]
-    answers["mode"] = np.pad(answers["mode"], ((0, 0), (0, lacking), (0, 0)), constant_values=np.nan)
-    answers["mode_weight"] = np.pad(answers["mode_weight"], ((0, 0), (0, lacking)), constant_values=np.nan)
+    values, num_quantiles = answers["quantile"], len(question.quantiles)
+    answers["quantile"] = values[:, :num_quantiles]
+    if highest:
+        answers["ends"] = joined([ends for ends, _, _ in lines], axis=-1)
+    else:
+        ends = values[:, num_quantiles:].reshape(-1, 2, size, size)
+        answers["ends"] = np.diagonal(ends, axis1=2, axis2=3)[:, None]
+    if size == 1:
+        modes, shares = lines[0][1][..., None], lines[0][2]
+    else:
+        modes, shares = joint_modes(weights, locs, answers.pop("whiteners"), question.num_modes)
+    lacking = (0, question.num_modes - modes.shape[1])
+    answers["mode"] = np.pad(modes, ((0, 0), lacking, (0, 0)), constant_values=np.nan)
+    answers["mode_weight"] = np.pad(shares, ((0, 0), lacking), constant_values=np.nan)
     return answers
 
 

@@ -179,7 +179,7 @@ def _flat_point(land: Landscape, cells: tuple[Row, Row], sign: float) -> np.ndar
         low, high = np.where(before, y, low), np.where(before, high, y)
         with np.errstate(divide="ignore", invalid="ignore"):
             step = y - slope / curvature
-        y = np.where((step > low) & (step < high), step, 0.5 * (low + high))
+        y = np.where((step >= low) & (step <= high), step, 0.5 * (low + high))
     return y
 
 

@@ -1,8 +1,8 @@
 """What is asked about each row, and how one mixture answers it, in standard units."""
 
 import math
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from mdn_jax._typing import Float
 from mdn_jax.mixture import Mixture, condition, log_prob
 from mdn_jax.model import Rows
 from mdn_jax.sampling import sample
-from mdn_jax.statistics import interval, mean, quantile, std, weighted_modes
+from mdn_jax.statistics import mean, quantile, std
 
 __all__ = ["Draw", "Interval", "Question", "check_question", "percent"]
 
@@ -42,22 +42,27 @@ class Question:
     scored: bool
     members: tuple[int, ...]
 
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """The quantiles, then of a central interval all lower ends and all upper ends."""
+        if self.interval != "central":
+            return self.quantiles
+        return (*self.quantiles, *((1 - mass) / 2 for mass in self.masses), *((1 + mass) / 2 for mass in self.masses))
+
+    @property
+    def on_device(self) -> Self:
+        """Only what the compiled program answers: modes and regions of highest density are found on the host."""
+        return replace(self, quantiles=self.levels, num_modes=1, interval="highest-density", masses=())
+
     def __call__(self, mixture: Mixture, row: Rows) -> dict[str, Float[Array, "..."]]:
         """The answers for one row: numbers in standard units by name."""
         mixture = _known(mixture, self.given, row)
         answers = {"mean": mean(mixture), "std": std(mixture)}
-        answers["quantile"] = jnp.stack([quantile(mixture, q) for q in self.quantiles])
-        # on a line, regions and modes are found on the host: see landscape
-        if mixture.target_dim > 1:
-            points, weights, distinct = weighted_modes(mixture)
-            order = jnp.argsort(~distinct, stable=True)[: self.num_modes]
-            answers["mode"] = jnp.where(distinct[order][:, None], points[order], jnp.nan)
-            answers["mode_weight"] = jnp.where(distinct[order], weights[order], jnp.nan)
-        if self.interval == "central":
-            ends = {mass: interval(mixture, mass) for mass in set(self.masses)}
-            answers["ends"] = jnp.stack([ends[mass][:, dim] for dim, mass in enumerate(self.masses)], axis=1)
+        answers["quantile"] = jax.vmap(lambda q: quantile(mixture, q))(jnp.array(self.levels))
         answers["weights"], answers["locs"] = mixture.weights, mixture.locs
         answers["stds"] = mixture.scale.std(mixture.target_dim)
+        if mixture.target_dim > 1:
+            answers["whiteners"] = mixture.scale.to_triangular(mixture.target_dim).whitener
         if self.members:
             answers["disagreement"] = _disagreement(mixture, self.members)
         if self.scored:

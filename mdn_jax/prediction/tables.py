@@ -59,10 +59,10 @@ def read_wanted(
     from_columns = [value for value in given.values() if isinstance(value, str)]
     encoding = model.encoding
     names = list(encoding.inputs if encoding else model.input_names)
-    scored = []
+    scored, kept = [], []
 
     def choose(found: Sequence[str]) -> list[str]:
-        kept = list(found) if keep == "all" else [keep] if isinstance(keep, str) else list(keep)
+        kept.extend(found if keep == "all" else [keep] if isinstance(keep, str) else keep)
         scored.extend(free if set(free) <= set(found) else [])
         return [*names, *from_columns, *scored, *kept]
 
@@ -79,9 +79,8 @@ def read_wanted(
     for name, values in zip(given, known, strict=True):
         _refuse_missing(source, f"{given[name]!r}, given as {name!r}", values)
     targets = np.stack([numbers(name) for name in scored], axis=1) if scored else None
-    kept = frame.select(frame.columns if keep == "all" else [keep] if isinstance(keep, str) else list(keep))
     table_given = np.stack(known, axis=1) if known else np.empty((count, 0))
-    return Wanted(str(source), inputs, lacking, table_given, targets, unknown, kept, count)
+    return Wanted(str(source), inputs, lacking, table_given, targets, unknown, frame.select(kept), count)
 
 
 def typed(frame: Any) -> Any:
@@ -110,7 +109,10 @@ def _frame_of(table: TableLike, choose: Callable[[Sequence[str]], list[str]]) ->
         return path, open_table(path, choose(found) or found[:1])
     source = Path("table")
     if isinstance(table, Mapping):
-        table = pl.DataFrame([_series(name, values) for name, values in table.items()])
+        columns = [_series(name, values) for name, values in table.items()]
+        lengths = {column.name: len(column) for column in columns}
+        require(len(set(lengths.values())) <= 1, f"{source}: columns of different lengths: {lengths}")
+        table = pl.DataFrame(columns)
     require(
         isinstance(table, pl.DataFrame),
         f"predict takes a path, a polars DataFrame or a mapping of columns; got {type(table).__name__}",
