@@ -70,7 +70,7 @@ class Scores:
             f"{prefix}_crps": named(_mean(self.crps, weight)),
             "coverage_90": named(_mean(inside, weight)),
             "width_90": named(_mean(self.width_90, weight)),
-            "pit_deviation": named(np.array([_deviation(column) for column in self.pit.T])),
+            "pit_deviation": named(np.array([_deviation(column, weight) for column in self.pit.T])),
             "live_components": int((share > LIVE_SHARE / count).sum()),
         }
 
@@ -82,11 +82,13 @@ def _mean(values: Float[np.ndarray, "N D"], weight: Float[np.ndarray, " N"]) -> 
     return np.where(known, values, 0.0).T @ weight / np.where(total > 0, total, np.nan)
 
 
-def _deviation(pit: Float[np.ndarray, " N"]) -> float:
-    """Largest distance of the distribution of the known values from uniform."""
-    known = np.sort(pit[~np.isnan(pit)])
-    ranks = (np.arange(len(known)) + 0.5) / len(known)
-    return float(np.abs(known - ranks).max()) if len(known) else float("nan")
+def _deviation(pit: Float[np.ndarray, " N"], weight: Float[np.ndarray, " N"]) -> float:
+    """Largest distance of the weighted distribution of the known values from uniform."""
+    order = np.argsort(pit)[: np.count_nonzero(~np.isnan(pit))]  # NaN comes last
+    known, weight = pit[order], weight[order]
+    if not weight.any():
+        return float("nan")
+    return float(np.abs(known - (np.cumsum(weight) - 0.5 * weight) / weight.sum()).max())
 
 
 def score(

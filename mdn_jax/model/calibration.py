@@ -52,6 +52,8 @@ def calibrate(model: AnyModel, x: PyTree, y: ArrayLike) -> AnyModel:
     """
     count = len(np.asarray(y))
     require(count >= FEWEST, f"calibrate takes at least {FEWEST} rows; got {count}: keep more apart")
+    rows = sorted({len(leaf) for leaf in jax.tree.leaves((x, np.asarray(y)))})
+    require(len(rows) == 1, f"calibrate takes as many inputs as targets; got {rows} rows")
     chosen = np.unique(np.linspace(0, count - 1, min(count, MOST)).round().astype(int))  # evenly spread
     x, y = jax.tree.map(lambda leaf: np.asarray(leaf)[chosen], (x, np.asarray(y)))
     return replace(model, calibration=needed_masses(model, x, y))

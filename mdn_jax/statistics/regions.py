@@ -16,6 +16,9 @@ __all__ = ["density_level", "highest_density", "highest_density_mass"]
 
 GRID_PER_COMPONENT = 33  # points within GRID_REACH standard deviations of each centre: they bracket every mode
 GRID_REACH = 4.0
+NEAR = 0.02  # standard deviations on both sides of a point that tell where the density rises from there
+NUM_SECANTS = 2  # steps that find a turn
+SPARE = 4  # crossings that rounding may add where the density is flat
 TAIL_REACH = {"float32": 13.0, "float64": 38.0}  # standard deviations beyond which a normal density underflows
 
 
@@ -120,18 +123,7 @@ def highest_density_mass(mixture: Mixture, y: Float[Array, " 1"]) -> Scalar:
         mixture.target_dim == 1,
         f"highest_density_mass needs one target, not {mixture.target_dim}: take mdn.marginal(mixture, d) first",
     )
-    count, stds, level = mixture.num_components, mixture.scale.std(1)[:, 0], log_prob(mixture, y)
-    reach = TAIL_REACH[stds.dtype.name] * stds
-    ends = jnp.stack([jnp.min(mixture.locs[:, 0] - reach), jnp.max(mixture.locs[:, 0] + reach)])
-    grid = jnp.sort(jnp.concatenate([_grid(mixture), ends]))
-    above = _log_density(mixture, grid) > level
-    # where the density crosses the level between neighbours: at most twice for each of K modes
-    index = jnp.nonzero(above[1:] != above[:-1], size=2 * count, fill_value=-1)[0]
-    low, high, rises = grid[index], grid[index + 1], above[index + 1]
-    sign = jnp.where(rises, 1.0, -1.0)
-    crossing = bisect(lambda y: sign * (_log_density(mixture, y) - level), low, high)
-    below = jax.vmap(lambda y: cdf(mixture, y[None])[0])(crossing)
-    return jnp.clip(above[-1] - jnp.sum(jnp.where(index >= 0, sign * below, 0.0)), 0.0, 1.0)
+    return _mass_above(mixture, log_prob(mixture, y), y)
 
 
 def _log_density(mixture: Mixture, y: Float[Array, " S"]) -> Float[Array, " S"]:
@@ -148,6 +140,45 @@ def _grid(mixture: Mixture) -> Float[Array, " G"]:
     """Points around every component, in rising order."""
     offsets = jnp.linspace(-GRID_REACH, GRID_REACH, GRID_PER_COMPONENT, dtype=mixture.locs.dtype)
     return jnp.sort((mixture.locs[:, :1] + mixture.scale.std(1) * offsets[None, :]).ravel())
+
+
+def _mass_above(mixture: Mixture, level: Scalar, y: Float[Array, " 1"]) -> Scalar:
+    """The probability of a density higher than the level, which is the density at y."""
+    count, stds = mixture.num_components, mixture.scale.std(1)[:, 0]
+    reach = TAIL_REACH[stds.dtype.name] * stds
+    ends = jnp.stack([jnp.min(mixture.locs[:, 0] - reach), jnp.max(mixture.locs[:, 0] + reach)])
+    grid = jnp.sort(jnp.concatenate([_grid(mixture), ends]))
+    height = _log_density(mixture, grid)
+    # turns of the density, and both sides of y: what rises or falls within a cell would be overlooked
+    beside = y + NEAR * jnp.concatenate([-stds, stds])
+    more = jnp.concatenate([_turns(mixture, grid, height), beside])
+    grid, height = jnp.concatenate([grid, more]), jnp.concatenate([height, _log_density(mixture, more)])
+    order = jnp.argsort(grid)
+    grid, above = grid[order], height[order] > level
+    # where the density crosses the level between neighbours: twice for each of K modes, but for rounding
+    index = jnp.nonzero(above[1:] != above[:-1], size=2 * count + SPARE, fill_value=-1)[0]
+    low, high, rises = grid[index], grid[index + 1], above[index + 1]
+    sign = jnp.where(rises, 1.0, -1.0)
+    crossing = bisect(lambda y: sign * (_log_density(mixture, y) - level), low, high)
+    below = jax.vmap(lambda y: cdf(mixture, y[None])[0])(crossing)
+    return jnp.clip(above[-1] - jnp.sum(jnp.where(index >= 0, sign * below, 0.0)), 0.0, 1.0)
+
+
+def _turns(mixture: Mixture, grid: Float[Array, " G"], height: Float[Array, " G"]) -> Float[Array, " T"]:
+    """Where the density turns: near the highest and lowest of neighbours, by secants of its slope."""
+    places = jnp.arange(grid.size)
+    group = jax.lax.cummax(jnp.where(jnp.diff(grid, prepend=-jnp.inf) > 0, places, 0))  # equal components repeat points
+    left = jnp.maximum(group - 1, 0)
+    here, before, after = height[1:-1], height[left[1:-1]], height[2:]
+    top, dip = (here >= before) & (here > after), (here <= before) & (here < after)
+    index = 1 + jnp.nonzero(top | dip, size=2 * mixture.num_components + SPARE, fill_value=0)[0]
+    rightwards = (_slope(mixture, grid[index]) > 0) == top[index - 1]
+    first, second = grid[index], jnp.where(rightwards, grid[index + 1], grid[left[index]])
+    for _ in range(NUM_SECANTS):
+        a, b = _slope(mixture, first), _slope(mixture, second)
+        between = first + (second - first) * jnp.clip(a / jnp.where(a == b, 1.0, a - b), 0.0, 1.0)
+        first, second = between, jnp.where((_slope(mixture, between) > 0) == (a > 0), second, first)
+    return first
 
 
 def _landscape(mixture: Mixture) -> tuple[Float[Array, " K"], Float[Array, " K+1"], Bool[Array, " K"]]:
