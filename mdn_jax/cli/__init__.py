@@ -61,7 +61,9 @@ def _usage() -> str:
     return "\n".join([*lines, "", "mdn-jax COMMAND --help tells more."])
 
 
-COMMANDS: dict[str, Callable[[list[str]], int]] = {"new": new, "run": run, "sweep": sweep, "predict": predict, "plot": plot}
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "new": new, "run": run, "sweep": sweep, "predict": predict, "plot": plot,
+}  # fmt: skip
 
 
 def _one_cpu_device_per_core() -> None:

@@ -119,10 +119,13 @@ def _remarks(prepared: Any, frame: Any) -> list[str]:
         values = "1 value" if count == 1 else f"{count:,} values"
         lines += [f"{values} of {name!r} {'is' if count == 1 else 'are'} of a kind that training never saw"]
     if wanted.lacking.any():
-        lines += [f"{int(wanted.lacking.sum()):,} rows lack an input: their answers are empty"]
+        count = int(wanted.lacking.sum())
+        lack = "1 row lacks an input: its" if count == 1 else f"{count:,} rows lack an input: their"
+        lines += [f"{lack} answers are empty"]
     outside = int(frame["outside_training"].sum()) if "outside_training" in frame.columns else 0
     if outside:
-        lines += [f"{outside:,} of {frame.height:,} rows are outside what training saw (outside_training)"]
+        rows = f"{outside:,} of {frame.height:,} rows {'is' if outside == 1 else 'are'}"
+        lines += [f"{rows} outside what training saw (outside_training)"]
     return lines
 
 
