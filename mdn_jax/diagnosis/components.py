@@ -15,6 +15,7 @@ __all__ = ["Diagnosis", "diagnose"]
 
 ON_FLOOR = 1.05  # times the floor: a sigma below it would be lower still if it could
 TELLING_SHARE = 0.01  # of the rows on the floor that is worth a word
+MANY_DEAD = 0.25  # share of the components that is worth a word: a few idle ones cost little
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +82,7 @@ class Diagnosis:
                     "rows: is the target discrete or rounded? Then the NLL follows the floor: compare RMSE and CRPS"
                 )
         dead, count = int(self.dead.sum()), len(self.share)
-        if dead:
+        if dead >= MANY_DEAD * count:
             is_are = "is" if dead == 1 else "are"
             said.append(f"{dead} of {count} components {is_are} never responsible for a row: fewer would do")
         return said
