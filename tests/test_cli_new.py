@@ -1,0 +1,178 @@
+"""`mdn-jax new`: what it writes loads and runs, whatever the columns are called; mistakes are one line."""
+
+import json
+import tomllib
+
+import numpy as np
+import polars as pl
+import pytest
+from small_runs import write_table
+
+from mdn_jax import cli, runs
+from mdn_jax.datasets import load
+
+FEW = {"num-steps": 60, "evaluate-every": 30, "batch-size": 32, "ensemble-size": 1}
+SMALL = [f"--training.{name}={value}" for name, value in FEW.items()] + [
+    "--model.num-components=2",
+    "--model.hidden-sizes",
+    "4",
+]
+AWKWARD = [
+    'say "yes"',
+    "größe in m²",
+    "a=b",
+    " ",
+    "it's",
+    "#1",
+    "back\\slash",
+    "two\nlines",
+    "[dataset]",
+    "\x7f\x01",
+    "日本",
+]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_table("table.csv")
+    return tmp_path
+
+
+def new(*arguments):
+    return cli.main(["new", *(str(argument) for argument in arguments)])
+
+
+def awkward(count=300):
+    """Columns of every kind under names that no one should use; one in ten cells of two columns is missing."""
+    rng = np.random.default_rng(0)
+    columns = {name: rng.normal(size=count) for name in AWKWARD}
+    columns["it's"][::10], columns["a=b"][5::10] = np.nan, np.nan
+    texts = [['"', "x\ny", "größe", "[", "\x7f"][i] for i in rng.integers(5, size=count)]
+    return pl.DataFrame(columns).with_columns(pl.Series("kind\tof", texts), pl.Series("constant", np.full(count, 3.0)))
+
+
+# What it writes
+
+
+def test_what_it_writes_is_short_and_runs(place, no_figures, capsys):
+    assert new("table.csv", "--targets", "distance") == 0
+    text = (place / "table.toml").read_text()
+    printed = capsys.readouterr().out
+    assert text in printed and "mdn-jax run table.toml" in printed
+    table = tomllib.loads(text)
+    assert table.pop("recipe") == "table"
+    # 40 rows are too few to keep some apart for calibration
+    assert table == {"dataset": {"path": "table.csv", "inputs": ["speed"], "targets": ["distance"]}}
+    assert cli.main(["run", "table.toml", *SMALL]) == 0
+    metrics = json.loads((place / "runs/table/metrics.json").read_text())
+    assert metrics["num_test"] == 4 and metrics["num_calibration"] == 0
+    comments = [line for line in text.splitlines() if line.startswith("#   ")]
+    assert len(comments) == 2 and comments[1].endswith("target") and "40 different" in comments[0]
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.csv"])
+def test_columns_may_be_called_anything(place, name):
+    frame = awkward()
+    if name == "t.csv":
+        frame = frame.rename({" ": "blank"})  # a header's cells are read without the blanks around them
+    frame.write_parquet(name) if name == "t.parquet" else frame.fill_nan(None).write_csv(name)
+    assert new(name, "--targets", "a=b", "two\nlines", "--out", "deep/er/first.toml") == 0
+    config, sweep = runs.read_config(place / "deep/er/first.toml")
+    dataset = config.dataset
+    assert sweep == {} and config.recipe == "table" and dataset.targets == ("a=b", "two\nlines")
+    assert dataset.path == str(place / name)
+    assert set(dataset.inputs) == set(frame.columns) - {"a=b", "two\nlines", "constant"}  # one value tells nothing
+    assert dataset.categorical == ("kind\tof",)
+    assert (dataset.missing_inputs, dataset.missing_targets) == ("indicate", "marginalise")
+    data = load(dataset)
+    assert len(data.calibration) == 27 and data.train.observed is not None and "it's missing" in data.input_names
+    text = (place / "deep/er/first.toml").read_text()
+    assert tomllib.loads(text)["dataset"]["path"] == f"../../{name}"
+    head = text.partition("recipe = ")[0].splitlines()
+    assert all(line == "" or line.startswith("#") for line in head) and len(head) == 3 + len(frame.columns)
+
+
+def test_it_runs_with_missing_targets_and_calibrates(place, no_figures):
+    awkward().write_parquet("t.parquet")
+    assert new("t.parquet", "--targets", "a=b", "日本") == 0
+    assert cli.main(["run", "t.toml", *SMALL]) == 0
+    metrics = json.loads((place / "runs/t/metrics.json").read_text())
+    assert metrics["num_calibration"] == 27 and set(metrics["test_rmse"]) == {"a=b", "日本"}
+    assert np.isfinite(metrics["test_nll"])
+
+
+def test_one_target_that_is_missing_drops_its_rows(place):
+    awkward().write_parquet("t.parquet")
+    assert new("t.parquet", "--targets", "a=b") == 0
+    data = load(runs.read_config(place / "t.toml")[0].dataset)
+    assert data.warnings[0] == "30 rows with missing values were dropped" and data.calibration is not None
+
+
+@pytest.mark.parametrize("count", [216, 217, 223, 240])
+def test_rows_are_kept_apart_only_where_they_are_enough(place, count):
+    write_table("t.csv", count=count)
+    assert new("t.csv", "--targets", "distance") == 0
+    calibration = load(runs.read_config(place / "t.toml")[0].dataset).calibration  # would refuse fewer than 20
+    assert (calibration is not None) == (round(0.1 * round(0.9 * count)) >= 20)
+
+
+def test_paths_are_relative_to_the_config(place):
+    (place / "data").mkdir()
+    (place / "configs").mkdir()
+    (place / "table.csv").rename("data/table.csv")
+    assert new("data/table.csv", "--targets", "distance") == 0
+    assert tomllib.loads((place / "table.toml").read_text())["dataset"]["path"] == "data/table.csv"
+    assert new(place / "data/table.csv", "--targets", "distance", "--out", "configs/a.toml") == 0
+    assert tomllib.loads((place / "configs/a.toml").read_text())["dataset"]["path"] == "../data/table.csv"
+    (place / "both").mkdir()
+    for name in ("data", "configs"):
+        (place / name).rename(place / "both" / name)
+    dataset = runs.read_config(place / "both/configs/a.toml")[0].dataset
+    assert len(load(dataset).train) == 36  # together they may go anywhere
+
+
+def test_arrays_and_flags(place):
+    rng = np.random.default_rng(0)
+    np.savez("t.npz", x=rng.normal(size=(50, 2)), y=rng.normal(size=50), hot=rng.random(50) < 0.5, meta=np.zeros(3))
+    assert new("t.npz", "--targets=y") == 0
+    dataset = runs.read_config(place / "t.toml")[0].dataset
+    assert (dataset.inputs, dataset.categorical) == (("x_0", "x_1", "hot"), ("hot",))
+    assert load(dataset).input_names == ("x_0", "x_1", "hot=false", "hot=true")
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("table.csv --targets distanse", "table.csv: no column 'distanse': did you mean 'distance'?"),
+        ("table.csv --targets distance --out taken.toml", "taken.toml is there already: choose another with --out"),
+        ("table.csv --targets distance --out table.txt", "table.txt: a config is a .toml file"),
+        ("table.csv", "say which columns to predict with --targets, of: speed, distance"),
+        ("table.csv --targets speed distance speed", "table.csv: target 'speed' is named twice"),
+        ("words.csv --targets word", "words.csv: target 'word' is a category, not a number: choose others"),
+        ("words.csv --targets empty", "words.csv: target 'empty' is a text, not a number: choose others"),
+        ("nowhere.csv --targets y", "nowhere.csv: no such file: give the path of a table"),
+        ("empty.csv --targets y", "empty.csv: the file is empty"),
+        ("header.csv --targets y", "header.csv: target 'y' is a text, not a number"),
+        ("taken.toml --targets y --out b.toml", "cannot read '.toml' files: save the table as one of: .csv"),
+        ("fake.parquet --targets y", "fake.parquet: cannot be read as Parquet ("),
+        ("table.csv --target distance", "unknown option '--target': did you mean '--targets'?"),
+        ("", "A .csv, .parquet or .npz file. (required)"),
+    ],
+)
+def test_a_mistake_is_one_line_and_nothing_is_written(place, capsys, arguments, message):
+    (place / "taken.toml").write_text("mine")
+    (place / "words.csv").write_text("word,empty\na,\nb,\na,\n")
+    (place / "empty.csv").write_bytes(b"")
+    (place / "header.csv").write_text("x,y\n")
+    (place / "fake.parquet").write_text("x,y\n1,2\n")
+    before = sorted(path.name for path in place.iterdir())
+    assert cli.main(["new", *arguments.split()]) == 2
+    printed = capsys.readouterr()
+    lines = printed.err.splitlines()
+    assert printed.out == "" and len(lines) == 1 and message in lines[0], printed.err
+    assert sorted(path.name for path in place.iterdir()) == before
+    assert (place / "taken.toml").read_text() == "mine"
