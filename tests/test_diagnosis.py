@@ -94,15 +94,14 @@ def test_sigma_on_its_floor_is_said():
 
 def test_an_ensemble_has_the_floors_of_its_members():
     wide = mdn.Standardizer(np.array([5.0]), np.array([20.0]))
-    small, large = two_and_a_dead_one((-30.0,) * 3), constant_model((0.0,) * 3, (0.0,) * 3, (-30.0,) * 3, units=wide)
-    model = mdn.ensemble([small, large])
-    x, y = draw(sigma=0.01)
-    found = found_by(model, x, y, statuses=("ok", "diverged"))
-    assert found.floor[0] == pytest.approx(0.02)
-    assert found.on_floor[0] == 1.0
-    assert "1 of 2 networks diverged" in found.sentences()[0]
-    y = np.full_like(y, 5.0)  # where the second one's components are, on a floor of their own
-    assert found_by(model, x, y).on_floor[0] == 1.0
+    small, large = two_and_a_dead_one(), constant_model((0.0,) * 3, (0.0,) * 3, (0.0,) * 3, units=wide)
+    assert_allclose(component_floors(mdn.ensemble([small, large]), 6)[:, 0], [0.02] * 3 + [0.2] * 3)
+
+
+def test_networks_that_diverged_are_said():
+    found = found_by(two_and_a_dead_one(), *draw(), statuses=("ok", "diverged"))
+    assert found.sentences()[0].startswith("1 of 2 networks diverged")
+    assert replace(found, statuses=("diverged",)).sentences()[0].startswith("training diverged")
 
 
 def test_rows_that_weigh_nothing_do_not_count():
