@@ -81,7 +81,7 @@ def _print_metrics(metrics: dict[str, Any], folder: Path) -> None:
     console.print(table)
     for warning in metrics.get("warnings", ()):
         console.print(f"note: {warning}", soft_wrap=True, markup=False)
-    console.print(f"figures: {folder}/figures   model: {folder}/model", soft_wrap=True)
+    console.print(f"report: {folder}/report.html   figures: {folder}/figures   model: {folder}/model", soft_wrap=True)
     if metrics["status"] == "diverged":
         advice = "a training step was not finite: the best parameters before it stand; try a lower learning rate"
         console.print(advice, soft_wrap=True)
