@@ -109,6 +109,13 @@ def test_calibrated_intervals_are_those_of_the_models_own_mass(place):
     assert_allclose(found["price_low"][0], expected["price_low"][0], rtol=1e-5)
 
 
+def test_texts_become_numbers_where_none_is_an_identifier():
+    frame = pl.DataFrame(
+        {"a": ["1", "2"], "b": ["1.50", None], "c": ["007", "8"], "d": ["x", "1"], "e": ["9" * 17, "1"]}
+    )
+    assert [str(kind) for kind in prediction.typed(frame).dtypes] == ["Int64", "Float64", "String", "String", "String"]
+
+
 def test_a_table_that_is_there_is_replaced_on_demand_only(place, capsys):
     Path("out.csv").write_text("mine")
     assert "out.csv is there already: choose another, or replace it with --overwrite" in complaint(

@@ -65,8 +65,8 @@ def weighted_modes(mixture: Mixture) -> tuple[Float[Array, "K D"], Float[Array, 
         >>> locs = jnp.array([[-9.0], [9.0], [9.0]])
         >>> mixture = mdn.Mixture(jnp.log(jnp.array([0.2, 0.3, 0.5])), locs, mdn.Isotropic(jnp.zeros(3)))
         >>> points, weights, distinct = jax.jit(weighted_modes)(mixture)
-        >>> print(points[distinct].ravel(), weights[distinct].round(2))
-        [ 9. -9.] [0.8 0.2]
+        >>> print(points[distinct].ravel(), [round(float(weight), 2) for weight in weights[distinct]])
+        [ 9. -9.] [0.8, 0.2]
     """
     mixture = check_single("weighted_modes", mixture)
     points, _, distinct, order, squared = _maxima(mixture)
