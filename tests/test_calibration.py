@@ -33,7 +33,14 @@ regions_of = jax.jit(jax.vmap(mdn.highest_density, (None, 0)))
 
 
 def mixture_of(name):
-    weights, means, stds = (jnp.asarray(part) for part in MIXTURES[name])
+    weights, means, stds = (np.array(part) for part in MIXTURES[name])
+    if len(weights) == 2:  # the first in two equal halves, which change nothing: one program serves two and three
+        weights, means, stds = (
+            np.r_[weights[0] / 2, weights[0] / 2, weights[1]],
+            np.r_[means[0], means],
+            np.r_[stds[0], stds],
+        )
+    weights, means, stds = (jnp.asarray(part) for part in (weights, means, stds))
     return mdn.Mixture(jnp.log(weights), means[:, None], mdn.Isotropic(jnp.log(stds)))
 
 

@@ -13,7 +13,7 @@ from mdn_jax.datasets import load
 
 FEW = {"num-steps": 60, "evaluate-every": 30, "batch-size": 32, "ensemble-size": 1}
 SMALL = [f"--training.{name}={value}" for name, value in FEW.items()] + [
-    "--model.num-components=2",
+    "--model.num-components=1",
     "--model.hidden-sizes",
     "4",
 ]
