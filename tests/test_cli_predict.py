@@ -134,6 +134,12 @@ def test_nothing_is_written_where_it_ends_early(place, capsys, monkeypatch):
     assert "nothing was written" in capsys.readouterr().err and not Path("out.csv").exists()
 
 
+def test_a_terminal_sees_how_far_it_is(place, capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert predict("run new.csv --out out.csv") == 0
+    assert "3/3" in capsys.readouterr().err
+
+
 def test_both_tables_or_none(place, monkeypatch):
     frame = pl.DataFrame({"a": [1]})
 

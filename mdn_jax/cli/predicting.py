@@ -20,8 +20,12 @@ INTERRUPTED = 130
 
 @dataclasses.dataclass(frozen=True)
 class _Predict:
-    model: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(help="Run folder, or folder of a saved model.")]
-    table: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(help="Table of new rows: .csv, .parquet or .npz.")]
+    model: Annotated[
+        tyro.conf.Positional[Path], tyro.conf.arg(metavar="MODEL", help="Run folder, or folder of a saved model.")
+    ]
+    table: Annotated[
+        tyro.conf.Positional[Path], tyro.conf.arg(metavar="TABLE", help="Table of new rows: .csv, .parquet or .npz.")
+    ]
     out: Annotated[Path, tyro.conf.arg(help="Table to write: .csv or .parquet.")]
     overwrite: Annotated[bool, tyro.conf.arg(help="Replace a table that is there.")] = False
     keep: Annotated[tuple[str, ...], tyro.conf.arg(help="Columns of the table to copy; all for all of them.")] = ()
@@ -37,7 +41,9 @@ class _Predict:
     num_modes: Annotated[int, tyro.conf.arg(help="With 2 or more, the best modes and the weight of each.")] = 1
     given: Annotated[
         tyro.conf.UseAppendAction[tuple[str, ...]],
-        tyro.conf.arg(help="TARGET=VALUE: a target that is known, by a number or a column of the table; repeatable."),
+        tyro.conf.arg(
+            metavar="TARGET=VALUE", help="A target that is known, by a number or a column of the table; repeatable."
+        ),
     ] = ()
     samples: Annotated[int, tyro.conf.arg(help="Draw so many samples of each row into OUT's name with _samples.")] = 0
     seed: Annotated[int, tyro.conf.arg(help="Seed of the samples.")] = 0
@@ -84,7 +90,7 @@ def _predict(options: _Predict, samples: Path) -> int:
         keep="all" if options.keep == ("all",) else options.keep,
         strict=options.strict,
     )
-    with _shown_progress() as show:
+    with _shown_progress(prepared.wanted.num_rows) as show:
         frame = answer(prepared, show)
     # what is copied from text to text stays as it was spelled
     frames = {options.out: frame if options.out.suffix.lower() == ".csv" else typed(frame)}
@@ -130,14 +136,14 @@ def _remarks(prepared: Any, frame: Any) -> list[str]:
 
 
 @contextmanager
-def _shown_progress() -> Iterator[Any]:
-    """A progress bar in a terminal, once there is more than one chunk of rows."""
+def _shown_progress(num_rows: int) -> Iterator[Any]:
+    """A progress bar in a terminal."""
     from rich.console import Console  # noqa: PLC0415
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
     console = Console(stderr=True)
     columns = (TextColumn("predicting"), BarColumn(), TextColumn("row {task.completed:,.0f}/{task.total:,.0f}"))
-    silent = not console.is_terminal
+    silent = not console.is_terminal  # into a log it would write blank lines only
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=silent) as progress:
-        task = progress.add_task("predicting", total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+        task = progress.add_task("predicting", total=num_rows)
+        yield lambda done, _: progress.update(task, completed=done)
