@@ -11,7 +11,7 @@ import numpy as np
 
 from mdn_jax._checks import InputError, nearest, require
 
-__all__ = ["Table", "column_names", "open_table", "read_table"]
+__all__ = ["Table", "as_numbers", "as_texts", "column_names", "open_table", "read_table"]
 
 Values = tuple[float | int | str, ...]
 
@@ -48,9 +48,9 @@ def read_table(path: Path, numbers: Sequence[str], texts: Sequence[str] = (), mi
             value that is no finite number.
     """
     frame = open_table(path, [*numbers, *texts])
-    columns = {name: _numbers(path, name, frame[name], missing_values) for name in numbers}
+    columns = {name: as_numbers(path, name, frame[name], missing_values) for name in numbers}
     try:
-        columns |= {name: _texts(frame[name], missing_values) for name in texts}
+        columns |= {name: as_texts(frame[name], missing_values) for name in texts}
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return Table(path, columns, frame.height)
@@ -217,7 +217,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _numbers(path: Path, name: str, column: Any, missing_values: Values) -> np.ndarray:
+def as_numbers(path: Path, name: str, column: Any, missing_values: Values) -> np.ndarray:
     """One polars column as (N,) float64, NaN where missing; a row number counts from 1 after the header."""
     import polars as pl  # noqa: PLC0415
 
@@ -280,7 +280,7 @@ def _spelled(path: Path, name: str, column: Any, missing_values: Values) -> Any:
     return values
 
 
-def _texts(column: Any, missing_values: Values) -> np.ndarray:
+def as_texts(column: Any, missing_values: Values) -> np.ndarray:
     """One polars column as (N,) texts, None where missing; 3.0 is spelled 3, and TRUE true, whatever the file."""
     import polars as pl  # noqa: PLC0415
 

@@ -11,7 +11,7 @@ import numpy as np
 from mdn_jax._checks import InputError, nearest, require
 from mdn_jax._typing import Bool, Float
 from mdn_jax.datasets import column_names
-from mdn_jax.datasets.tables import _numbers, _texts, open_table  # the same values as in training, from frames too
+from mdn_jax.datasets.tables import as_numbers, as_texts, open_table  # the same values as in training, from frames too
 from mdn_jax.encoding import Encoding, missing_in
 from mdn_jax.model import Ensemble, Model
 
@@ -72,7 +72,7 @@ def read_wanted(
     marks = encoding.missing_values if encoding else ()
     categorical = encoding.categorical if encoding else ()
     numbers = lambda name: _read_numbers(source, name, frame[name], marks)  # noqa: E731
-    inputs = {name: _texts(frame[name], marks) if name in categorical else numbers(name) for name in names}
+    inputs = {name: as_texts(frame[name], marks) if name in categorical else numbers(name) for name in names}
     lacking = _lacking(source, encoding, inputs, count)
     unknown = _unknown_kinds(source, encoding, inputs, strict=strict) if encoding else {}
     known = [numbers(value) if isinstance(value, str) else np.full(count, value) for value in given.values()]
@@ -133,7 +133,7 @@ def _series(name: str, values: Any) -> Any:
 
 def _read_numbers(source: Path, name: str, column: Any, marks: tuple) -> np.ndarray:
     try:
-        return _numbers(source, name, column, marks)
+        return as_numbers(source, name, column, marks)
     except InputError as error:
         fault = str(error).partition(": correct it")[0]  # what else cures a training table does not cure this one
         raise InputError(f"{fault}: correct it, or empty the cell") from None
