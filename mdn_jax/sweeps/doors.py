@@ -9,7 +9,8 @@ from mdn_jax._checks import require
 from mdn_jax.config import Config
 from mdn_jax.datasets import Dataset
 from mdn_jax.datasets import load as load_dataset
-from mdn_jax.runs import absolute, read_config
+from mdn_jax.recipe import complete
+from mdn_jax.runs import absolute, read_config, resolve
 from mdn_jax.sweeps.driver import Progress, run_sweep
 from mdn_jax.sweeps.results import SweepResult, result_of
 from mdn_jax.sweeps.space import read_space
@@ -63,6 +64,10 @@ def sweep(
         config, table = read_config(path)
         source, folder = str(path), path.parent
     config = absolute(folder, config)
+    if data is None:
+        config, _ = resolve(config)
+    else:
+        config = complete(config, len(data.train), len(data.input_names))
     space = read_space(config, axes if axes is not None else table, source, folder)
     moved = [axis.name for axis in space.axes if axis.name.startswith("dataset.")]
     require(data is None or not moved, f"sweep was given data, so no axis can change them: drop {', '.join(moved)}")
