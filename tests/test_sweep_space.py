@@ -184,6 +184,7 @@ def parse_config(table):
 
 
 VARYING = {"learning_rate": 0.5, "weight_decay": 0.2, "clip_norm": 2.0, "input_noise": 0.3, "target_noise": 0.3}
+VARYING |= {"averaging": 0.9}
 
 
 @pytest.mark.parametrize(
@@ -227,11 +228,12 @@ def test_members_of_another_program(change):
     assert program() != program(**change)
 
 
-def test_noise_decay_and_clipping_are_switched_on_by_a_program_of_their_own():
+def test_what_is_off_is_switched_on_by_a_program_of_its_own():
     assert set(varying_fields(type(config_of().training))) == set(VARYING)
     alone = {name: program(**{f"training__{name}": value}) for name, value in VARYING.items()}
     assert alone["learning_rate"] == program() and alone["input_noise"] == alone["target_noise"]
-    assert len({program(), alone["weight_decay"], alone["clip_norm"], alone["input_noise"]}) == 4
+    switches = ("weight_decay", "clip_norm", "input_noise", "averaging")
+    assert len({program(), *(alone[name] for name in switches)}) == 5
 
 
 # Mistakes
