@@ -16,6 +16,8 @@ import mdn_jax as mdn
 from mdn_jax import cli, datasets, prediction, storage
 from mdn_jax.config import DatasetConfig
 
+pytestmark = pytest.mark.slow
+
 NEW = "id,size,colour,price\n007,2.50,red,7\n008,99,mauve,\n009,,blue,3\n"
 
 

@@ -6,6 +6,8 @@ import pytest
 from mdn_jax.diagnosis import Diagnosis
 from mdn_jax.plotting import health_figure
 
+pytestmark = pytest.mark.slow
+
 
 def diagnosis_of(targets, floor=0.01):
     rng = np.random.default_rng(0)

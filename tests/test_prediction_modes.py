@@ -13,6 +13,8 @@ from mdn_jax.prediction.climbing import joint_modes
 from mdn_jax.prediction.landscape import regions_and_modes
 from mdn_jax.statistics import weighted_modes
 
+pytestmark = pytest.mark.slow
+
 
 def test_regions_and_modes_of_many_mixtures_on_a_line():
     generator = np.random.default_rng(0)

@@ -17,7 +17,7 @@ from mdn_jax.sweeps import driver, planning, results, training
 from mdn_jax.sweeps.driver import Interrupted, forget, read_status
 from mdn_jax.sweeps.planning import Shard
 
-pytestmark = pytest.mark.usefixtures("no_sweep_figures")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_sweep_figures")]
 
 
 @pytest.fixture(scope="module")
