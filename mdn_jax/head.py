@@ -1,16 +1,20 @@
 r"""From a network's raw outputs to a mixture: every real vector is a valid one.
 
 `unpack` reads the raw outputs role by role: what all components share, K logits, K centres, K scales. (Read component
-by component, a batch costs twice the training step.) Standard deviations are
+by component, a batch costs twice the training step.) A raw scale is the logarithm of a standard deviation, Bishop's
+exponential, bent where it nears the floor and where it leaves all reason:
 
-    std = min_std + exp(g(raw)),    g(r) = r for |r| <= 8,    +-(8 + log(1 + |r| - 8)) beyond:
+    log std = log min_std + (d + sqrt(d^2 + 1)) / 2,    d = g(raw) - log min_std,
+    g(r) = r for r <= 8,    8 + e / (1 + e / 12) with e = r - 8 beyond.
 
-Bishop's exponential wherever a trained network is, growing no faster than |raw| outside, with a floor that keeps the
-likelihood bounded and a gradient that is nowhere zero, so that any excursion is pulled back. A full covariance is a
-chain of regressions, y_i on y_1 ... y_{i-1}: the raw outputs give its coefficients and the standard deviations of
-what remains, to which `min_std` applies.
+Far above the floor std is exp(raw) (5 % more at 100 times the floor); it never falls below the floor, which keeps the
+likelihood bounded, and never exceeds exp(20); its gradient is nowhere zero, so that any excursion is pulled back. Both
+bends are algebraic, since they are taken for every component, row and step: the logarithm of a sum of exponentials
+would cost a fifth of the training step. A full covariance is a chain of regressions, y_i on y_1 ... y_{i-1}: the raw
+outputs give its coefficients and the standard deviations of what remains, to which `min_std` applies.
 """
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -28,8 +32,8 @@ from mdn_jax.scales import Diagonal, Isotropic, Scale, Triangular
 __all__ = ["Covariance", "MixtureSpec", "initial_bias", "unpack"]
 
 Covariance = Literal["isotropic", "diagonal", "tied", "full"]
-EXPONENTIAL_RANGE = 8.0  # exp(-8) = 3e-4 and exp(8) = 3e3 target units: beyond what training reaches
-LARGEST_EXCESS = 1e30  # beyond that range: its product with exp(8) is still a float32
+LARGEST_LOG = 8.0  # of a standard deviation that is taken at its word: 3,000 target units, beyond what training reaches
+EXCESS_LOG = 12.0  # how much larger it can become: exp(20) squared is still a float32, as is what it whitens
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,12 @@ def by_role(spec: MixtureSpec, components: Float[Array, "*H K C"]) -> Float[Arra
     return jnp.concatenate([role.reshape(*role.shape[:-2], -1) for role in roles], axis=-1)
 
 
+def raw_scale(log_std: ArrayLike, min_std: float) -> np.ndarray:
+    """The raw outputs that `unpack` reads as these log standard deviations, all above the floor's and at most 8."""
+    log_std = np.asarray(log_std, np.float64)
+    return log_std - 0.25 / (log_std - math.log(min_std))
+
+
 def initial_bias(spec: MixtureSpec, y: ArrayLike) -> Float[Array, " P"]:
     """Raw outputs to start from: equal weights, and centres spread over the quantiles of the targets.
 
@@ -177,7 +187,7 @@ def initial_bias(spec: MixtureSpec, y: ArrayLike) -> Float[Array, " P"]:
         return jnp.asarray(locs[0], jnp.float32)
     # a single component covers everything; several start half as wide, so that they can tell their shares apart
     spread = np.array([column.std() for column in columns]) * (1.0 if spec.num_components == 1 else 0.5)
-    log_std = np.log(np.maximum(spread, spec.min_std))
+    log_std = raw_scale(np.log(np.maximum(spread, 2.0 * spec.min_std)), spec.min_std)
     scale = {
         "isotropic": log_std.mean(keepdims=True),
         "diagonal": log_std,
@@ -201,12 +211,27 @@ def _unpack_scale(spec: MixtureSpec, shared: Float[Array, " S"], own: Float[Arra
     return Triangular(jnp.broadcast_to(whitener, (spec.num_components, *whitener.shape)))
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def _log_std(raw: Float[Array, "..."], min_std: float) -> Float[Array, "..."]:
-    """log(min_std + exp(g(raw))), g the identity within the exponential range and logarithmic outside."""
-    # exp(+-(8 + log s)) = exp(+-8) s^{+-1}: one exponential and one logarithm
-    inside = jnp.clip(raw, -EXPONENTIAL_RANGE, EXPONENTIAL_RANGE)
-    stretch = 1.0 + jnp.clip(jnp.abs(raw) - EXPONENTIAL_RANGE, 0.0, LARGEST_EXCESS)
-    return jnp.log(min_std + jnp.exp(inside) * jnp.where(raw > 0, stretch, 1.0 / stretch))
+    return _bend(raw, min_std)[0]
+
+
+@_log_std.defjvp
+def _log_std_jvp(min_std: float, primals: tuple, tangents: tuple) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    # what autodiff makes of the minima and maxima instead, with their ties, costs a quarter of a training step
+    value, slope = _bend(primals[0], min_std)
+    return value, slope * tangents[0]
+
+
+def _bend(raw: Float[Array, "..."], min_std: float) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """The log standard deviation of the module's docstring, and its slope."""
+    excess = jnp.maximum(raw - LARGEST_LOG, 0.0)
+    stretch = 1.0 + excess / EXCESS_LOG
+    distance = jnp.minimum(raw, LARGEST_LOG) + excess / stretch - math.log(min_std)
+    root = jnp.sqrt(distance**2 + 1.0)
+    # (d + sqrt(d^2 + 1)) / 2 = 1 / (2 (sqrt(d^2 + 1) - d)), without cancellation below the floor
+    above = jnp.where(distance > 0, 0.5 * (root + distance), 0.5 / (root - jnp.minimum(distance, 0.0)))
+    return math.log(min_std) + above, above / root / stretch / stretch
 
 
 def _whitener(spec: MixtureSpec, raw: Float[Array, " T"]) -> Float[Array, "D D"]:

@@ -26,27 +26,28 @@ from mdn_jax.diagnosis import (
 )
 from mdn_jax.diagnosis.components import component_floors
 from mdn_jax.encoding import Encoding
+from mdn_jax.head import raw_scale
 from mdn_jax.model import Calibration, ConstantStd, needed_masses
 
 SPEC = mdn.MixtureSpec(num_components=3, min_std=0.01)
-LOG_STD = math.log(0.49)  # with the floor 0.5, in the target's units 1
+LOG_STD = math.log(0.5)  # in the target's units 1
 UNITS = mdn.Standardizer(np.array([5.0]), np.array([2.0]))
 
 
 def answer(params, x):
-    """The same mixture at every x: logits, centres, raw log sigmas."""
+    """The same mixture at every x: logits, centres, raw scales."""
     return params + 0.0 * x[0]
 
 
-def constant_model(logits, locs, raw_log_std, spec=SPEC, units=UNITS):
-    params = jnp.asarray([*logits, *locs, *raw_log_std], jnp.float32)
+def constant_model(logits, locs, log_std, spec=SPEC, units=UNITS):
+    params = jnp.asarray([*logits, *locs, *raw_scale(log_std, spec.min_std)], jnp.float32)
     inputs = mdn.Standardizer(np.zeros(1), np.ones(1))
     return mdn.Model(mdn.Functional(params, answer, spec), inputs, units)
 
 
-def two_and_a_dead_one(raw_log_std=(LOG_STD, LOG_STD, LOG_STD)):
+def two_and_a_dead_one(log_std=(LOG_STD, LOG_STD, LOG_STD)):
     """Centres at -2 and 2 in standard units, 1 and 9 in the target's, and one component that never answers."""
-    return constant_model((0.0, 0.0, -40.0), (-2.0, 2.0, 0.0), raw_log_std)
+    return constant_model((0.0, 0.0, -40.0), (-2.0, 2.0, 0.0), log_std)
 
 
 def draw(count=2_000, seed=0, sigma=1.0, centres=(1.0, 9.0)):
@@ -69,7 +70,7 @@ def test_a_dead_component_is_counted_and_said():
     assert report["effective_components"] == pytest.approx(2.0, abs=0.01)
     assert_allclose(report["component_shares"], [0.5, 0.5, 0.0], atol=0.05)
     assert report["responsibility_entropy_nats"] < 0.01  # eight sigmas apart
-    assert report["smallest_sigma"]["price"] == pytest.approx(1.0, rel=1e-5)  # 2 (0.01 + 0.49)
+    assert report["smallest_sigma"]["price"] == pytest.approx(1.0, rel=1e-5)
     assert report["sigma_floor"]["price"] == pytest.approx(0.02)
     assert report["share_on_floor"]["price"] == 0.0
     assert found.sentences() == ["1 of 3 components is never responsible for a row: fewer would do"]
@@ -136,7 +137,7 @@ def test_masses_are_those_of_the_exact_function():
 def plane_model():
     """Two independent targets, standard normal in standard units."""
     spec = mdn.MixtureSpec(num_components=1, target_dim=2, covariance="full")
-    params = jnp.zeros(spec.num_outputs)
+    params = jnp.zeros(spec.num_outputs).at[3:5].set(raw_scale(0.0, spec.min_std))
     inputs, units = mdn.Standardizer(np.zeros(1), np.ones(1)), mdn.Standardizer(np.zeros(2), np.array([1.0, 10.0]))
     return mdn.Model(mdn.Functional(params, answer, spec), inputs, units)
 

@@ -1,14 +1,17 @@
 """Every real vector is a valid mixture, with a gradient that pulls back; the layout; where training starts."""
 
+import math
+
 import jax
 import jax.numpy as jnp
+import mpmath
 import numpy as np
 import pytest
 from cases import COVARIANCES, covariances_of, log_prob
 from numpy.testing import assert_allclose, assert_array_equal
 
 import mdn_jax as mdn
-from mdn_jax.head import by_role
+from mdn_jax.head import by_role, raw_scale
 
 unpack = jax.jit(mdn.unpack, static_argnums=0)
 SMALL, LARGE = 0.013, 1e3  # floors for the tests of the floor
@@ -40,7 +43,8 @@ def test_num_outputs(covariance, count, dim, expected):
 def test_full_covariance_is_a_chain_of_regressions():
     raw = np.array([0.3, 1.0, -2.0, 0.5, -0.7, 0.9])  # logit, centre, log std of what remains, y_1's slope on y_0
     mixture = unpack(spec_of("full", 1, 2, 0.1), jnp.asarray(raw))
-    first, second = 0.1 + np.exp(0.5), 0.1 + np.exp(-0.7)  # y_0 ~ N(., first^2), y_1 = 0.9 y_0 + N(., second^2)
+    d = np.array([0.5, -0.7]) - np.log(0.1)
+    first, second = 0.1 * np.exp((d + np.hypot(d, 1)) / 2)  # y_0 ~ N(., first^2), y_1 = 0.9 y_0 + N(., second^2)
     expected = [[first**2, 0.9 * first**2], [0.9 * first**2, 0.81 * first**2 + second**2]]
     assert_allclose(covariances_of(mixture)[0], expected, rtol=1e-13)
     assert_allclose(mixture.locs, [[1.0, -2.0]], rtol=1e-15)
@@ -48,12 +52,27 @@ def test_full_covariance_is_a_chain_of_regressions():
 
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("covariance", ["isotropic", "diagonal"])
-def test_std_is_the_floor_plus_bishops_exponential(covariance):
+def test_log_std_bends_from_the_floor_to_the_raw_scale(covariance):
     raw = np.linspace(-8, 8, spec_of(covariance).num_outputs)
+    d = raw[9:] - np.log(SMALL)
+    expected = np.log(SMALL) + (d + np.hypot(d, 1)) / 2
     mixture = unpack(spec_of(covariance, min_std=SMALL), jnp.asarray(raw))
     assert_allclose(mixture.logits, raw[:3], rtol=0)
     assert_allclose(mixture.locs, raw[3:9].reshape(3, 2), rtol=0)
-    assert_allclose(np.exp(mixture.scale.log_std).ravel(), SMALL + np.exp(raw[9:]), rtol=1e-13)
+    assert_allclose(np.asarray(mixture.scale.log_std).ravel(), expected, rtol=1e-13)
+
+
+@pytest.mark.usefixtures("x64")
+def test_raw_scales_are_those_that_unpack_reads():
+    log_std = np.log([1.001 * SMALL, 0.1, 1.0, 2_900.0])
+    raw = [0.0] * 8 + [*raw_scale(log_std, SMALL)]
+    assert_allclose(unpack(spec_of("isotropic", 4, 1, SMALL), jnp.asarray(raw)).scale.log_std, log_std, rtol=1e-12)
+
+
+def test_far_above_the_floor_std_is_the_exponential():
+    raw = jnp.array([0.0, 0.0, math.log(0.1)])
+    assert_allclose(jnp.exp(unpack(spec_of("diagonal", 1, 1, 1e-3), raw).scale.log_std), 0.1, rtol=0.056)
+    assert_allclose(jnp.exp(unpack(spec_of("diagonal", 1, 1, 1e-30), raw).scale.log_std), 0.1, rtol=0.004)
 
 
 @pytest.mark.parametrize("covariance", COVARIANCES)
@@ -162,12 +181,21 @@ def test_no_gradient_vanishes_at_zero_outputs(covariance):
 
 
 @pytest.mark.usefixtures("x64")
-def test_the_scale_is_smooth_where_the_exponential_ends():
-    # g and its first derivative are continuous at +-8
-    log_std = lambda raw: unpack(spec_of("isotropic", 1, 1, 1e-12), jnp.stack([0.0, 0.0, raw])).scale.log_std[0]  # noqa: E731
-    values, slopes = jax.jit(jax.vmap(jax.value_and_grad(log_std)))(jnp.array([-8.0, 8 - 1e-9, 8.0, 8 + 1e-9]))
-    assert_allclose(values, [-8, 8, 8, 8], atol=2e-8)
-    assert_allclose(slopes, 1.0, atol=2e-8)
+@pytest.mark.parametrize("raw", [-1e4, -50.0, -4.4, -4.3, 0.0, 7.99, 8.0, 8.01, 30.0, 1e4])
+def test_the_slope_of_a_scale_is_that_of_its_formula(raw):
+    mpmath.mp.dps = 40
+    floor = mpmath.log(mpmath.mpf(SMALL))
+
+    def formula(raw):
+        excess = max(raw - 8, 0)
+        d = min(raw, 8) + excess / (1 + excess / 12) - floor
+        return floor + (d + mpmath.sqrt(d**2 + 1)) / 2
+
+    log_std = lambda raw: unpack(spec_of("isotropic", 1, 1, SMALL), jnp.stack([0.0, 0.0, raw])).scale.log_std[0]  # noqa: E731
+    value, slope = jax.jit(jax.value_and_grad(log_std))(raw)
+    assert_allclose(value, float(formula(mpmath.mpf(raw))), rtol=1e-14)
+    assert_allclose(slope, float(mpmath.diff(formula, mpmath.mpf(raw), h=mpmath.mpf("1e-15"))), rtol=1e-9)
+    assert_allclose(slope, jax.jit(jax.jacfwd(log_std))(raw), rtol=1e-15)
 
 
 # --- where training starts -------------------------------------------------------------------------------------------

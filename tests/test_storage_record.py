@@ -202,13 +202,13 @@ def test_a_newer_format_is_told(folder, monkeypatch):
     monkeypatch.setattr(record, "FORMAT", 99)
     write_batch(folder, Batch.of(MEMBERS))
     monkeypatch.undo()
-    with pytest.raises(mdn.InputError, match=r"newer format than this version reads: upgrade mdn_jax"):
+    with pytest.raises(mdn.InputError, match=r"format 99, which this version does not read .*: upgrade"):
         read_rows(folder)
 
 
 def test_a_damaged_format_is_damage(folder):
     path = files(folder, "json")[1]
-    path.write_text(path.read_text(encoding="utf-8").replace('"format": 1', '"format": 9'), encoding="utf-8")
+    path.write_text(path.read_text(encoding="utf-8").replace('"format": 2', '"format": 9'), encoding="utf-8")
     assert read_rows(folder)[1] == [path]
 
 

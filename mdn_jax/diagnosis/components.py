@@ -13,7 +13,7 @@ from mdn_jax.model import Ensemble, Model
 
 __all__ = ["Diagnosis", "diagnose"]
 
-ON_FLOOR = 1.05  # times the floor: a sigma below it would be lower still if it could
+ON_FLOOR = 1.1  # times the floor: a sigma below it would be lower still if it could
 TELLING_SHARE = 0.01  # of the rows on the floor that is worth a word
 MANY_DEAD = 0.25  # share of the components that is worth a word: a few idle ones cost little
 
@@ -29,7 +29,7 @@ class Diagnosis:
         entropy: mean over rows of the entropy of the responsibilities, nats: 0 where one component answers alone.
         sigma: (R, D) of the most responsible component of R rows, in the units of the targets.
         floor: (D,) the smallest sigma that the model can give, in the units of the targets; 0 where it has none.
-        on_floor: (D,) share of the rows whose sigma lies within 5 % of its floor.
+        on_floor: (D,) share of the rows whose sigma lies within 10 % of its floor.
         scale: (D,) training standard deviations of the targets.
         statuses: (M,) of the networks: "ok", "diverged" or "stopped_early".
     """

@@ -29,6 +29,7 @@ from mdn_jax._typing import PyTree
 __all__ = [
     "DESCRIPTION",
     "FORMAT",
+    "check_format",
     "from_host",
     "named_leaves",
     "pack_arrays",
@@ -42,8 +43,18 @@ __all__ = [
     "write_tree",
 ]
 
-FORMAT = 1
+FORMAT = 2  # 1 had other standard deviations for the same raw outputs
 DESCRIPTION, ARRAYS, CHECKSUM = "model.toml", "arrays.npz", "description_sha256"
+
+
+def check_format(path: Path, number: object) -> None:
+    """That what was written in format `number` can be read, or an `InputError`."""
+    older = number in range(1, FORMAT)
+    require(
+        number == FORMAT,
+        f"{path}: written in format {number}, which this version does not read (only {FORMAT}): "
+        + ("train again, or install the older mdn_jax that wrote it" if older else "upgrade mdn_jax"),
+    )
 
 
 def write_tree(folder: Path, description: dict[str, Any], tree: PyTree) -> None:
@@ -92,11 +103,7 @@ def read_tree(folder: Path, template: Callable[[dict[str, Any]], PyTree]) -> tup
         f"{folder}: {DESCRIPTION} was changed or damaged since it was written; restore it from a copy",
     )
     description = tomllib.loads(text.decode())
-    require(
-        description.get("format") in range(1, FORMAT + 1),
-        f"{folder}: written in format {description.get('format')}, which this version does not read "
-        f"(up to {FORMAT}): upgrade mdn_jax",
-    )
+    check_format(folder, description.get("format"))
     tree = template(description)
     expected = named_leaves(tree)
     require(

@@ -17,7 +17,16 @@ import numpy as np
 
 from mdn_jax._checks import InputError, require
 from mdn_jax.model import Ensemble, Model
-from mdn_jax.storage.files import FORMAT, from_host, named_leaves, pack_arrays, unpack_arrays, versions, write_bytes
+from mdn_jax.storage.files import (
+    FORMAT,
+    check_format,
+    from_host,
+    named_leaves,
+    pack_arrays,
+    unpack_arrays,
+    versions,
+    write_bytes,
+)
 from mdn_jax.storage.structure import build, describe
 
 __all__ = ["BATCHES", "Batch", "Trained", "drop_rows", "read_member", "read_rows", "read_trained", "write_batch"]
@@ -181,12 +190,12 @@ def _read(path: Path) -> dict[str, Any] | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         digest = content.pop("sha256")
-        newer = content["format"] > FORMAT
+        number = content["format"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     if digest != _digest(content):
         return None
-    require(not newer, f"{path}: written in a newer format than this version reads: upgrade mdn_jax")
+    check_format(path, number)
     return content
 
 
