@@ -8,6 +8,7 @@ answered as the average row would be, and reported.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -200,6 +201,14 @@ class Encoding:
             return cls(tuple(columns), tuple(plain["targets"]), tuple(plain["missing_values"]), plain["missing_inputs"])
         except (KeyError, TypeError) as error:
             raise InputError(f"not an encoding of columns: {error}") from None
+
+
+def refuse_missing(source: str | Path, column: str, missing: Bool[np.ndarray, " N"], cure: str = "") -> None:
+    """An `InputError` where a column that may not lack a value does; `cure` is what helps beside filling it in."""
+    rows = np.flatnonzero(missing)
+    amount, them = ("1 value is", "it") if rows.size == 1 else (f"{rows.size} values are", "them")
+    first = rows[0] + 1 if rows.size else 0
+    require(not rows.size, f"{source}: column {column}: {amount} missing, first in row {first}: {cure}fill {them} in")
 
 
 def missing_in(values: np.ndarray) -> Bool[np.ndarray, " N"]:

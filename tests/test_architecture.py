@@ -13,7 +13,7 @@ PACKAGE = ROOT / "mdn_jax"
 # modules of one row do not import each other; plotting, statistics and training are folders, free inside
 FLOORS = [
     ["_typing"],
-    ["_checks"],
+    ["_checks", "_compiling"],
     ["scales"],
     ["mixture"],
     ["head", "sampling"],

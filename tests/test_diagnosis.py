@@ -18,7 +18,6 @@ from mdn_jax.datasets import Dataset, Part
 from mdn_jax.diagnosis import (
     coverage_sentences,
     diagnose,
-    evenly,
     judge,
     kinds_in,
     measure_coverage,
@@ -27,7 +26,7 @@ from mdn_jax.diagnosis import (
 from mdn_jax.diagnosis.components import component_floors
 from mdn_jax.encoding import Encoding
 from mdn_jax.head import raw_scale
-from mdn_jax.model import Calibration, ConstantStd, needed_masses
+from mdn_jax.model import Calibration, ConstantStd, evenly, needed_masses
 
 SPEC = mdn.MixtureSpec(num_components=3, min_std=0.01)
 LOG_STD = math.log(0.5)  # in the target's units 1

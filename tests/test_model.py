@@ -15,6 +15,8 @@ from scipy.special import logsumexp
 
 import mdn_jax as mdn
 from mdn_jax.metrics import Scores, score
+from mdn_jax.head import raw_scale
+from mdn_jax.model import evenly
 
 RNG = np.random.default_rng(0)
 X = 3.0 + 2.0 * RNG.normal(size=(40, 2))
@@ -35,14 +37,15 @@ def model(covariance="diagonal", count=3, hidden=(4,), seed=0, targets=2, rows=s
 
 
 def line(params, x):
-    """Raw outputs of one normal: logit, centre and log std."""
-    return jnp.stack([0.0 * x[0], params["slope"] * x[0], params["log_std"]])
+    """Raw outputs of one normal: logit, centre and scale."""
+    return jnp.stack([0.0 * x[0], params["slope"] * x[0], params["scale"]])
 
 
 def straight(x, y, slope=0.5, log_std=-1.0):
     """The normal around a line, in units of the data."""
-    params = {"slope": jnp.float32(slope), "log_std": jnp.float32(log_std)}
-    network = mdn.Functional(params, line, mdn.MixtureSpec(1, min_std=1e-9))
+    spec = mdn.MixtureSpec(1, min_std=1e-9)
+    params = {"slope": jnp.float32(slope), "scale": jnp.float32(raw_scale(log_std, spec.min_std))}
+    network = mdn.Functional(params, line, spec)
     return mdn.Model(network, mdn.Standardizer.fit(x), mdn.Standardizer.fit(y))
 
 
@@ -268,3 +271,8 @@ def test_components_that_answer_for_nothing_are_dead():
 def test_rows_that_do_not_fit_are_refused(scored, x, y, message):
     with pytest.raises(mdn.InputError, match=message):
         mdn.evaluate(scored[0], x, y)
+
+
+def test_rows_are_spread_evenly():
+    np.testing.assert_array_equal(evenly(5, 10), np.arange(5))
+    np.testing.assert_array_equal(evenly(11, 3), [0, 5, 10])

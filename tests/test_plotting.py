@@ -19,7 +19,6 @@ from mdn_jax import plotting
 from mdn_jax.metrics import Scores
 from mdn_jax.plotting.drawing import OUTER, wide_edges
 from mdn_jax.plotting.joint import _surfaces
-from mdn_jax.plotting.style import spread
 from mdn_jax.plotting.through_x import NUM_X
 
 KEY = jax.random.key(0)
@@ -386,8 +385,3 @@ def test_the_unconditional_density_and_its_components_add_up():
     np.testing.assert_allclose(sum(np.asarray(part.get_ydata()) for part in parts), exact, atol=0.02 * exact.max())
     area = sum(bar.get_height() * bar.get_width() for bar in axes.patches)
     assert area == pytest.approx(1, abs=0.01)
-
-
-def test_rows_are_spread_evenly():
-    np.testing.assert_array_equal(spread(5, 10), np.arange(5))
-    np.testing.assert_array_equal(spread(11, 3), [0, 5, 10])

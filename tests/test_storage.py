@@ -150,7 +150,7 @@ def test_keys_and_every_dtype_come_back(tmp_path):
         "nothing": jnp.zeros((0, 2)),
         "odd": jnp.array([jnp.nan, -jnp.inf, -0.0]),
     }
-    storage.write_tree(tmp_path / "state", {"format": 2, "seconds": {"train": 1.5}}, tree)
+    storage.write_tree(tmp_path / "state", {"seconds": {"train": 1.5}}, tree)
     description, back = storage.read_tree(tmp_path / "state", lambda _: tree)
     assert description["seconds"] == {"train": 1.5}
     for name, leaf in tree.items():

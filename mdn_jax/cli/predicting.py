@@ -5,13 +5,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import jax
 import tyro
 
 from mdn_jax._checks import require
 from mdn_jax.cli.flags import parse_flags
+from mdn_jax.model import Kind
 
 __all__ = ["predict"]
 
@@ -31,7 +32,7 @@ class _Predict:
     keep: Annotated[tuple[str, ...], tyro.conf.arg(help="Columns of the table to copy; all for all of them.")] = ()
     quantiles: Annotated[tuple[float, ...], tyro.conf.arg(help="Shares between 0 and 1.")] = (0.05, 0.5, 0.95)
     interval: Annotated[
-        Literal["highest-density", "central"],
+        Kind,
         tyro.conf.arg(help="The smallest region, in as many pieces as it takes, or one piece with equal tails."),
     ] = "highest-density"
     mass: Annotated[float, tyro.conf.arg(help="Share of the probability that the interval holds.")] = 0.9

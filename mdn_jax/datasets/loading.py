@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,12 +12,12 @@ from mdn_jax.config import DatasetConfig
 from mdn_jax.datasets.problems import PROBLEMS, Problem, Rows, Targets
 from mdn_jax.datasets.splits import split_rows
 from mdn_jax.datasets.tables import Table, read_table
-from mdn_jax.encoding import Encoding, missing_in
+from mdn_jax.encoding import Encoding, missing_in, refuse_missing
+from mdn_jax.model import FEWEST_TO_CALIBRATE
 
 __all__ = ["Dataset", "Part", "load"]
 
 MIN_ROWS = 10  # fewer rows of a table than this cannot be split, trained on and judged
-FEWEST_TO_CALIBRATE = 20  # rows that can promise anything
 FEW_KINDS, MANY_ROWS = 10, 100  # so few different whole numbers in so many rows may name kinds
 
 
@@ -69,6 +70,19 @@ class Dataset:
     problem: Problem | None
     encoding: Encoding | None = None
     warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def for_training(self) -> dict[str, Any]:
+        """The training rows and the names of their columns, as `start`, `fit` and `prepare` take them by keyword."""
+        return {
+            "x": self.train.x,
+            "y": self.train.y,
+            "weights": self.train.weight,
+            "observed": self.train.observed,
+            "input_names": self.input_names,
+            "target_names": self.target_names,
+            "encoding": self.encoding,
+        }
 
 
 def load(config: DatasetConfig, base: Path | None = None) -> Dataset:
@@ -179,7 +193,7 @@ def _read(config: DatasetConfig, path: Path) -> tuple[Table, int]:
     lost |= np.any(targets, axis=0) | (empty if config.missing_targets == "marginalise" else False)
     for name in (config.weight, config.split_column):
         if name is not None:
-            _refuse_missing(table, name, missing_in(table.columns[name]) & ~lost)
+            refuse_missing(table.path, repr(name), missing_in(table.columns[name]) & ~lost)
     if config.weight is not None:
         negative = np.flatnonzero(table.columns[config.weight] < 0)
         require(
@@ -196,18 +210,8 @@ def _missing(table: Table, name: str, setting: str, choice: str, cures: str) -> 
     """Rows to drop because this column's value is missing; refused where that was not allowed."""
     missing = missing_in(table.columns[name])
     if choice == "refuse":
-        _refuse_missing(table, name, missing, f'set dataset.{setting} = "{cures}", or ')
+        refuse_missing(table.path, repr(name), missing, f'set dataset.{setting} = "{cures}", or ')
     return missing if choice == "drop" else np.zeros(table.num_rows, bool)
-
-
-def _refuse_missing(table: Table, name: str, missing: Bool[np.ndarray, " N"], cure: str = "") -> None:
-    rows = np.flatnonzero(missing)
-    amount, them = ("1 value is", "it") if rows.size == 1 else (f"{rows.size} values are", "them")
-    first = rows[0] + 1 if rows.size else 0
-    require(
-        not rows.size,
-        f"{table.path}: column {name!r}: {amount} missing, first in row {first}: {cure}fill {them} in",
-    )
 
 
 def _take(table: Table, rows: np.ndarray) -> Table:

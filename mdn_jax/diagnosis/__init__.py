@@ -7,7 +7,7 @@
 from mdn_jax.diagnosis.components import Diagnosis, diagnose
 from mdn_jax.diagnosis.coverage import coverage_sentences, kinds_in, measure_coverage
 from mdn_jax.diagnosis.dependence import Autocorrelation, residual_autocorrelation
-from mdn_jax.diagnosis.rows import Judged, evenly, judge
+from mdn_jax.diagnosis.rows import Judged, judge
 
 __all__ = [
     "Autocorrelation",
@@ -15,7 +15,6 @@ __all__ = [
     "Judged",
     "coverage_sentences",
     "diagnose",
-    "evenly",
     "judge",
     "kinds_in",
     "measure_coverage",

@@ -10,10 +10,10 @@ from jax.scipy.special import ndtr
 
 from mdn_jax._typing import ArrayLike, Bool, Float, Int, PyTree, Scalar
 from mdn_jax.mixture import Mixture, log_prob, marginal, responsibilities
-from mdn_jax.model import Ensemble, Model, Rows, map_rows, standard_rows
+from mdn_jax.model import Ensemble, Model, Rows, evenly, map_rows, standard_rows
 from mdn_jax.sampling import sample
 
-__all__ = ["Judged", "evenly", "judge"]
+__all__ = ["Judged", "judge"]
 
 MOST_ROWS = 2_000  # a coverage of 90 % is known within 0.7 points from these
 REACH = 4.5  # standard deviations on each side of a centre that are looked at
@@ -85,11 +85,6 @@ def judge(
         highest_density=highest if known is None else np.where(known, highest, np.nan),
         joint=np.asarray(found["joint"], np.float64),
     )
-
-
-def evenly(count: int, most: int) -> Int[np.ndarray, " R"]:
-    """Indices of at most `most` of `count` rows, evenly spread."""
-    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
 
 
 def _judge(mixture: Mixture, row: Rows) -> dict[str, Float[Array, "..."]]:

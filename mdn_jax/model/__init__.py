@@ -5,15 +5,17 @@ of the original y. `units` holds the standardizers, `models` the models and ense
 `conformal` and `calibration` make intervals hold what they promise.
 """
 
-from mdn_jax.model.calibration import calibrate, needed_masses
+from mdn_jax.model.calibration import FEWEST_TO_CALIBRATE, calibrate, needed_masses
 from mdn_jax.model.conformal import Calibration, Kind
 from mdn_jax.model.models import ConstantStd, Ensemble, Functional, Model, ensemble, num_parameters, stack
 from mdn_jax.model.scoring import (
     ROWS_AT_ONCE,
     Rows,
+    check_weights,
     chunk_nll,
     evaluate,
     evaluate_standard,
+    evenly,
     in_nats,
     map_rows,
     row_chunks,
@@ -23,6 +25,7 @@ from mdn_jax.model.scoring import (
 from mdn_jax.model.units import Standardizer, device_dtype
 
 __all__ = [
+    "FEWEST_TO_CALIBRATE",
     "ROWS_AT_ONCE",
     "Calibration",
     "ConstantStd",
@@ -33,11 +36,13 @@ __all__ = [
     "Rows",
     "Standardizer",
     "calibrate",
+    "check_weights",
     "chunk_nll",
     "device_dtype",
     "ensemble",
     "evaluate",
     "evaluate_standard",
+    "evenly",
     "in_nats",
     "map_rows",
     "needed_masses",

@@ -13,16 +13,16 @@ from mdn_jax._typing import ArrayLike, Float, PyTree
 from mdn_jax.mixture import Mixture, log_prob, marginal
 from mdn_jax.model.conformal import Calibration
 from mdn_jax.model.models import Ensemble, Model
-from mdn_jax.model.scoring import Rows, map_rows, standard_rows
+from mdn_jax.model.scoring import Rows, evenly, map_rows, standard_rows
 from mdn_jax.sampling import sample
 from mdn_jax.statistics import cdf, highest_density_mass
 
-__all__ = ["calibrate", "needed_masses"]
+__all__ = ["FEWEST_TO_CALIBRATE", "calibrate", "needed_masses"]
 
 NUM_SAMPLES = 1_000  # draws that tell the mass of a joint region, within 0.016
 AnyModel = TypeVar("AnyModel", bound=Model | Ensemble)
 MOST = 5_000  # rows that are looked at: what holds 90 % of them holds 90 % of others within 0.5 %
-FEWEST = 20  # rows that can promise anything
+FEWEST_TO_CALIBRATE = 20  # rows that can promise anything
 
 
 def calibrate(model: AnyModel, x: PyTree, y: ArrayLike) -> AnyModel:
@@ -51,10 +51,13 @@ def calibrate(model: AnyModel, x: PyTree, y: ArrayLike) -> AnyModel:
         (100, 1)
     """
     count = len(np.asarray(y))
-    require(count >= FEWEST, f"calibrate takes at least {FEWEST} rows; got {count}: keep more apart")
+    require(
+        count >= FEWEST_TO_CALIBRATE,
+        f"calibrate takes at least {FEWEST_TO_CALIBRATE} rows; got {count}: keep more apart",
+    )
     rows = sorted({len(leaf) for leaf in jax.tree.leaves((x, np.asarray(y)))})
     require(len(rows) == 1, f"calibrate takes as many inputs as targets; got {rows} rows")
-    chosen = np.unique(np.linspace(0, count - 1, min(count, MOST)).round().astype(int))  # evenly spread
+    chosen = evenly(count, MOST)
     x, y = jax.tree.map(lambda leaf: np.asarray(leaf)[chosen], (x, np.asarray(y)))
     return replace(model, calibration=needed_masses(model, x, y))
 

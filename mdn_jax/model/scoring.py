@@ -1,6 +1,5 @@
 """A model judged on rows: in standard units on the device, in the targets' own on paper."""
 
-import functools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -11,7 +10,8 @@ import numpy as np
 from jax import Array
 
 from mdn_jax._checks import require
-from mdn_jax._typing import ArrayLike, Float, PyTree
+from mdn_jax._compiling import jit
+from mdn_jax._typing import ArrayLike, Float, Int, PyTree
 from mdn_jax.losses import nll
 from mdn_jax.metrics import Scores, score
 from mdn_jax.mixture import Mixture
@@ -21,9 +21,11 @@ from mdn_jax.model.units import Standardizer, device_dtype
 __all__ = [
     "ROWS_AT_ONCE",
     "Rows",
+    "check_weights",
     "chunk_nll",
     "evaluate",
     "evaluate_standard",
+    "evenly",
     "in_nats",
     "map_rows",
     "row_chunks",
@@ -112,11 +114,20 @@ def standard_rows(
         known = known[:, None] if known.ndim == 1 else known
         require(known.shape == y.shape, f"observed must have the shape of y, {y.shape}; got {known.shape}")
         z = np.where(known, z, 0.0)
-    weight = np.ones(len(y)) if weights is None else np.asarray(weights, np.float64)
-    require(weight.shape == (len(y),), f"weights must have shape ({len(y)},); got {weight.shape}")
-    fine = weights is None or bool((weight >= 0).all() and 0 < weight.sum() < np.inf)
-    require(fine, "weights must be 0 or more, finite, and not all 0")
-    return Rows(x, z, weight, known)
+    return Rows(x, z, np.ones(len(y)) if weights is None else check_weights(weights, len(y)), known)
+
+
+def check_weights(weights: ArrayLike, count: int) -> Float[np.ndarray, " N"]:
+    """The weights of `count` rows in float64, or an `InputError`."""
+    weight = np.asarray(weights, np.float64)
+    require(weight.shape == (count,), f"weights must have shape ({count},); got {weight.shape}")
+    require(bool((weight >= 0).all() and 0 < weight.sum() < np.inf), "weights must be 0 or more, finite, and not all 0")
+    return weight
+
+
+def evenly(count: int, most: int) -> Int[np.ndarray, " R"]:
+    """Indices of at most `most` of `count` rows, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
 
 
 def evaluate_standard(model: Model | Ensemble, rows: Rows) -> Scores:
@@ -168,7 +179,7 @@ def map_rows(function: Callable[[Mixture, Rows], PyTree], model: Model | Ensembl
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@jit(static_argnums=(0, 1))
 def _map_rows(function: Callable, at_once: int, model: Model | Ensemble, rows: Rows) -> PyTree:
     return jax.lax.map(lambda row: function(model.standardized(row.x), row), rows, batch_size=at_once)
 
@@ -194,7 +205,7 @@ def chunk_nll(model: Model | Ensemble, rows: Rows) -> Float[Array, " R"]:
 
 
 # a program of its own, so that a model alone gives the same digits as among the members of a sweep
-_nll_program = jax.jit(chunk_nll)
+_nll_program = jit(chunk_nll)
 
 
 def in_nats(values: ArrayLike, targets: Standardizer, observed: ArrayLike | None = None) -> Float[np.ndarray, "..."]:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mdn_jax._typing import Float, Key
-from mdn_jax.model import Ensemble, Model
+from mdn_jax.model import Ensemble, Model, evenly
 from mdn_jax.plotting.drawing import BANDS, draw_data
 from mdn_jax.plotting.statements import draws_at, joint_log_density
 from mdn_jax.plotting.style import (
@@ -21,7 +21,6 @@ from mdn_jax.plotting.style import (
     legend_below,
     limits,
     new_figure,
-    spread,
 )
 
 __all__ = ["contours_figure"]
@@ -88,7 +87,7 @@ def _shared_density(
 ) -> Figure:
     """Data and samples under the contours of one density."""
     draws, grids, heights, levels = _surfaces(key, model, np.zeros((1, 0)))
-    shown = y[spread(len(y), CROWD)]
+    shown = y[evenly(len(y), CROWD)]
     figure, panels = new_figure(9.6, 4.8, 1, 2, sharex=True, sharey=True)
     for axes, points, colour, title in (
         (panels[0, 0], shown, INK, "Data"),

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mdn_jax._typing import Float
-from mdn_jax.model import Ensemble, Model
+from mdn_jax.model import Ensemble, Model, evenly
 from mdn_jax.plotting.drawing import OUTER, band_levels, draw_data, draw_density, wide_edges
 from mdn_jax.plotting.statements import cell_density, components_at
 from mdn_jax.plotting.style import (
@@ -23,7 +23,6 @@ from mdn_jax.plotting.style import (
     legend_below,
     limits,
     new_figure,
-    spread,
 )
 
 __all__ = ["predictions_figure", "rows_figure"]
@@ -81,7 +80,7 @@ def rows_figure(
         One panel: rows in the order of their predicted medians; each dot says whether the 90 % highest-density
         region of its row holds the target.
     """
-    chosen, count = spread(len(x), MOST_ROWS), len(x)
+    chosen, count = evenly(len(x), MOST_ROWS), len(x)
     x, y, edges = x[chosen], y[chosen, 0], np.linspace(*limits(y), NUM_Y + 1)
     wide = wide_edges(edges, components_at(model, x))
     density, widths = cell_density(model, x, wide), np.diff(wide)
@@ -114,7 +113,7 @@ def rows_figure(
 def _draw_observed(
     axes: Axes, observed: Float[np.ndarray, " N"], predicted: Float[np.ndarray, " N"], inside: np.ndarray
 ) -> None:
-    shown = spread(len(observed), CROWD)
+    shown = evenly(len(observed), CROWD)
     observed, predicted, inside = observed[shown], predicted[shown], inside[shown]
     ends, looks = limits(np.concatenate([observed, predicted])), dots(len(shown))
     axes.plot(ends, ends, color=INK, linewidth=1, linestyle="--", label="equal")

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from mdn_jax._compiling import jit
 from mdn_jax._typing import ArrayLike, Float, Key
 from mdn_jax.mixture import log_prob
 from mdn_jax.model import Ensemble, Model
@@ -105,7 +106,7 @@ def _standard(model: Model | Ensemble, x: ArrayLike) -> Float[Array, "R X"]:
     return jnp.asarray(x if model.inputs is None else model.inputs.standardize(x), jnp.float32)
 
 
-@jax.jit
+@jit
 def _components(model: Model | Ensemble, x: Float[Array, "R X"]) -> tuple[Array, Array, Array, Array]:
     def one(x: Array) -> tuple[Array, Array, Array, Array]:
         mixture = model.standardized(x)
@@ -114,14 +115,14 @@ def _components(model: Model | Ensemble, x: Float[Array, "R X"]) -> tuple[Array,
     return jax.vmap(one)(x)
 
 
-@jax.jit(static_argnames="num_samples")
+@jit(static_argnames="num_samples")
 def _draws(model: Model | Ensemble, x: Float[Array, "R X"], key: Key, num_samples: int) -> Float[Array, "R S D"]:
     keys = jax.random.split(key, x.shape[0])
     # one x at a time: the generator compiles five times as long under vmap
     return jax.lax.map(lambda row: sample(row[0], model.standardized(row[1]), (num_samples,)), (keys, x))
 
 
-@jax.jit
+@jit
 def _cdf_at(model: Model | Ensemble, x: Float[Array, "R X"], edges: Float[Array, " E"]) -> Float[Array, "R E D"]:
     def one(x: Array) -> Array:
         mixture = model.standardized(x)
@@ -130,7 +131,7 @@ def _cdf_at(model: Model | Ensemble, x: Float[Array, "R X"], edges: Float[Array,
     return jax.lax.map(one, x)
 
 
-@jax.jit
+@jit
 def _log_prob_at(model: Model | Ensemble, x: Float[Array, "R X"], points: Float[Array, "R G D"]) -> Float[Array, "R G"]:
     def one(row: tuple[Array, Array]) -> Array:
         mixture = model.standardized(row[0])

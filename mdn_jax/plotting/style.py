@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-from mdn_jax._typing import ArrayLike, Float, Int
+from mdn_jax._typing import ArrayLike, Float
 
 __all__ = [
     "BLUE",
@@ -32,7 +32,6 @@ __all__ = [
     "limits",
     "new_figure",
     "note_below",
-    "spread",
 ]
 
 INK, GREY = "#222222", "#8C8C8C"
@@ -88,11 +87,6 @@ def limits(values: ArrayLike, tail: float = TAIL) -> tuple[float, float]:
     low, high = np.quantile(values[np.isfinite(values)], [tail, 1 - tail])
     pad = MARGIN * (high - low) or 0.5 * abs(high) or 0.5
     return float(low - pad), float(high + pad)
-
-
-def spread(count: int, most: int) -> Int[np.ndarray, " R"]:
-    """Indices of at most `most` of `count` rows, evenly spread."""
-    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
 
 
 def dots(count: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from mdn_jax._typing import Float, Key
-from mdn_jax.model import Ensemble, Model
+from mdn_jax.model import Ensemble, Model, evenly
 from mdn_jax.plotting.drawing import (
     BANDS,
     MANY,
@@ -35,7 +35,6 @@ from mdn_jax.plotting.style import (
     limits,
     new_figure,
     note_below,
-    spread,
 )
 
 __all__ = ["density_figure", "parameters_figure", "samples_figure"]
@@ -75,8 +74,8 @@ def samples_figure(
     Returns:
         Two panels with the same axes and about as many points each.
     """
-    shown = spread(len(x), CROWD)
-    at = np.sort(x[shown], axis=0)[spread(len(shown), CROWD // DRAWS)]  # as dense along x as the data
+    shown = evenly(len(x), CROWD)
+    at = np.sort(x[shown], axis=0)[evenly(len(shown), CROWD // DRAWS)]  # as dense along x as the data
     draws = draws_at(key, model, at, DRAWS)[:, :, 0]
     figure, panels = new_figure(9.6, 4.2, 1, 2, sharex=True, sharey=True)
     left, right = panels[0]

@@ -7,7 +7,6 @@ and the standard units of a model is float64 on the host.
 
 from mdn_jax.prediction.answers import answer, draw
 from mdn_jax.prediction.doors import predict, predict_samples, prepare
-from mdn_jax.prediction.questions import Interval
 from mdn_jax.prediction.tables import typed
 
-__all__ = ["Interval", "answer", "draw", "predict", "predict_samples", "prepare", "typed"]
+__all__ = ["answer", "draw", "predict", "predict_samples", "prepare", "typed"]

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +11,9 @@ import numpy as np
 
 from mdn_jax._checks import nearest, require
 from mdn_jax._typing import Key
-from mdn_jax.model import Ensemble, Model, Standardizer
+from mdn_jax.model import Ensemble, Kind, Model, Standardizer
 from mdn_jax.prediction.answers import OnProgress, Prepared, answer, draw
-from mdn_jax.prediction.questions import Interval, Question, check_question
+from mdn_jax.prediction.questions import Question, check_question
 from mdn_jax.prediction.tables import Given, TableLike, read_wanted, typed
 from mdn_jax.storage import load
 
@@ -29,7 +29,7 @@ def predict(
     *,
     quantiles: Sequence[float] = QUANTILES,
     num_modes: int = 1,
-    interval: Interval = "highest-density",
+    interval: Kind = "highest-density",
     mass: float = 0.9,
     calibrated: bool = False,
     given: Given | None = None,
@@ -129,7 +129,7 @@ def prepare(
     *,
     quantiles: Sequence[float] = QUANTILES,
     num_modes: int = 1,
-    interval: Interval = "highest-density",
+    interval: Kind = "highest-density",
     mass: float = 0.9,
     calibrated: bool = False,
     given: Given | None = None,
@@ -139,7 +139,8 @@ def prepare(
     """Everything that can be refused, checked; the arguments are those of `predict`."""
     model, given = _model_of(model), dict(given or {})
     quantiles = check_question(quantiles, num_modes, mass)
-    require(interval in ("highest-density", "central"), f"interval {interval!r}: {nearest(interval, INTERVALS)}")
+    kinds = get_args(Kind)
+    require(interval in kinds, f"interval {interval!r}: {nearest(interval, kinds)}")
     dims = _given_dims(model, given)
     free = tuple(dim for dim in range(len(model.target_names)) if dim not in dims)
     masses = _masses(model, interval, mass, calibrated=calibrated, given=bool(given))
@@ -150,9 +151,6 @@ def prepare(
     )  # fmt: skip
     names = tuple(model.target_names[dim] for dim in free)
     return Prepared(model, question, wanted, names, _part(model.targets, free), _part(model.targets, dims))
-
-
-INTERVALS = ("highest-density", "central")
 
 
 def _model_of(model: AnyModel) -> Model | Ensemble:
@@ -178,7 +176,7 @@ def _given_dims(model: Model | Ensemble, given: Given) -> tuple[int, ...]:
     return tuple(names.index(name) for name in given)
 
 
-def _masses(model: Model | Ensemble, kind: Interval, mass: float, *, calibrated: bool, given: bool) -> list[float]:
+def _masses(model: Model | Ensemble, kind: Kind, mass: float, *, calibrated: bool, given: bool) -> list[float]:
     """The mass to ask of each target's interval."""
     if not calibrated:
         return [mass] * len(model.target_names)

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -11,13 +11,11 @@ from jax import Array
 from mdn_jax._checks import require
 from mdn_jax._typing import Float
 from mdn_jax.mixture import Mixture, condition, log_prob
-from mdn_jax.model import Rows
+from mdn_jax.model import Kind, Rows
 from mdn_jax.sampling import sample
 from mdn_jax.statistics import mean, quantile, std
 
-__all__ = ["Draw", "Interval", "Question", "check_question", "percent"]
-
-Interval = Literal["highest-density", "central"]
+__all__ = ["Draw", "Question", "check_question", "percent"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Question:
 
     quantiles: tuple[float, ...]
     num_modes: int
-    interval: Interval
+    interval: Kind
     masses: tuple[float, ...]
     given: tuple[int, ...]
     scored: bool

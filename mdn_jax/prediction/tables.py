@@ -12,7 +12,7 @@ from mdn_jax._checks import InputError, nearest, require
 from mdn_jax._typing import Bool, Float
 from mdn_jax.datasets import column_names
 from mdn_jax.datasets.tables import as_numbers, as_texts, open_table  # the same values as in training, from frames too
-from mdn_jax.encoding import Encoding, missing_in
+from mdn_jax.encoding import Encoding, missing_in, refuse_missing
 from mdn_jax.model import Ensemble, Model
 
 __all__ = ["Given", "TableLike", "Wanted", "read_wanted", "typed"]
@@ -77,7 +77,7 @@ def read_wanted(
     unknown = _unknown_kinds(source, encoding, inputs, strict=strict) if encoding else {}
     known = [numbers(value) if isinstance(value, str) else np.full(count, value) for value in given.values()]
     for name, values in zip(given, known, strict=True):
-        _refuse_missing(source, f"{given[name]!r}, given as {name!r}", values)
+        refuse_missing(source, f"{given[name]!r}, given as {name!r}", missing_in(values))
     targets = np.stack([numbers(name) for name in scored], axis=1) if scored else None
     table_given = np.stack(known, axis=1) if known else np.empty((count, 0))
     return Wanted(str(source), inputs, lacking, table_given, targets, unknown, frame.select(kept), count)
@@ -144,19 +144,10 @@ def _lacking(source: Path, encoding: Encoding | None, inputs: dict[str, np.ndarr
     lacking, choice = np.zeros(count, bool), encoding.missing_inputs if encoding else "refuse"
     for name, values in inputs.items():
         if choice == "refuse":
-            _refuse_missing(source, repr(name), values)
+            refuse_missing(source, repr(name), missing_in(values))
         elif choice == "drop":
             lacking |= missing_in(values)
     return lacking
-
-
-def _refuse_missing(source: Path, name: str, values: np.ndarray) -> None:
-    missing = missing_in(values)
-    if missing.any():
-        amount, them = ("1 value is", "it") if missing.sum() == 1 else (f"{missing.sum()} values are", "them")
-        raise InputError(
-            f"{source}: column {name}: {amount} missing, first in row {missing.argmax() + 1}: fill {them} in"
-        )
 
 
 def _unknown_kinds(source: Path, encoding: Encoding, inputs: dict[str, np.ndarray], *, strict: bool) -> dict[str, int]:

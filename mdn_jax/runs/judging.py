@@ -87,15 +87,8 @@ def _ordered_split(config: Config, dataset: Dataset) -> dict[str, Any] | None:
         return None
     try:
         data = load_dataset(config.dataset.model_copy(update={"split": "ordered"}))
-        trained = fit(
-            jax.random.key(config.seed),
-            data.train.x,
-            data.train.y,
-            weights=data.train.weight,
-            observed=data.train.observed,
-            model=config.model,
-            training=config.training,
-        )
+        key = jax.random.key(config.seed)
+        trained = fit(key, **data.for_training, model=config.model, training=config.training)
     except InputError:  # say a target that does not vary in the first rows
         return None
     report = evaluate_part(trained.model, data.test).report(data.target_names)

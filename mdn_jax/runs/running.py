@@ -17,7 +17,7 @@ from mdn_jax.model import Ensemble, Model, Rows, row_nll
 from mdn_jax.runs.configs import resolve
 from mdn_jax.runs.folder import CHECKPOINT, CONFIG, claim
 from mdn_jax.runs.writing import Outcome, write_run
-from mdn_jax.storage import read_tree, versions, write_text, write_tree
+from mdn_jax.storage import read_tree, write_text, write_tree
 from mdn_jax.training import Fit, OnEvaluation, TrainingState, advance, finish, start, stop
 
 __all__ = ["run"]
@@ -54,18 +54,7 @@ def run(
         return finished
     dataset = dataset or read or load_dataset(config.dataset)
     began = time.perf_counter()
-    state = start(
-        jax.random.key(config.seed),
-        dataset.train.x,
-        dataset.train.y,
-        weights=dataset.train.weight,
-        observed=dataset.train.observed,
-        model=config.model,
-        training=config.training,
-        input_names=dataset.input_names,
-        target_names=dataset.target_names,
-        encoding=dataset.encoding,
-    )
+    state = start(jax.random.key(config.seed), **dataset.for_training, model=config.model, training=config.training)
     if overwrite and folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -131,7 +120,7 @@ def _train(
 
 def _checkpoint(folder: Path, state: TrainingState, clock: _Clock) -> None:
     seconds = {"compile": clock.compile_seconds, "train": clock.train_seconds, "timed_steps": clock.timed_steps}
-    write_tree(folder, {"format": 1, "versions": versions(), "seconds": seconds}, state.members)
+    write_tree(folder, {"seconds": seconds}, state.members)
 
 
 def _outcome(state: TrainingState, clock: _Clock) -> Outcome:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from mdn_jax._checks import nearest, require
 from mdn_jax.datasets import ColumnSummary, summarise
-from mdn_jax.datasets.loading import FEWEST_TO_CALIBRATE
+from mdn_jax.model import FEWEST_TO_CALIBRATE
 from mdn_jax.storage import write_text
 
 __all__ = ["new_config"]
 
-RECIPE = 'recipe = "table"  # fills [model] and [training] by the numbers of rows and inputs; what you set there stands'
+RECIPE = 'recipe = "table"  # fills [model] and [training] by the number of rows; what you set there stands'
 CALIBRATION = "calibration_fraction = 0.1  # rows kept apart for predict --calibrated"
 LONGEST = 44  # letters of a range
 

@@ -58,10 +58,10 @@ def check_format(path: Path, number: object) -> None:
 
 
 def write_tree(folder: Path, description: dict[str, Any], tree: PyTree) -> None:
-    """Write a pytree of arrays and its description to `folder`, whole or not at all."""
+    """Write a pytree of arrays and its description to `folder`, with format and versions, whole or not at all."""
     if folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - {DESCRIPTION, ARRAYS}):
         raise InputError(f"{folder} holds something else than a saved model: choose another path")
-    text = tomli_w.dumps(description).encode()
+    text = tomli_w.dumps({"format": FORMAT, "versions": versions()} | description).encode()
     arrays = {name: to_host(leaf) for name, leaf in named_leaves(tree).items()}
     arrays[CHECKSUM] = np.frombuffer(hashlib.sha256(text).digest(), np.uint8)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from mdn_jax._checks import InputError, require
 from mdn_jax.model import Ensemble, Model
-from mdn_jax.storage.files import DESCRIPTION, FORMAT, read_tree, versions, write_tree
+from mdn_jax.storage.files import DESCRIPTION, read_tree, write_tree
 from mdn_jax.storage.record import BATCHES, read_member
 from mdn_jax.storage.structure import build, describe, kept_with
 
@@ -34,7 +34,7 @@ def save(path: str | os.PathLike, model: Model | Ensemble) -> None:
         >>> bool((mdn.load(folder)(x[0]).locs == fit.model(x[0]).locs).all())
         True
     """
-    write_tree(Path(path), {"format": FORMAT, "versions": versions(), "model": describe(model)}, model)
+    write_tree(Path(path), {"model": describe(model)}, model)
 
 
 def load(

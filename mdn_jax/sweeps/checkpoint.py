@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mdn_jax.storage import read_tree, versions, write_tree
+from mdn_jax.storage import read_tree, write_tree
 from mdn_jax.sweeps.space import Space, member_config
 from mdn_jax.sweeps.training import Slice, Source, Work, build
 
@@ -17,8 +17,6 @@ __all__ = ["load_checkpoint", "save_checkpoint"]
 def save_checkpoint(folder: Path, work: Work, stage: int, slices: list[Slice]) -> None:
     """Write a batch as it stands between two chunks."""
     description: dict[str, Any] = {
-        "format": 1,
-        "versions": versions(),
         "stage": stage,
         "members": list(work.members),
         "settings": [json.dumps(settings) for settings in work.settings],

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mdn_jax._checks import require
+from mdn_jax._compiling import jit
 from mdn_jax._typing import Float
 from mdn_jax.config import Config, DatasetConfig
 from mdn_jax.datasets import Dataset
@@ -130,17 +131,7 @@ class Source:
         fraction = config.training.validation_fraction
         key = f"{config.dataset.model_dump_json()} {fraction}"
         if key not in self.prepared:
-            data = self.dataset(config)
-            self.prepared[key] = prepare(
-                data.train.x,
-                data.train.y,
-                data.train.weight,
-                fraction,
-                observed=data.train.observed,
-                input_names=data.input_names,
-                target_names=data.target_names,
-                encoding=data.encoding,
-            )
+            self.prepared[key] = prepare(**self.dataset(config).for_training, validation_fraction=fraction)
         return self.prepared[key]
 
     def check(self, config: Config) -> None:
@@ -376,7 +367,7 @@ def _nll(part: Slice, fits: Sequence[Fit], wanted: np.ndarray) -> tuple[list[flo
     return means[0], means[1]
 
 
-@jax.jit
+@jit
 def _nll_of_members(rows: Rows, members: tuple[jax.Array, Model | Ensemble]) -> Float[jax.Array, "M R"]:
     """-log p of a chunk of rows for each member that is active, zeros for the others; members are (active, model)."""
 

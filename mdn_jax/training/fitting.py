@@ -4,7 +4,6 @@
 `advance`s; the trainer itself returns, and does not print, plot or save.
 """
 
-import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -15,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mdn_jax._checks import require
+from mdn_jax._compiling import jit
 from mdn_jax._typing import ArrayLike, Float, Key, PyTree
 from mdn_jax.config import ModelConfig, TrainingConfig, varying_fields
 from mdn_jax.encoding import Encoding
@@ -28,14 +28,14 @@ from mdn_jax.training.preparation import (
     Data,
     check_objective,
     check_params,
+    member_rows,
     mixture_spec,
-    own_validation,
     prepare,
     starting_bias,
 )
 from mdn_jax.training.state import STATUS, Fit, OnEvaluation, TrainingState
 
-__all__ = ["advance", "compile_chunk", "finish", "finish_runs", "fit", "start", "start_runs", "stop"]
+__all__ = ["advance", "advance_to_end", "compile_chunk", "finish", "finish_runs", "fit", "start", "start_runs", "stop"]
 
 
 def start(
@@ -106,7 +106,7 @@ def start_runs(
     spec = mixture_spec(model, training, target_dim)
     check_objective(training, spec, data)
     if training.validation == "own" and splits is None:
-        splits = own_validation(data, training, len(keys))
+        splits = member_rows(data.rows.weight.shape[0], training, [0] * len(keys))
     plan, architecture = _plan(training, target_dim), (data.rows.x.shape[1], model.hidden_sizes, spec, model.activation)
     bias = jnp.asarray(starting_bias(spec, data, splits))
     members = _start_networks(plan, architecture, training.ensemble_size, keys, _rates(trainings), bias)
@@ -245,11 +245,16 @@ def fit(
         key, x, y, model=model, training=training, weights=weights, observed=observed, params=params, apply=apply,
         spec=spec, input_names=input_names, target_names=target_names, encoding=encoding,
     )  # fmt: skip
+    return finish(advance_to_end(state, on_evaluation))
+
+
+def advance_to_end(state: TrainingState, on_evaluation: OnEvaluation | None = None) -> TrainingState:
+    """The state after all its chunks, with `on_evaluation(step, metrics)` after each; True stops."""
     while not state.done:
         state, metrics = advance(state)
         if on_evaluation is not None and on_evaluation(state.step, metrics):
             state = stop(state)
-    return finish(state)
+    return state
 
 
 def stop(state: TrainingState, which: ArrayLike | None = None) -> TrainingState:
@@ -277,7 +282,7 @@ def compile_chunk(state: TrainingState, num_steps: int) -> None:
     jax.block_until_ready(_advance(state.plan, num_steps, *shared, members))
 
 
-@functools.partial(jax.jit, static_argnames=("plan", "num_steps"))
+@jit(static_argnames=("plan", "num_steps"))
 def _advance(plan: Plan, num_steps: int, rows: Rows, validation: Rows | None, members: Member) -> Member:
     def one(shared: tuple[Rows, Rows | None], member: Member) -> Member:
         return advance_member(plan, num_steps, *shared, member)
@@ -285,12 +290,7 @@ def _advance(plan: Plan, num_steps: int, rows: Rows, validation: Rows | None, me
     return map_members(one, (rows, validation), members)
 
 
-# drawing weights takes less time than compiling the draw with every optimisation
-@functools.partial(
-    jax.jit,
-    static_argnames=("plan", "architecture", "size"),
-    compiler_options={"xla_backend_optimization_level": 1},
-)
+@jit(static_argnames=("plan", "architecture", "size"))
 def _start_networks(plan: Plan, architecture: tuple, size: int, keys: Key, rates: Mapping, bias: jax.Array) -> Member:
     """`size` networks for each of R keys and rates (R,): the members of a state. `bias` (1, P), or (M, P)."""
     input_dim, hidden_sizes, spec, activation = architecture
@@ -343,7 +343,7 @@ def _residual_log_std(network: Callable, rows: Rows) -> np.ndarray:
     return (0.5 * np.log(np.maximum(squares, np.finfo(np.float32).tiny))).astype(np.float32)
 
 
-@jax.jit
+@jit
 def _means(network: Callable, x: PyTree) -> jax.Array:
     return jax.lax.map(lambda row: network(row).locs[0], x, batch_size=16_384)
 

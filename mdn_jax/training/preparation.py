@@ -1,17 +1,19 @@
 """What training starts from: checked rows in standard units, split for validation, and the mixture of a config."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from mdn_jax._checks import InputError, require
-from mdn_jax._typing import ArrayLike, Float, PyTree
+from mdn_jax._typing import ArrayLike, Float, Int, PyTree
 from mdn_jax.config import ModelConfig, TrainingConfig
 from mdn_jax.encoding import Encoding
 from mdn_jax.head import MixtureSpec, initial_bias
-from mdn_jax.model import Standardizer
+from mdn_jax.model import Standardizer, check_weights
 from mdn_jax.training.member import Split
 from mdn_jax.training.objectives import Rows
 
@@ -19,10 +21,9 @@ __all__ = [
     "Data",
     "check_objective",
     "check_params",
-    "draw_validation",
     "input_units",
+    "member_rows",
     "mixture_spec",
-    "own_validation",
     "prepare",
     "starting_bias",
 ]
@@ -124,9 +125,7 @@ def _drop_weightless(
     """Rows of weight 0 left out before anything is fitted to them: padding may hold any value."""
     if weights is None:
         return x, y, known, np.ones(len(y))
-    weight = np.asarray(weights, np.float64)
-    require(weight.shape == (len(y),), f"weights must have shape ({len(y)},); got {weight.shape}")
-    require(bool((weight >= 0).all() and 0 < weight.sum() < np.inf), "weights must be 0 or more, finite, and not all 0")
+    weight = check_weights(weights, len(y))
     kept = weight > 0
     if kept.all():
         return x, y, known, weight
@@ -136,13 +135,13 @@ def _drop_weightless(
 
 def _split(rows: Rows, fraction: float) -> tuple[Rows, Rows | None]:
     """Training and validation rows."""
-    train, validation = draw_validation(0, rows.weight.shape[0], fraction)
+    train, validation = _draw_validation(0, rows.weight.shape[0], fraction)
     if validation is None:
         return rows, None
     return jax.tree.map(lambda leaf: leaf[train], rows), jax.tree.map(lambda leaf: leaf[validation], rows)
 
 
-def draw_validation(seed: int, count: int, fraction: float) -> tuple[np.ndarray, np.ndarray | None]:
+def _draw_validation(seed: int, count: int, fraction: float) -> tuple[np.ndarray, np.ndarray | None]:
     """Places of the training and of the validation rows: the same ones for every key, so that seeds compare."""
     held = round(fraction * count)
     require(count - held >= 2, f"too few rows to train on: {count} rows, {held} of them kept for validation")
@@ -152,13 +151,20 @@ def draw_validation(seed: int, count: int, fraction: float) -> tuple[np.ndarray,
     return np.sort(order[held:]), np.sort(order[:held])
 
 
-def own_validation(data: Data, training: TrainingConfig, num_runs: int) -> Split:
-    """Rows of each member of an ensemble that it does not train on: each has others, those of all runs are alike."""
-    count, size = data.rows.weight.shape[0], training.ensemble_size
-    drawn = [draw_validation(index, count, training.validation_fraction) for index in range(size)] * num_runs
-    train, validation = zip(*drawn, strict=True)
-    kept = None if validation[0] is None else jnp.asarray(np.stack(validation), jnp.int32)
-    return Split(jnp.asarray(np.stack(train), jnp.int32), kept)
+def member_rows(count: int, training: TrainingConfig, firsts: Sequence[int]) -> Split:
+    """The rows of the networks of each run among `count` rows from its place in `firsts` on.
+
+    Networks of one run are judged by the same rows of it, or each by its own; those of all runs are alike.
+    """
+    own = training.validation == "own"
+    seeds = range(training.ensemble_size) if own else [0] * training.ensemble_size
+    drawn = [_draw_validation(seed, count, training.validation_fraction) for seed in seeds]
+    train, judged = zip(*drawn, strict=True)
+
+    def of_all_runs(places: tuple) -> Int[Array, "M R"]:
+        return jnp.asarray(np.stack([first + of_one for first in firsts for of_one in places]), jnp.int32)
+
+    return Split(of_all_runs(train), None if judged[0] is None else of_all_runs(judged))
 
 
 def mixture_spec(model: ModelConfig, training: TrainingConfig, target_dim: int) -> MixtureSpec:

@@ -10,9 +10,9 @@ from mdn_jax._checks import require
 from mdn_jax._typing import ArrayLike, Key
 from mdn_jax.config import ModelConfig, TrainingConfig
 from mdn_jax.model import Rows
-from mdn_jax.training.fitting import advance, finish_runs, start_runs, stop
+from mdn_jax.training.fitting import advance_to_end, finish_runs, start_runs
 from mdn_jax.training.member import Split
-from mdn_jax.training.preparation import Data, draw_validation, prepare
+from mdn_jax.training.preparation import Data, member_rows, prepare
 from mdn_jax.training.state import Fit, OnEvaluation
 
 __all__ = ["fit_splits"]
@@ -71,11 +71,7 @@ def fit_splits(
     ]
     data, own = _side_by_side(prepared, training)
     state = start_runs(data, model, [training] * len(rows), keys, own)
-    while not state.done:
-        state, metrics = advance(state)
-        if on_evaluation is not None and on_evaluation(state.step, metrics):
-            state = stop(state)
-    return finish_runs(state, len(rows))
+    return finish_runs(advance_to_end(state, on_evaluation), len(rows))
 
 
 def _checked(splits: Sequence[ArrayLike], count: int) -> list[np.ndarray]:
@@ -90,17 +86,8 @@ def _checked(splits: Sequence[ArrayLike], count: int) -> list[np.ndarray]:
 
 def _side_by_side(prepared: list[Data], training: TrainingConfig) -> tuple[Data, Split]:
     """The rows of all splits one after the other, and which of them each of `ensemble_size` networks reads."""
-    train, validation = [], []
     size = len(prepared[0].rows.weight)
-    for number in range(len(prepared)):
-        for member in range(training.ensemble_size):
-            seed = member if training.validation == "own" else 0
-            kept, judged = draw_validation(seed, size, training.validation_fraction)
-            train.append(number * size + kept)
-            validation.append(None if judged is None else number * size + judged)
     rows: Rows = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *[data.rows for data in prepared])
     units = tuple((data.inputs, data.targets) for data in prepared for _ in range(training.ensemble_size))
-    return prepared[0]._replace(rows=rows, own=units), Split(
-        jnp.asarray(np.stack(train), jnp.int32),
-        None if validation[0] is None else jnp.asarray(np.stack(validation), jnp.int32),
-    )
+    firsts = [number * size for number in range(len(prepared))]
+    return prepared[0]._replace(rows=rows, own=units), member_rows(size, training, firsts)
