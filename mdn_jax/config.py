@@ -95,6 +95,8 @@ class DatasetConfig(Strict):
     """Share of a table's rows, or of its groups, kept apart for the test."""
     test_path: str | None = None
     """A table of its own for the test, in place of a split; relative to the config file."""
+    table_checksum: str | None = None
+    """What a run notes of its table (and test table), so that one that has changed since is refused; leave it out."""
     calibration_fraction: Fraction = 0.0
     """Share of the rows that are left after the test, kept apart to calibrate intervals; 0 for none."""
     seed: Seed = 0
@@ -129,7 +131,10 @@ class DatasetConfig(Strict):
         return self
 
 
-_OF_TABLES = ("inputs", "targets", "categorical", "weight", "missing_values", "split", "split_column", "test_path")
+_OF_TABLES = (
+    "inputs", "targets", "categorical", "weight", "missing_values", "split", "split_column", "test_path",
+    "table_checksum",
+)  # fmt: skip
 
 
 class ModelConfig(Strict):

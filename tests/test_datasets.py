@@ -10,7 +10,7 @@ import pytest
 from scipy import integrate, optimize, stats
 
 from mdn_jax import DatasetConfig, InputError
-from mdn_jax.datasets import PROBLEMS, load
+from mdn_jax.datasets import PROBLEMS, load, table_checksum
 
 NAMES = list(PROBLEMS)
 WITH_DENSITY = [name for name in NAMES if PROBLEMS[name].log_density is not None]
@@ -276,6 +276,21 @@ def lines(num_rows, **replaced):
     for name, row in replaced.items():
         rows[int(name.removeprefix("row_")) - 1] = row
     return "c,unused,a,b\n" + "".join(f"{row}\n" for row in rows)
+
+
+def test_a_checksum_is_of_the_bytes_of_both_tables(tmp_path):
+    write(tmp_path, lines(20))
+    write(tmp_path, lines(12), "new.csv")
+    alone, both = (table_checksum(config(**fields), tmp_path) for fields in ({}, {"test_path": "new.csv"}))
+    assert alone is not None and both is not None and len(both) == 16 and alone != both
+    load(config(test_path="new.csv", table_checksum=both), tmp_path)
+    write(tmp_path, lines(13), "new.csv")
+    assert table_checksum(config(), tmp_path) == alone
+    with pytest.raises(InputError, match=r"table.csv or .*new.csv has changed since a run noted"):
+        load(config(test_path="new.csv", table_checksum=both), tmp_path)
+    with pytest.raises(InputError, match=r"gone.csv: no such file"):
+        table_checksum(config(path="gone.csv"), tmp_path)
+    assert table_checksum(DatasetConfig(name="sinusoid")) is None
 
 
 def test_columns_are_found_by_name_in_any_order(tmp_path):

@@ -14,8 +14,8 @@ from scipy import optimize, stats
 from scipy.special import logsumexp
 
 import mdn_jax as mdn
-from mdn_jax.metrics import Scores, score
 from mdn_jax.head import raw_scale
+from mdn_jax.metrics import Scores, score
 from mdn_jax.model import evenly
 
 RNG = np.random.default_rng(0)

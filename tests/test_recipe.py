@@ -105,7 +105,8 @@ def test_the_recipe_counts_rows_and_inputs_after_encoding(resolved):
 
 def test_without_a_recipe_nothing_is_filled_and_nothing_read(resolved, monkeypatch):
     monkeypatch.setattr(recipe, "table_recipe", None)
-    (runs.configs.Path("table.csv")).unlink()
+    config, dataset = runs.fill_in(parse(TABLE.replace('recipe = "table"', ""), "small")[0])
+    assert dataset is None
     config = resolved(text=TABLE.replace('recipe = "table"', ""))
     assert config.model == ModelConfig() and config.training == TrainingConfig()
 

@@ -120,6 +120,8 @@ def test_a_table_with_least_squares(tmp_path, no_figures):
     config, _ = runs.read_config(tmp_path / "config.toml")
     assert config.dataset.path == str(tmp_path / "table.csv")  # relative to the config, absolute from then on
     metrics = runs.run(config, tmp_path / "run")
+    resolved, _ = runs.read_config(tmp_path / "run" / "config.toml")
+    assert runs.run(config, tmp_path / "run") == runs.run(resolved, tmp_path / "run") == metrics
     assert metrics["num_parameters"] == 16 + 1  # the network's, and the constant standard deviation
     assert "oracle_nll" not in metrics and list(metrics["test_rmse"]) == ["distance"]
     assert (metrics["num_train"], metrics["num_validation"], metrics["num_test"]) == (27, 3, 10)
@@ -127,6 +129,25 @@ def test_a_table_with_least_squares(tmp_path, no_figures):
     std = float(mdn.std(mdn.load(tmp_path / "run")(np.array([3.0])))[0])
     expected = 0.5 * np.log(2 * np.pi * std**2) + 0.5 * (metrics["test_rmse"]["distance"] / std) ** 2
     assert metrics["test_nll"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_table_that_has_changed_is_told_from_the_one_before(tmp_path, no_figures):
+    write_table(tmp_path / "table.csv")
+    (tmp_path / "config.toml").write_text(LEAST_SQUARES)
+    config, _ = runs.read_config(tmp_path / "config.toml")
+    runs.run(config, tmp_path / "run")
+    before = content(tmp_path / "run")
+    write_table(tmp_path / "table.csv", 41)
+    with pytest.raises(mdn.InputError, match=r"holds another run; .* dataset.table_checksum: \w{16} -> \w{16}: choose"):
+        runs.run(config, tmp_path / "run")
+    resolved, _ = runs.read_config(tmp_path / "run" / "config.toml")
+    with pytest.raises(mdn.InputError, match=r"table.csv has changed since a run noted its dataset.table_checksum"):
+        runs.run(resolved, tmp_path / "other")
+    with pytest.raises(mdn.InputError, match=r"table.csv has changed since"):
+        runs.draw_figures(tmp_path / "run")
+    assert content(tmp_path / "run") == before and not (tmp_path / "other").exists()
+    assert runs.run(config, tmp_path / "run", overwrite=True)["num_train"] == 28
+    assert runs.run(config, tmp_path / "run")["num_train"] == 28
 
 
 # Again

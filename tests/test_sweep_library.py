@@ -5,7 +5,7 @@ import numpy as np
 import polars as pl
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from small_runs import config_of, names
+from small_runs import LEAST_SQUARES, config_of, names, write_table
 from small_sweeps import BASE, GRID, assert_same_model, space_of
 
 import mdn_jax as mdn
@@ -135,3 +135,25 @@ def test_what_the_front_door_refuses():
         mdn.sweep(config_of(BASE), {"model.num_component": [1]})
     with pytest.raises(mdn.InputError, match=r"nowhere.toml: no such config file"):
         mdn.sweep("nowhere.toml")
+
+
+def test_a_sweep_knows_its_table_again(tmp_path, monkeypatch, no_figures):
+    monkeypatch.chdir(tmp_path)
+    write_table("table.csv")
+    (tmp_path / "sweep.toml").write_text(LEAST_SQUARES + "[sweep]\nseed = { count = 2 }\n")
+    first = mdn.sweep("sweep.toml", out="runs/sweep").rows
+    assert mdn.sweep("sweep.toml", out="runs/sweep").rows == first
+    write_table("table.csv", 41)
+    with pytest.raises(mdn.InputError, match=r"another sweep; these fields differ: dataset.table_checksum: \w{16} -> "):
+        mdn.sweep("sweep.toml", out="runs/sweep")
+
+
+def test_tables_may_be_an_axis(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_table("table.csv")
+    write_table("longer.csv", 60)
+    (tmp_path / "sweep.toml").write_text(
+        LEAST_SQUARES + '[sweep]\n"dataset.path" = ["table.csv", "longer.csv"]\nseed = { count = 2 }\n'
+    )
+    rows = mdn.sweep("sweep.toml").rows
+    assert len({row["test_nll"] for row in rows.values()}) == 4

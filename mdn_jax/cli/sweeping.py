@@ -73,16 +73,16 @@ def sweep(arguments: list[str]) -> int:
 def _read(path: Path | None, arguments: list[str]) -> tuple[Any, _Sweep]:
     """The space of a config file or of a sweep's folder, with the command line's changes, and the options."""
     from mdn_jax.config import Config, DatasetConfig  # noqa: PLC0415
-    from mdn_jax.runs import read_config, resolve  # noqa: PLC0415
+    from mdn_jax.runs import fill_in, read_config  # noqa: PLC0415
     from mdn_jax.sweeps.driver import CONFIG  # noqa: PLC0415
-    from mdn_jax.sweeps.space import Search, read_space, value_of  # noqa: PLC0415
+    from mdn_jax.sweeps.space import Search, read_space, sealed, value_of  # noqa: PLC0415
 
     is_folder = path is not None and path.is_dir()
     if is_folder:
         require((path / CONFIG).is_file(), f"{path}: no sweep there ({CONFIG} is missing)")  # pyright: ignore
     file = path / CONFIG if is_folder else path  # pyright: ignore[reportOptionalOperand]
     config, table = read_config(file) if file else (Config(dataset=DatasetConfig(name="inverse_sinusoid")), {})
-    config, _ = resolve(config)  # a recipe's numbers, before axes and flags change them
+    config, _ = fill_in(config)  # a recipe's numbers, before axes and flags change them
     source = str(file)
     require(bool(table) or file is None, f"{source} has no [sweep] table: add one, for example seed = {{ count = 8 }}")
     space = read_space(config, table, source, file.parent) if file else None
@@ -99,7 +99,7 @@ def _read(path: Path | None, arguments: list[str]) -> tuple[Any, _Sweep]:
         require(same, f"{axis.name} is an axis of this sweep: change its values in [sweep], not on the command line")
     axes = {axis.name: axis.table for axis in space.axes} if space else {}
     own["out"] = path if is_folder else own["out"] or Path("runs") / (path.stem if path else "sweep")
-    return read_space(changed, changes | axes, source, Path()), _Sweep(**own)
+    return sealed(read_space(changed, changes | axes, source, Path())), _Sweep(**own)
 
 
 def _train(space: Any, folder: Path, options: _Sweep) -> int:

@@ -5,7 +5,7 @@ calibration and test rows of either.
 Everything here is numpy float64 on the host.
 """
 
-from mdn_jax.datasets.loading import Dataset, Part, load
+from mdn_jax.datasets.loading import Dataset, Part, load, table_checksum
 from mdn_jax.datasets.problems import PROBLEMS, Problem
 from mdn_jax.datasets.summary import ColumnSummary, summarise
 from mdn_jax.datasets.tables import Table, column_names, read_table
@@ -21,4 +21,5 @@ __all__ = [
     "load",
     "read_table",
     "summarise",
+    "table_checksum",
 ]

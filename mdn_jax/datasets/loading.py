@@ -11,11 +11,11 @@ from mdn_jax._typing import Bool, Float, Int
 from mdn_jax.config import DatasetConfig
 from mdn_jax.datasets.problems import PROBLEMS, Problem, Rows, Targets
 from mdn_jax.datasets.splits import split_rows
-from mdn_jax.datasets.tables import Table, read_table
+from mdn_jax.datasets.tables import Table, checksum, read_table
 from mdn_jax.encoding import Encoding, missing_in, refuse_missing
 from mdn_jax.model import FEWEST_TO_CALIBRATE
 
-__all__ = ["Dataset", "Part", "load"]
+__all__ = ["Dataset", "Part", "load", "table_checksum"]
 
 MIN_ROWS = 10  # fewer rows of a table than this cannot be split, trained on and judged
 FEW_KINDS, MANY_ROWS = 10, 100  # so few different whole numbers in so many rows may name kinds
@@ -138,7 +138,13 @@ def _load_problem(config: DatasetConfig) -> Dataset:
 
 def _load_table(config: DatasetConfig, base: Path) -> Dataset:
     """Read, drop what is to be dropped, split, and encode by what the training rows hold."""
-    table, dropped = _read(config, base / Path(config.path or "").expanduser())
+    path, *test_path = paths = _table_paths(config, base)
+    require(
+        config.table_checksum in (None, checksum(paths)),
+        f"{' or '.join(map(str, paths))} has changed since a run noted its dataset.table_checksum: restore it, or drop "
+        "that line to use the table as it is now",
+    )
+    table, dropped = _read(config, path)
     require(
         table.num_rows >= MIN_ROWS,
         f"{table.path}: number of rows is {table.num_rows}{' without missing values' if dropped else ''}, too few: "
@@ -146,9 +152,9 @@ def _load_table(config: DatasetConfig, base: Path) -> Dataset:
     )
     parts = split_rows(config, table.num_rows, table.columns.get(config.split_column or ""), str(table.path))
     tables = {name: _take(table, rows) for name, rows in parts.items() if name != "test" or config.test_path is None}
-    if config.test_path is not None:
+    if test_path:
         whole = config.model_copy(update={"split_column": None})  # a test table is not split
-        tables["test"], more = _read(whole, base / Path(config.test_path).expanduser())
+        tables["test"], more = _read(whole, test_path[0])
         require(tables["test"].num_rows > 0, f"{tables['test'].path}: no row to test on")
         dropped += more
     train = tables["train"]
@@ -171,6 +177,22 @@ def _load_table(config: DatasetConfig, base: Path) -> Dataset:
     return Dataset(
         rows["train"], rows["test"], rows.get("calibration"), encoding.names, config.targets, None, encoding, warnings
     )
+
+
+def table_checksum(config: DatasetConfig, base: Path | None = None) -> str | None:
+    """What names the bytes of a config's tables; None for a built-in problem.
+
+    Raises:
+        InputError: where there is no such file.
+    """
+    if config.path is None:
+        return None
+    return checksum(_table_paths(config, base or Path()))
+
+
+def _table_paths(config: DatasetConfig, base: Path) -> list[Path]:
+    """The table, and the test table where there is one."""
+    return [base / Path(name).expanduser() for name in (config.path, config.test_path) if name is not None]
 
 
 def _read(config: DatasetConfig, path: Path) -> tuple[Table, int]:

@@ -12,7 +12,7 @@ runs/NAME/  config.toml   the resolved config: running it again gives the same n
 `judging` finds what is wrong, `writing` saves and draws.
 """
 
-from mdn_jax.runs.configs import absolute, read_config, resolve
+from mdn_jax.runs.configs import absolute, fill_in, read_config, resolve, seal
 from mdn_jax.runs.judging import evaluate_part
 from mdn_jax.runs.running import run
 from mdn_jax.runs.starting import new_config
@@ -23,10 +23,12 @@ __all__ = [
     "absolute",
     "draw_figures",
     "evaluate_part",
+    "fill_in",
     "new_config",
     "oracle_scores",
     "read_config",
     "resolve",
     "run",
+    "seal",
     "write_run",
 ]

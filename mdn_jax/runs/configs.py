@@ -5,11 +5,11 @@ from typing import Any
 
 from mdn_jax._checks import InputError, require
 from mdn_jax.config import Config, parse
-from mdn_jax.datasets import Dataset
+from mdn_jax.datasets import Dataset, table_checksum
 from mdn_jax.datasets import load as load_dataset
 from mdn_jax.recipe import complete, is_complete
 
-__all__ = ["absolute", "read_config", "resolve"]
+__all__ = ["absolute", "fill_in", "read_config", "resolve", "seal"]
 
 
 def read_config(path: Path) -> tuple[Config, dict[str, Any]]:
@@ -35,9 +35,22 @@ def absolute(base: Path, config: Config) -> Config:
 
 
 def resolve(config: Config) -> tuple[Config, Dataset | None]:
+    """The config with its recipe's numbers and its table's checksum, and the data where they had to be read."""
+    config, dataset = fill_in(absolute(Path(), config))
+    return seal(config), dataset
+
+
+def fill_in(config: Config) -> tuple[Config, Dataset | None]:
     """The config with its recipe's numbers, and the data where they had to be read for them."""
-    config = absolute(Path(), config)
     if is_complete(config):
         return config, None
     dataset = load_dataset(config.dataset)
     return complete(config, len(dataset.train), len(dataset.input_names)), dataset
+
+
+def seal(config: Config) -> Config:
+    """The config with its table's checksum: the same command on a table that has changed is told from this one."""
+    if config.dataset.path is None or config.dataset.table_checksum is not None:
+        return config
+    noted = config.dataset.model_copy(update={"table_checksum": table_checksum(config.dataset)})
+    return config.model_copy(update={"dataset": noted})

@@ -8,7 +8,7 @@ import json
 import math
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,9 +17,10 @@ from pydantic import Field, ValidationError
 
 from mdn_jax._checks import InputError, nearest, require
 from mdn_jax.config import Config, Strict, TrainingConfig, validate, varying_fields
+from mdn_jax.runs import seal
 
 __all__ = ["SEEDS", "Axis", "Search", "Settings", "Space", "by_program", "member_config", "program_of"]
-__all__ += ["read_space", "settings_of", "value_of"]
+__all__ += ["read_space", "sealed", "settings_of", "value_of"]
 
 SECTIONS = ("dataset", "model", "training")
 SEEDS = ("seed", "dataset.seed")
@@ -133,6 +134,12 @@ def read_space(base: Config, table: Mapping[str, Any], source: str, folder: Path
     space = Space(base, search, axes, source)
     _check(space)
     return space
+
+
+def sealed(space: Space) -> Space:
+    """The space with its table's checksum; where tables are an axis there is none."""
+    moved = any(axis.name in ("dataset.path", "dataset.test_path") for axis in space.axes)
+    return space if moved else replace(space, base=seal(space.base))
 
 
 def settings_of(space: Space, member: int) -> Settings:
