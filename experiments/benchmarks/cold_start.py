@@ -9,9 +9,9 @@ No compilation cache is used.
 COMMAND: python experiments/benchmarks/cold_start.py
 TIME:    two minutes
 DEVICE:  CPU
-RESULT (2026-11-22, AMD EPYC, 2 cores shared with other work):
-    import mdn_jax: 1.14 (0.93..1.53) times what it needs, over 9 repeats
-    whole run:      13.6 s (12.4..14.1), over 3 repeats; with its programs in the compilation cache, 6.6 s (once)
+RESULT (2026-11-23, AMD EPYC, 2 cores, other work running):
+    import mdn_jax: 1.19 (1.09..1.42) times what it needs, over 9 repeats
+    whole run:      13.9 s (13.7..14.7), over 3 repeats; 11.6 and 12.0 s on an idle machine
 """
 
 import os

@@ -14,12 +14,12 @@ Then whole sweeps through the command line: what search and record take in one o
 COMMAND: python experiments/benchmarks/sweep_speed.py
 TIME:    about five minutes
 DEVICE:  CPU, or any
-RESULT (2026-11-22, AMD EPYC, 2 cores shared with other work; 3 repeats):
-    27,500 member-steps/s on 2 devices: 18.3 times PyTorch (25 asked), 5.1 times the jitted step in a loop (3 asked),
-    2.6 times map on one device (1.8 asked), 2.0 times vmap on one device, its best form (1.3 asked)
+RESULT (2026-11-23, AMD EPYC, 2 cores; 3 repeats):
+    42,800 member-steps/s on 2 devices: 26.3 times PyTorch (25 asked), 6.8 times the jitted step in a loop (3 asked),
+    2.3 times map on one device, its best form (1.8 asked), 2.5 times vmap
     search and record: 0.1 % of a sweep of 512 members
-    4 x 4 shapes x 8 seeds: nothing trains for 44 % of 61 s the first time, 9 % of 27 s the second; a program takes
-    6.5 s to compile beside others (median), 0.9 s from the cache
+    4 x 4 shapes x 8 seeds: nothing trains for 45 % of 57 s the first time, 11 % of 27 s the second; a program takes
+    6.3 s to compile beside others (median), 0.9 s from the cache
 """
 
 import json

@@ -12,9 +12,11 @@ is not counted.
 COMMAND: python experiments/benchmarks/training_speed.py
 TIME:    two to four minutes
 DEVICE:  CPU
-RESULT (2026-11-22, AMD EPYC, 2 cores shared with other work; 5 repeats):
-    batch 128:  9,700 steps/s; 6.9 times PyTorch (1 thread, the faster), 1.7 times the jitted step in a loop
-    full batch: 1,050 steps/s; 1.7 times PyTorch (2 threads, the faster), 0.83 times the jitted step in a loop
+RESULT (2026-11-23, AMD EPYC, 2 cores; 9 repeats):
+    batch 128:  16,700 steps/s; 12.0 times PyTorch (1 thread, the faster; 10 asked), 2.4 times the jitted step in a loop
+                (1.5 asked)
+    full batch: 1,680 steps/s; 2.5 times PyTorch (2 threads, the faster; 3.5 asked), 3.6 times with 1 thread, 1.3 times
+                the jitted step in a loop. Half of the step are its three matrix products
 """
 
 import math
