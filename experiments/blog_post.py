@@ -125,7 +125,7 @@ def claims(forward: list[Trained], inverse: list[Trained], single: Trained) -> l
     return [
         (
             "Five tanh units fit the sinusoid by least squares",
-            f"{gap(forward[0])} from the exact optimum after {forward[0].fit.history['step'][-1]:.0f} steps",
+            f"{gap(forward[0])} from the exact optimum after {forward[0].fit.history['step'][-1]:,.0f} steps",
         ),
         (
             "On the inverse least squares fails",
