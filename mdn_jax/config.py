@@ -28,6 +28,7 @@ __all__ = [
     "varying_fields",
 ]
 
+CHECKSUM = "dataset.table_checksum"
 VARIES = "varies"  # the marker of a field that members of one compiled program may differ in
 
 
@@ -222,7 +223,7 @@ class Config(Strict):
     seed: Seed = 0
     """Weights, batches and noise."""
     recipe: Literal["table"] | None = None
-    """Fills the fields of [model] and [training] that are not given, by the number of rows and inputs."""
+    """Fills the fields of [model] and [training] that are not given, by the number of rows."""
     dataset: DatasetConfig
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
@@ -300,10 +301,18 @@ class _Plain(Protocol):
 
 
 def differences(old: _Plain, new: _Plain) -> list[str]:
-    """The fields in which two configs, or two sweeps, differ: `"model.num_components: 5 -> 10"`."""
+    """The fields in which two configs, or two sweeps, differ: `"model.num_components: 5 -> 10"`.
+
+    A table's checksum tells them apart where both have one, of the same table.
+    """
     before, after = _flat(old.to_dict()), _flat(new.to_dict())
     names = [*before, *(name for name in after if name not in before)]
-    return [f"{name}: {before.get(name)} -> {after.get(name)}" for name in names if before.get(name) != after.get(name)]
+    changed = [name for name in names if before.get(name) != after.get(name)]
+    noted = CHECKSUM in before and CHECKSUM in after and not {"dataset.path", "dataset.test_path"} & set(changed)
+    told = [f"{name}: {before.get(name)} -> {after.get(name)}" for name in changed if name != CHECKSUM]
+    if noted and CHECKSUM in changed:
+        told.append(f"{after['dataset.path']} has changed since ({CHECKSUM}: {before[CHECKSUM]} -> {after[CHECKSUM]})")
+    return told
 
 
 def varying_fields(config: type[BaseModel]) -> tuple[str, ...]:

@@ -8,10 +8,11 @@ exponential, bent where it nears the floor and where it leaves all reason:
     g(r) = r for r <= 8,    8 + e / (1 + e / 12) with e = r - 8 beyond.
 
 Far above the floor std is exp(raw) (5 % more at 100 times the floor); it never falls below the floor, which keeps the
-likelihood bounded, and never exceeds exp(20); its gradient is nowhere zero, so that any excursion is pulled back. Both
-bends are algebraic, since they are taken for every component, row and step: the logarithm of a sum of exponentials
-would cost a fifth of the training step. A full covariance is a chain of regressions, y_i on y_1 ... y_{i-1}: the raw
-outputs give its coefficients and the standard deviations of what remains, to which `min_std` applies.
+likelihood bounded, and levels off at exp(20); its gradient is not zero at any raw output that occurs (to 1e15), so
+that any excursion is pulled back. Both bends are algebraic, since they are taken for every component, row and step:
+the logarithm of a sum of exponentials would cost a fifth of the training step. A full covariance is a chain of
+regressions, y_i on y_1 ... y_{i-1}: the raw outputs give its coefficients and the standard deviations of what remains,
+to which `min_std` applies.
 """
 
 import functools
@@ -47,7 +48,7 @@ class MixtureSpec:
             full covariance shared by all components) or "full" (one each). "unit" is least squares' own: one
             component of unit covariance, so that the outputs are the mean alone.
         min_std: floor of the standard deviations, in the units given to `unpack`; for tied and full of each target
-            given the ones before it.
+            given the ones before it. They level off at exp(20) = 5e8: standardise targets that spread so far.
 
     Raises:
         InputError: for counts below 1, an unknown covariance, or a floor that is not positive.
@@ -69,8 +70,9 @@ class MixtureSpec:
         legal = (*get_args(Covariance), "unit")
         require(self.covariance in legal, f"unknown covariance {self.covariance!r}: {nearest(self.covariance, legal)}")
         require(
-            0 < self.min_std < math.inf,
-            f"min_std must be positive, or a density can grow without bound; got {self.min_std}",
+            0 < self.min_std < math.exp(LARGEST_LOG),
+            f"min_std must be positive, or a density can grow without bound, and below {math.exp(LARGEST_LOG):.0f}; "
+            f"got {self.min_std}",
         )
         require(
             self.covariance != "unit" or self.num_components == 1,
@@ -141,9 +143,11 @@ def by_role(spec: MixtureSpec, components: Float[Array, "*H K C"]) -> Float[Arra
 
 
 def raw_scale(log_std: ArrayLike, min_std: float) -> np.ndarray:
-    """The raw outputs that `unpack` reads as these log standard deviations, all above the floor's and at most 8."""
+    """The raw outputs that `unpack` reads as these log standard deviations, above the floor's and below 20."""
     log_std = np.asarray(log_std, np.float64)
-    return log_std - 0.25 / (log_std - math.log(min_std))
+    unbent = log_std - 0.25 / (log_std - math.log(min_std))
+    excess = np.maximum(unbent - LARGEST_LOG, 0.0)
+    return np.minimum(unbent, LARGEST_LOG) + excess / (1.0 - excess / EXCESS_LOG)
 
 
 def initial_bias(spec: MixtureSpec, y: ArrayLike) -> Float[Array, " P"]:
@@ -160,7 +164,8 @@ def initial_bias(spec: MixtureSpec, y: ArrayLike) -> Float[Array, " P"]:
         (spec.num_outputs,) float32.
 
     Raises:
-        InputError: where `y` has another number of columns, or a column without a finite value.
+        InputError: where `y` has another number of columns, a column without a finite value, or one that spreads
+            farther than a standard deviation can reach.
 
     Example:
         >>> import numpy as np, mdn_jax as mdn
@@ -187,12 +192,15 @@ def initial_bias(spec: MixtureSpec, y: ArrayLike) -> Float[Array, " P"]:
         return jnp.asarray(locs[0], jnp.float32)
     # a single component covers everything; several start half as wide, so that they can tell their shares apart
     spread = np.array([column.std() for column in columns]) * (1.0 if spec.num_components == 1 else 0.5)
-    log_std = raw_scale(np.log(np.maximum(spread, 2.0 * spec.min_std)), spec.min_std)
+    reach = math.exp(LARGEST_LOG + EXCESS_LOG - 1.0)
+    require(spread.max() < reach, f"targets with a std of {spread.max():.2g} are beyond {reach:.2g}: standardise them")
+    log_std = np.log(np.maximum(spread, 2.0 * spec.min_std))
+    raw = raw_scale(log_std, spec.min_std)
     scale = {
-        "isotropic": log_std.mean(keepdims=True),
-        "diagonal": log_std,
+        "isotropic": raw_scale(log_std.mean(keepdims=True), spec.min_std),
+        "diagonal": raw,
         "tied": np.zeros(0),
-        "full": np.concatenate([log_std, np.zeros(_triangle(spec.target_dim) - spec.target_dim)]),
+        "full": np.concatenate([raw, np.zeros(_triangle(spec.target_dim) - spec.target_dim)]),
     }
     shared = scale["full"] if spec.covariance == "tied" else np.zeros(0)
     own = np.tile(scale[spec.covariance], spec.num_components)
@@ -230,7 +238,7 @@ def _bend(raw: Float[Array, "..."], min_std: float) -> tuple[Float[Array, "..."]
     distance = jnp.minimum(raw, LARGEST_LOG) + excess / stretch - math.log(min_std)
     root = jnp.sqrt(distance**2 + 1.0)
     # (d + sqrt(d^2 + 1)) / 2 = 1 / (2 (sqrt(d^2 + 1) - d)), without cancellation below the floor
-    above = jnp.where(distance > 0, 0.5 * (root + distance), 0.5 / (root - jnp.minimum(distance, 0.0)))
+    above = jnp.where(distance > 0, 0.5 * (root + distance), 0.5 / (root - jnp.where(distance > 0, 0.0, distance)))
     return math.log(min_std) + above, above / root / stretch / stretch
 
 

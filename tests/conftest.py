@@ -4,6 +4,9 @@ import os
 
 os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # tests, and what they start, leave the user's cache alone
 
+# as the package compiles its own programs; half of the tests' time is compiling
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=2".strip()
+
 import jax
 import pytest
 from cases import CASES

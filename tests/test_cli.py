@@ -280,3 +280,17 @@ def test_help_exits_with_0(place, capsys, arguments, parts):
     assert code == 0, printed.err
     assert all(part in printed.out for part in parts) and not printed.err
     assert not (place / "runs").exists()
+
+
+def test_another_table_on_the_line_has_a_checksum_of_its_own(tmp_path, monkeypatch, no_figures, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_table("table.csv")
+    write_table("longer.csv", 60)
+    Path("small.toml").write_text(LEAST_SQUARES)
+    assert cli.main(["run", "small.toml", "--out", "first"]) == 0
+    assert cli.main(["run", "first/config.toml", "--out", "second", "--dataset.path", "longer.csv"]) == 0
+    noted = [runs.read_config(Path(name) / "config.toml")[0].dataset.table_checksum for name in ("first", "second")]
+    assert all(noted) and noted[0] != noted[1]
+    write_table("table.csv", 41)
+    assert cli.main(["run", "small.toml", "--out", "first"]) == 2
+    assert "table.csv has changed since" in capsys.readouterr().err

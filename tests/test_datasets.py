@@ -278,19 +278,20 @@ def lines(num_rows, **replaced):
     return "c,unused,a,b\n" + "".join(f"{row}\n" for row in rows)
 
 
-def test_a_checksum_is_of_the_bytes_of_both_tables(tmp_path):
+def test_a_checksum_is_of_the_bytes_of_all_tables(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     write(tmp_path, lines(20))
     write(tmp_path, lines(12), "new.csv")
-    alone, both = (table_checksum(config(**fields), tmp_path) for fields in ({}, {"test_path": "new.csv"}))
+    with_test = config(test_path="new.csv")
+    alone, both = table_checksum(config()), table_checksum(with_test)
     assert alone is not None and both is not None and len(both) == 16 and alone != both
-    load(config(test_path="new.csv", table_checksum=both), tmp_path)
+    assert table_checksum(with_test, config()) == both and table_checksum(DatasetConfig(name="sinusoid")) is None
+    load(config(test_path="new.csv", table_checksum=both))
     write(tmp_path, lines(13), "new.csv")
-    assert table_checksum(config(), tmp_path) == alone
-    with pytest.raises(InputError, match=r"table.csv or .*new.csv has changed since a run noted"):
-        load(config(test_path="new.csv", table_checksum=both), tmp_path)
-    with pytest.raises(InputError, match=r"gone.csv: no such file"):
-        table_checksum(config(path="gone.csv"), tmp_path)
-    assert table_checksum(DatasetConfig(name="sinusoid")) is None
+    assert table_checksum(config()) == alone
+    with pytest.raises(InputError, match=r"table.csv or new.csv has changed since this config noted"):
+        load(config(test_path="new.csv", table_checksum=both))
+    assert table_checksum(config(path="gone.csv")) is None  # whoever reads it tells
 
 
 def test_columns_are_found_by_name_in_any_order(tmp_path):

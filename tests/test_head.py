@@ -64,9 +64,9 @@ def test_log_std_bends_from_the_floor_to_the_raw_scale(covariance):
 
 @pytest.mark.usefixtures("x64")
 def test_raw_scales_are_those_that_unpack_reads():
-    log_std = np.log([1.001 * SMALL, 0.1, 1.0, 2_900.0])
-    raw = [0.0] * 8 + [*raw_scale(log_std, SMALL)]
-    assert_allclose(unpack(spec_of("isotropic", 4, 1, SMALL), jnp.asarray(raw)).scale.log_std, log_std, rtol=1e-12)
+    log_std = np.array([*np.log([1.001 * SMALL, 0.1, 1.0, 2_900.0]), 8.1, 12.0, 19.5])
+    raw = [0.0] * 14 + [*raw_scale(log_std, SMALL)]
+    assert_allclose(unpack(spec_of("isotropic", 7, 1, SMALL), jnp.asarray(raw)).scale.log_std, log_std, rtol=1e-12)
 
 
 def test_far_above_the_floor_std_is_the_exponential():
@@ -198,6 +198,26 @@ def test_the_slope_of_a_scale_is_that_of_its_formula(raw):
     assert_allclose(slope, jax.jit(jax.jacfwd(log_std))(raw), rtol=1e-15)
 
 
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("distance", [-3.0, 0.0, 1.0])
+def test_the_curvature_of_a_scale_is_that_of_its_formula(distance):
+    log_std = lambda raw: unpack(spec_of("isotropic", 1, 1, 1.0), jnp.stack([0.0, 0.0, raw])).scale.log_std[0]  # noqa: E731
+    assert_allclose(jax.jit(jax.hessian(log_std))(distance), 0.5 * (1 + distance**2) ** -1.5, rtol=1e-14)
+
+
+@pytest.mark.parametrize("covariance", COVARIANCES)
+@pytest.mark.parametrize("spread", [1e-9, 0.01, 1.0, 1e5])
+def test_components_start_half_as_wide_as_the_targets(covariance, spread):
+    y = spread * np.array([[-1.0], [1.0]]) * np.ones((1, 2))
+    scale = unpack(spec_of(covariance), mdn.initial_bias(spec_of(covariance), y)).scale
+    assert_allclose(scale.std(2), max(0.5 * spread, 2e-3), rtol=1e-5)
+
+
+def test_targets_that_spread_too_far_are_refused():
+    with pytest.raises(mdn.InputError, match=r"targets with a std of 1e\+09 are beyond 1.8e\+08: standardise them"):
+        mdn.initial_bias(spec_of("diagonal", 1, 1), np.array([-1e9, 1e9]))
+
+
 # --- where training starts -------------------------------------------------------------------------------------------
 
 
@@ -255,6 +275,7 @@ def test_least_squares_starts_at_the_mean():
         ({"num_components": 1, "covariance": "diag"}, "unknown covariance 'diag': did you mean 'diagonal'?"),
         ({"num_components": 1, "min_std": 0.0}, "min_std must be positive, or a density can grow without bound"),
         ({"num_components": 1, "min_std": float("nan")}, "min_std must be positive"),
+        ({"num_components": 1, "min_std": 3e3}, "and below 2981; got 3000.0"),
         ({"num_components": 2, "covariance": "unit"}, "covariance 'unit' has one component"),
     ],
 )

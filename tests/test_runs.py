@@ -138,16 +138,24 @@ def test_a_table_that_has_changed_is_told_from_the_one_before(tmp_path, no_figur
     runs.run(config, tmp_path / "run")
     before = content(tmp_path / "run")
     write_table(tmp_path / "table.csv", 41)
-    with pytest.raises(mdn.InputError, match=r"holds another run; .* dataset.table_checksum: \w{16} -> \w{16}: choose"):
+    with pytest.raises(
+        mdn.InputError, match=r"table.csv has changed since \(dataset.table_checksum: \w{16} -> \w{16}\): choose"
+    ):
         runs.run(config, tmp_path / "run")
     resolved, _ = runs.read_config(tmp_path / "run" / "config.toml")
-    with pytest.raises(mdn.InputError, match=r"table.csv has changed since a run noted its dataset.table_checksum"):
+    with pytest.raises(
+        mdn.InputError, match=r"table.csv has changed since this config noted its dataset.table_checksum"
+    ):
         runs.run(resolved, tmp_path / "other")
     with pytest.raises(mdn.InputError, match=r"table.csv has changed since"):
         runs.draw_figures(tmp_path / "run")
     assert content(tmp_path / "run") == before and not (tmp_path / "other").exists()
     assert runs.run(config, tmp_path / "run", overwrite=True)["num_train"] == 28
-    assert runs.run(config, tmp_path / "run")["num_train"] == 28
+    again = runs.run(config, tmp_path / "run")
+    (tmp_path / "table.csv").unlink()
+    assert runs.run(config, tmp_path / "run") == again  # what is finished needs its table no more
+    with pytest.raises(mdn.InputError, match=r"table.csv: no such file"):
+        runs.run(config, tmp_path / "new")
 
 
 # Again

@@ -1,5 +1,7 @@
 """`mdn.sweep`: a table, stacked models, any member's model, and ensembles of them."""
 
+from pathlib import Path
+
 import jax
 import numpy as np
 import polars as pl
@@ -9,6 +11,7 @@ from small_runs import LEAST_SQUARES, config_of, names, write_table
 from small_sweeps import BASE, GRID, assert_same_model, space_of
 
 import mdn_jax as mdn
+from mdn_jax import cli, runs
 from mdn_jax.datasets import load as load_dataset
 from mdn_jax.sweeps import driver, training
 from mdn_jax.sweeps.results import write_ensemble
@@ -144,16 +147,33 @@ def test_a_sweep_knows_its_table_again(tmp_path, monkeypatch, no_figures):
     first = mdn.sweep("sweep.toml", out="runs/sweep").rows
     assert mdn.sweep("sweep.toml", out="runs/sweep").rows == first
     write_table("table.csv", 41)
-    with pytest.raises(mdn.InputError, match=r"another sweep; these fields differ: dataset.table_checksum: \w{16} -> "):
+    with pytest.raises(
+        mdn.InputError, match=r"another sweep; .*table.csv has changed since \(dataset.table_checksum: "
+    ):
         mdn.sweep("sweep.toml", out="runs/sweep")
 
 
-def test_tables_may_be_an_axis(tmp_path, monkeypatch):
+def test_tables_may_be_an_axis_and_are_known_again(tmp_path, monkeypatch, no_figures):
     monkeypatch.chdir(tmp_path)
     write_table("table.csv")
     write_table("longer.csv", 60)
-    (tmp_path / "sweep.toml").write_text(
-        LEAST_SQUARES + '[sweep]\n"dataset.path" = ["table.csv", "longer.csv"]\nseed = { count = 2 }\n'
-    )
-    rows = mdn.sweep("sweep.toml").rows
+    config, _ = runs.resolve(runs.read_config(_written("sweep.toml", LEAST_SQUARES))[0])
+    assert config.dataset.table_checksum  # of one table, and none of the other's
+    axes = {"dataset.path": ["table.csv", "longer.csv"], "seed": {"count": 2}}
+    rows = mdn.sweep(config, axes, out="runs/sweep").rows
     assert len({row["test_nll"] for row in rows.values()}) == 4
+    best, _ = runs.read_config(tmp_path / "runs" / "sweep" / "best" / "config.toml")
+    assert runs.run(best, tmp_path / "runs" / "sweep" / "best")["status"] == "ok"  # finished
+    assert cli.main(["sweep", "runs/sweep", "--export", "1"]) == 0
+    assert mdn.sweep(config, axes, out="runs/sweep").rows == rows
+    write_table("longer.csv", 61)
+    with pytest.raises(mdn.InputError, match=r"another sweep; .*dataset.table_checksum"):
+        mdn.sweep(config, axes, out="runs/sweep")
+    assert cli.main(["sweep", "runs/sweep", "--export", "2"]) == 2
+    assert cli.main(["sweep", "runs/sweep", "--status"]) == 0
+
+
+def _written(name, text):
+    path = Path(name)
+    path.write_text(text)
+    return path

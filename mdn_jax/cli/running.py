@@ -16,7 +16,7 @@ __all__ = ["plot", "run"]
 
 def run(arguments: list[str]) -> int:
     """CONFIG    train, evaluate, save and draw one experiment; --help lists every field"""
-    from mdn_jax.runs import read_config  # noqa: PLC0415  (loaded where a command needs it)
+    from mdn_jax.runs import changed_by_hand, read_config  # noqa: PLC0415  (loaded where a command needs it)
 
     asks_help = any(argument in ("-h", "--help") for argument in arguments)
     positional = bool(arguments) and not arguments[0].startswith("-")
@@ -26,7 +26,7 @@ def run(arguments: list[str]) -> int:
     rest = arguments[1:] if positional else arguments
     values = values_of(parse_flags(flags_of(config, _Run), rest, "mdn-jax run CONFIG"))
     folder, overwrite = values.pop("out"), values.pop("overwrite")
-    config = validate(said_by(values, config, rest), "command line" if arguments[1:] else str(path))
+    config = changed_by_hand(config, validate(said_by(values, config, rest), "command line" if rest else str(path)))
     return _run_config(config, folder or Path("runs") / (path.stem if path else "run"), overwrite=overwrite)
 
 

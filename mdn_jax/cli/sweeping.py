@@ -50,6 +50,8 @@ class _Sweep:
 
 def sweep(arguments: list[str]) -> int:
     """CONFIG  train every member of the config's [sweep]; --status, --dry-run, --export N, ... with --help"""
+    from mdn_jax.sweeps.space import sealed  # noqa: PLC0415
+
     asks_help = any(argument in ("-h", "--help") for argument in arguments)
     positional = bool(arguments) and not arguments[0].startswith("-")
     require(
@@ -65,6 +67,7 @@ def sweep(arguments: list[str]) -> int:
         space.num_members <= MANY or options.yes or options.dry_run,
         f"this sweep has {space.num_members:,} members, more than {MANY:,}: add --yes if that is meant",
     )
+    space = sealed(space)
     if options.dry_run:
         return _print_plan(space)
     return _train(space, folder, options)
@@ -73,10 +76,11 @@ def sweep(arguments: list[str]) -> int:
 def _read(path: Path | None, arguments: list[str]) -> tuple[Any, _Sweep]:
     """The space of a config file or of a sweep's folder, with the command line's changes, and the options."""
     from mdn_jax.config import Config, DatasetConfig  # noqa: PLC0415
-    from mdn_jax.runs import fill_in, read_config  # noqa: PLC0415
+    from mdn_jax.runs import absolute, changed_by_hand, fill_in, read_config  # noqa: PLC0415
     from mdn_jax.sweeps.driver import CONFIG  # noqa: PLC0415
-    from mdn_jax.sweeps.space import Search, read_space, sealed, value_of  # noqa: PLC0415
+    from mdn_jax.sweeps.space import Search, read_space, value_of  # noqa: PLC0415
 
+    require(path is None or path.exists(), f"{path}: no such config file, nor a sweep's folder")
     is_folder = path is not None and path.is_dir()
     if is_folder:
         require((path / CONFIG).is_file(), f"{path}: no sweep there ({CONFIG} is missing)")  # pyright: ignore
@@ -93,13 +97,13 @@ def _read(path: Path | None, arguments: list[str]) -> tuple[Any, _Sweep]:
     own = {field.name: values.pop(field.name) for field in dataclasses.fields(_Sweep)}
     changes = values.pop("sweep")
     require(not (is_folder and own["out"]), "a sweep's folder is where it is: drop --out, or give its config file")
-    changed = validate(values, "command line")
+    changed = changed_by_hand(config, absolute(Path(), validate(values, "command line")))
     for axis in space.axes if space else ():
         same = value_of(config, axis.name) == value_of(changed, axis.name)
         require(same, f"{axis.name} is an axis of this sweep: change its values in [sweep], not on the command line")
     axes = {axis.name: axis.table for axis in space.axes} if space else {}
     own["out"] = path if is_folder else own["out"] or Path("runs") / (path.stem if path else "sweep")
-    return sealed(read_space(changed, changes | axes, source, Path())), _Sweep(**own)
+    return read_space(changed, changes | axes, source, Path()), _Sweep(**own)
 
 
 def _train(space: Any, folder: Path, options: _Sweep) -> int:
@@ -214,9 +218,10 @@ def _take_out(folder: Path, options: _Sweep) -> int:
     from mdn_jax.sweeps.driver import open_space  # noqa: PLC0415
     from mdn_jax.sweeps.results import export_member, write_ensemble  # noqa: PLC0415
     from mdn_jax.sweeps.search import export_study  # noqa: PLC0415
+    from mdn_jax.sweeps.space import sealed  # noqa: PLC0415
     from mdn_jax.sweeps.training import Source  # noqa: PLC0415
 
-    space, source = open_space(folder), Source(load)
+    space, source = sealed(open_space(folder)), Source(load)
     rows, _ = read_rows(folder / BATCHES)
     if options.export is not None:
         out = folder / "members" / str(options.export)
@@ -242,14 +247,17 @@ def _print_plan(space: Any) -> int:
 
     from mdn_jax.datasets import load  # noqa: PLC0415
     from mdn_jax.members import num_devices, runs_in_turn  # noqa: PLC0415
-    from mdn_jax.sweeps.planning import most_at_once, programs  # noqa: PLC0415
+    from mdn_jax.sweeps.planning import COMPILING, most_at_once, programs  # noqa: PLC0415
     from mdn_jax.sweeps.search import Members  # noqa: PLC0415
     from mdn_jax.sweeps.space import value_of  # noqa: PLC0415
     from mdn_jax.sweeps.training import Source  # noqa: PLC0415
 
     members = Members(space)
     members.open({})
-    planned = programs(members.configs, Source(load))
+    source = Source(load)
+    planned = programs(members.configs, source)
+    for program in planned:
+        source.check(program.config)
     names = [axis.name for axis in space.axes]
     shared = [name for name in names if len({repr(value_of(p.config, name)) for p in planned}) > 1]
     table = Table(title=f"{space.num_members:,} members, {len(planned)} compiled programs", title_justify="left")
@@ -267,10 +275,14 @@ def _print_plan(space: Any) -> int:
         console.print(f"(the first round; tpe asks again after every {space.search.ask_batch} members)")
     seconds = sum(len(p.members) * p.seconds_each for p in planned) * space.num_members / len(members.configs)
     if runs_in_turn():
-        estimate = f"roughly {_duration(seconds / num_devices())} of training on {num_devices()} CPU devices"
+        cores = num_devices()
+        training, compiling = (_duration(total / cores) for total in (seconds, COMPILING * len(planned)))
+        console.print(
+            f"roughly {training} of training on {cores} CPU devices, and {compiling} of compiling the first time",
+            soft_wrap=True,
+        )
     else:
-        estimate = "the time is known after the first batch: no estimate is made for this kind of device"
-    console.print(f"{estimate}, and some seconds of compiling for each program")
+        console.print("the time is known after the first batch: no estimate is made for this kind of device")
     return 0
 
 

@@ -140,9 +140,9 @@ def _load_table(config: DatasetConfig, base: Path) -> Dataset:
     """Read, drop what is to be dropped, split, and encode by what the training rows hold."""
     path, *test_path = paths = _table_paths(config, base)
     require(
-        config.table_checksum in (None, checksum(paths)),
-        f"{' or '.join(map(str, paths))} has changed since a run noted its dataset.table_checksum: restore it, or drop "
-        "that line to use the table as it is now",
+        config.table_checksum is None or config.table_checksum == checksum(paths),
+        f"{' or '.join(map(str, paths))} has changed since this config noted its dataset.table_checksum: restore it, "
+        "or drop that field from the config to use the table as it is now",
     )
     table, dropped = _read(config, path)
     require(
@@ -179,15 +179,10 @@ def _load_table(config: DatasetConfig, base: Path) -> Dataset:
     )
 
 
-def table_checksum(config: DatasetConfig, base: Path | None = None) -> str | None:
-    """What names the bytes of a config's tables; None for a built-in problem.
-
-    Raises:
-        InputError: where there is no such file.
-    """
-    if config.path is None:
-        return None
-    return checksum(_table_paths(config, base or Path()))
+def table_checksum(*configs: DatasetConfig) -> str | None:
+    """What names the bytes of all tables of some configs; None where there is none, or not every file."""
+    paths = list(dict.fromkeys(path for config in configs for path in _table_paths(config, Path())))
+    return checksum(paths) if paths and all(path.is_file() for path in paths) else None
 
 
 def _table_paths(config: DatasetConfig, base: Path) -> list[Path]:

@@ -12,7 +12,7 @@ runs/NAME/  config.toml   the resolved config: running it again gives the same n
 `judging` finds what is wrong, `writing` saves and draws.
 """
 
-from mdn_jax.runs.configs import absolute, fill_in, read_config, resolve, seal
+from mdn_jax.runs.configs import absolute, changed_by_hand, fill_in, note, read_config, resolve, seal
 from mdn_jax.runs.judging import evaluate_part
 from mdn_jax.runs.running import run
 from mdn_jax.runs.starting import new_config
@@ -21,10 +21,12 @@ from mdn_jax.runs.writing import Outcome, draw_figures, oracle_scores, write_run
 __all__ = [
     "Outcome",
     "absolute",
+    "changed_by_hand",
     "draw_figures",
     "evaluate_part",
     "fill_in",
     "new_config",
+    "note",
     "oracle_scores",
     "read_config",
     "resolve",

@@ -9,7 +9,7 @@ from mdn_jax.datasets import Dataset, table_checksum
 from mdn_jax.datasets import load as load_dataset
 from mdn_jax.recipe import complete, is_complete
 
-__all__ = ["absolute", "fill_in", "read_config", "resolve", "seal"]
+__all__ = ["absolute", "changed_by_hand", "fill_in", "note", "read_config", "resolve", "seal"]
 
 
 def read_config(path: Path) -> tuple[Config, dict[str, Any]]:
@@ -35,9 +35,8 @@ def absolute(base: Path, config: Config) -> Config:
 
 
 def resolve(config: Config) -> tuple[Config, Dataset | None]:
-    """The config with its recipe's numbers and its table's checksum, and the data where they had to be read."""
-    config, dataset = fill_in(absolute(Path(), config))
-    return seal(config), dataset
+    """The config with its table's checksum and its recipe's numbers, and the data where they had to be read."""
+    return fill_in(seal(absolute(Path(), config)))
 
 
 def fill_in(config: Config) -> tuple[Config, Dataset | None]:
@@ -49,8 +48,20 @@ def fill_in(config: Config) -> tuple[Config, Dataset | None]:
 
 
 def seal(config: Config) -> Config:
-    """The config with its table's checksum: the same command on a table that has changed is told from this one."""
-    if config.dataset.path is None or config.dataset.table_checksum is not None:
-        return config
-    noted = config.dataset.model_copy(update={"table_checksum": table_checksum(config.dataset)})
-    return config.model_copy(update={"dataset": noted})
+    """The config with its table's checksum: the same command on a table that has changed is told from this one.
+
+    One that is gone is not noticed here: what is finished needs it no more, and all else reads it.
+    """
+    return config if config.dataset.table_checksum is not None else note(config, table_checksum(config.dataset))
+
+
+def note(config: Config, checksum: str | None) -> Config:
+    """The config with a checksum."""
+    return config.model_copy(update={"dataset": config.dataset.model_copy(update={"table_checksum": checksum})})
+
+
+def changed_by_hand(before: Config, after: Config) -> Config:
+    """`after`, which came of `before` by the command line's changes: another table has another checksum."""
+    old, new = before.dataset, after.dataset
+    same = (old.path, old.test_path) == (new.path, new.test_path) or old.table_checksum != new.table_checksum
+    return after if same else note(after, None)

@@ -15,12 +15,13 @@ from mdn_jax.sweeps.space import by_program
 from mdn_jax.sweeps.training import Source, Work
 from mdn_jax.training import mixture_spec
 
-__all__ = ["Program", "Shard", "next_works", "programs"]
+__all__ = ["COMPILING", "Program", "Shard", "next_works", "programs"]
 
 MOST_IN_TURN, MOST_AT_ONCE = 128, 16_384  # members of a batch on CPU, so that the record grows steadily, and elsewhere
 SECONDS_OF_A_BATCH = 240.0  # what a lost machine of a cluster may cost
 # seconds of a training step on one core of an AMD EPYC, 2026-11-22: a fit to seven shapes, each met within a fifth
 STEP, PER_WEIGHT, PER_NUMBER = 1.2e-5, 1.3e-10, 6.5e-10
+COMPILING = 6.0  # seconds of one core for each program, of the 80 of mixture_count on that machine, 2026-11-23
 
 
 @dataclass(frozen=True)

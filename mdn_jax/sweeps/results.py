@@ -17,7 +17,7 @@ from mdn_jax._checks import require
 from mdn_jax._typing import PyTree
 from mdn_jax.config import Config
 from mdn_jax.model import Ensemble, Model, ensemble, stack
-from mdn_jax.runs import Outcome, evaluate_part, oracle_scores, write_run
+from mdn_jax.runs import Outcome, evaluate_part, oracle_scores, seal, write_run
 from mdn_jax.storage import BATCHES, Trained, read_member, read_trained, save, write_text
 from mdn_jax.sweeps.search import export_study, importance, is_finished
 from mdn_jax.sweeps.space import Space, member_config
@@ -149,7 +149,7 @@ def export_member(space: Space, folder: Path, member: int, out: Path, source: So
         InputError: for a member that is not there.
     """
     trained = read_member(folder / BATCHES, member)
-    row, config = trained.row, config_of(space, trained.row)
+    row, config = trained.row, seal(config_of(space, trained.row))
     # "halved" is how a sweep ends a member; of a run it is stopped early
     status = "stopped_early" if row["status"] == "halved" else row["status"]
     fit = Fit(trained.model, trained.history, status, (status,) * len(row["best_step"]), np.array(row["best_step"]))

@@ -4,6 +4,7 @@ An axis is a list of values, `{ count = 8 }` of seeds, or `{ low = 1e-4, high = 
 members follow from the config's seed and their own number alone, so any process can tell what member 1234 is.
 """
 
+import itertools
 import json
 import math
 import zlib
@@ -17,11 +18,13 @@ from pydantic import Field, ValidationError
 
 from mdn_jax._checks import InputError, nearest, require
 from mdn_jax.config import Config, Strict, TrainingConfig, validate, varying_fields
-from mdn_jax.runs import seal
+from mdn_jax.datasets import table_checksum
+from mdn_jax.runs import note, seal
 
 __all__ = ["SEEDS", "Axis", "Search", "Settings", "Space", "by_program", "member_config", "program_of"]
 __all__ += ["read_space", "sealed", "settings_of", "value_of"]
 
+TABLES = ("dataset.path", "dataset.test_path")  # a checksum of the base is none of theirs
 SECTIONS = ("dataset", "model", "training")
 SEEDS = ("seed", "dataset.seed")
 Settings = dict[str, Any]
@@ -137,9 +140,25 @@ def read_space(base: Config, table: Mapping[str, Any], source: str, folder: Path
 
 
 def sealed(space: Space) -> Space:
-    """The space with its table's checksum; where tables are an axis there is none."""
-    moved = any(axis.name in ("dataset.path", "dataset.test_path") for axis in space.axes)
-    return space if moved else replace(space, base=seal(space.base))
+    """The space with the checksum of its table, or of all of them where they are an axis.
+
+    Raises:
+        InputError: where one of several has changed since the checksum was noted.
+    """
+    axes = [axis for axis in space.axes if axis.name in TABLES]
+    if not axes:
+        return replace(space, base=seal(space.base))
+    names = [axis.name for axis in axes]
+    choices = itertools.product(*(axis.values for axis in axes))
+    base, settings = space.base.dataset, [dict(zip(names, values, strict=True)) for values in choices]
+    now = table_checksum(*(member_config(space, one).dataset for one in settings))
+    fresh = base.table_checksum in (None, now, table_checksum(base))  # the last came with the config of one run
+    require(
+        fresh or now is None,
+        f"{space.source}: one of the tables of {' and '.join(names)} has changed since this sweep noted its "
+        "dataset.table_checksum: restore it, or choose another folder with --out",
+    )
+    return replace(space, base=note(space.base, now))
 
 
 def settings_of(space: Space, member: int) -> Settings:
@@ -161,7 +180,8 @@ def member_config(space: Space, settings: Settings) -> Config:
         InputError: where the values do not go together.
     """
     told = ", ".join(f"{name} = {value}" for name, value in settings.items())
-    return _with(space.base, settings, f"{space.source}: member with {told}")
+    base = note(space.base, None) if set(TABLES) & settings.keys() else space.base
+    return _with(base, settings, f"{space.source}: member with {told}")
 
 
 def program_of(config: Config) -> str:

@@ -143,7 +143,8 @@ class Source:
         data, training = self.rows(config), config.training
         require(
             training.validation == "shared",
-            'training.validation = "own" leaves no rows that judge all members alike: sweep with "shared"',
+            'training.validation = "own" leaves no rows that judge all members alike: '
+            'add training.validation = "shared"',
         )
         require(
             data.validation is not None,
