@@ -46,7 +46,8 @@ def test_a_run_prints_its_numbers_and_again_without_training(place, capsys, monk
         assert part in first
     monkeypatch.setattr(runs.running, "advance", None)
     assert cli.main(["run", "small.toml"]) == 0
-    assert capsys.readouterr().out == first
+    again = "this run was finished before: nothing was trained (--overwrite trains again)\n"
+    assert capsys.readouterr().out == first + again
     before = {path: path.stat().st_mtime_ns for path in (place / "runs/small/figures").iterdir()}
     assert cli.main(["plot", "runs/small"]) == 0
     assert sorted(capsys.readouterr().out.split()) == sorted(f"runs/small/figures/{path.name}" for path in before)

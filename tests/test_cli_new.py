@@ -140,6 +140,61 @@ def test_arrays_and_flags(place):
     assert load(dataset).input_names == ("x_0", "x_1", "hot=false", "hot=true")
 
 
+def comments(path):
+    """By column, what the comments say after how many cells are missing."""
+    lines = [line[4:] for line in path.read_text().splitlines() if line.startswith("#   ")]
+    return {line.split()[0]: line.partition(" missing")[2].strip() for line in lines}
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+@pytest.mark.parametrize("count", [19, 20, 600])
+def test_identifiers_are_marked_and_row_numbers_left_out(place, name, count):
+    rng = np.random.default_rng(0)
+    order, y = rng.permutation(count), rng.normal(size=count)
+    columns = {"id": order + 1001, "customer": 7 * order, "order": 2**60 + 2 * order, "twice": order // 2, "y": y}
+    columns |= {"real": order + 0.5, "floats": 3.0 * order, "numbered": order - 5.0}
+    frame = pl.DataFrame(columns)
+    frame.write_csv(name) if name == "t.csv" else frame.write_parquet(name)
+    assert new(name, "--targets", "y") == 0
+    said = comments(place / "t.toml")
+    inputs = tomllib.loads((place / "t.toml").read_text())["dataset"]["inputs"]
+    counts = ["id", "numbered"] if count >= 20 else []
+    perhaps = ["customer", "order", "floats"] if count >= 20 else []
+    assert inputs == [column for column in frame.columns if column not in [*counts, "y"]]
+    assert [column for column in said if said[column].startswith("left out: a row number?")] == counts
+    assert [column for column in said if said[column].startswith("an identifier?")] == perhaps
+    assert said["twice"] == said["real"] == "" and said["y"] == "target"
+
+
+def test_a_row_number_that_is_all_there_is_stays(place):
+    assert new("table.csv", "--targets", "distance") == 0  # speed is 0, 1, ..., 39
+    assert comments(place / "table.toml")["speed"] == "a row number?"
+    assert tomllib.loads((place / "table.toml").read_text())["dataset"]["inputs"] == ["speed"]
+
+
+def test_the_cell_that_makes_texts_of_numbers_is_named(place):
+    count = 60
+    columns = {name: [f"{i + 0.25}" for i in range(count)] for name in ("one", "two", "half", "empty", "y")}
+    columns["rooms"] = [str(i % 4) for i in range(count)]
+    columns["rooms"][0], columns["one"][16], columns["empty"][3] = "?", " n/a ", ""
+    columns["two"][5] = columns["two"][9] = "x" * 40
+    columns["half"][::2] = ["text"] * 30
+    pl.DataFrame(columns).write_csv("t.csv")
+    assert new("t.csv", "--targets", "y") == 0
+    cure = "correct it, or list it in missing_values and"
+    said = comments(place / "t.toml")
+    assert said == {
+        "one": f"left out; row 17: 'n/a' is not a number: {cure} name it in inputs",
+        "two": f"left out; row 6: '{'x' * 30}...' is not a number (2 such cells): {cure} name it in inputs",
+        "half": "",
+        "empty": "",
+        "y": "target",
+        "rooms": f"row 1: '?' is not a number: {cure} take it off categorical",
+    }
+    dataset = tomllib.loads((place / "t.toml").read_text())["dataset"]
+    assert (dataset["inputs"], dataset["categorical"]) == (["half", "empty", "rooms"], ["half", "rooms"])
+
+
 # Mistakes
 
 
@@ -148,6 +203,10 @@ def test_arrays_and_flags(place):
     [
         ("table.csv --targets distanse", "table.csv: no column 'distanse': did you mean 'distance'?"),
         ("table.csv --targets distance --out taken.toml", "taken.toml is there already: choose another with --out"),
+        ("table.csv --targets distanse --out taken.toml", "no column 'distanse': did you mean 'distance'?"),
+        ("table.csv --out taken.toml", "say which columns to predict with --targets"),
+        ("nowhere.csv --targets y --out taken.toml", "nowhere.csv: no such file"),
+        ("nearly.csv --targets y", "nearly.csv: target 'y', row 2: '?' is not a number: correct it, or empty the cell"),
         ("table.csv --targets distance --out table.txt", "table.txt: a config is a .toml file"),
         ("table.csv", "say which columns to predict with --targets, of: speed, distance"),
         ("table.csv --targets speed distance speed", "table.csv: target 'speed' is named twice"),
@@ -165,6 +224,7 @@ def test_arrays_and_flags(place):
 def test_a_mistake_is_one_line_and_nothing_is_written(place, capsys, arguments, message):
     (place / "taken.toml").write_text("mine")
     (place / "words.csv").write_text("word,empty\na,\nb,\na,\n")
+    (place / "nearly.csv").write_text("x,y\n1,1\n2,?\n3,3\n")
     (place / "empty.csv").write_bytes(b"")
     (place / "header.csv").write_text("x,y\n")
     (place / "fake.parquet").write_text("x,y\n1,2\n")

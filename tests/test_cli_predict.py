@@ -15,6 +15,7 @@ from numpy.testing import assert_allclose
 import mdn_jax as mdn
 from mdn_jax import cli, datasets, prediction, storage
 from mdn_jax.config import DatasetConfig
+from mdn_jax.encoding import Encoding
 
 pytestmark = pytest.mark.slow
 
@@ -75,9 +76,9 @@ def complaint(capsys, line):
 def test_a_table_is_answered_row_by_row_and_what_is_strange_is_counted(place, capsys):
     assert predict("run new.csv --out out.csv --keep id size") == 0
     assert capsys.readouterr().out.splitlines() == [
-        "1 value of 'colour' is of a kind that training never saw",
+        "1 value of 'colour' is of a kind that training never saw: 'mauve' in row 2",
         "1 row lacks an input: its answers are empty",
-        "2 of 3 rows are outside what training saw (outside_training)",
+        "2 of 3 rows are outside what training saw (outside_training): 'size' in 2 rows, 'colour' in 1 row",
         "out.csv: 3 rows of 12 columns",
     ]
     with Path("out.csv").open(newline="") as file:
@@ -89,6 +90,47 @@ def test_a_table_is_answered_row_by_row_and_what_is_strange_is_counted(place, ca
     assert not any(empty[0]) and all(empty[2][2:-1])
     assert found[1]["log_prob"] == "" and float(found[1]["price_mean"]) > float(found[0]["price_mean"])
     assert sorted(path.name for path in place.iterdir()) == ["new.csv", "out.csv", "run"]
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ({"size": [2.0, 3.0], "colour": ["red", "blue"]}, []),
+        (
+            {"size": [2.0, 99.0, 0.0, None], "colour": ["red", "blue", None, "mauve"]},
+            [
+                "1 value of 'colour' is of a kind that training never saw: 'mauve' in row 4",
+                "2 rows lack an input: their answers are empty",
+                "3 of 4 rows are outside what training saw (outside_training): 'size' in 3 rows, 'colour' in 2 rows",
+            ],
+        ),
+        (
+            {"size": [2.0] * 9001 + [99.0], "colour": [None] + ["red"] * 8999 + ["mauve", "green"]},
+            [
+                "2 values of 'colour' are of a kind that training never saw: 'mauve' in row 9001 is the first",
+                "1 row lacks an input: its answers are empty",
+                "3 of 9,002 rows are outside what training saw (outside_training): 'colour' in 3 rows, 'size' in 1 row",
+            ],
+        ),
+    ],
+    ids=["nothing", "each", "chunks"],
+)
+def test_what_is_strange_is_named(trained, table, expected):
+    prepared = prediction.prepare(trained, pl.DataFrame(table))
+    assert prediction.remarks(prepared, prediction.answer(prepared)) == expected
+
+
+def test_only_the_inputs_that_are_most_often_strange_are_named():
+    training = mdn.TrainingConfig(num_steps=2, evaluate_every=1)
+    x, names = np.random.default_rng(0).uniform(size=(64, 5)), tuple("abcde")
+    encoding = Encoding.fit(dict(zip(names, x.T, strict=True)), names, ("y",))
+    fit = mdn.fit(
+        jax.random.key(0), x, x[:, 0], encoding=encoding, input_names=names, target_names=("y",), training=training
+    )
+    new = np.array([[0.5, 2, 2, 2, 2], [0.5, 0.5, 2, 2, 0.5], [0.5, 0.5, 0.5, 2, -2]])
+    prepared = prediction.prepare(fit.model, dict(zip(names, new.T, strict=True)))
+    (line,) = prediction.remarks(prepared, prediction.answer(prepared))
+    assert line.endswith(": 'd' in 3 rows, 'c' in 2 rows, 'e' in 2 rows and 1 other input")
 
 
 def test_the_command_is_the_librarys_twin(place):

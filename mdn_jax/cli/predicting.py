@@ -76,7 +76,7 @@ def _check_places(paths: list[Path], options: _Predict) -> None:
 
 
 def _predict(options: _Predict, samples: Path) -> int:
-    from mdn_jax.prediction import answer, draw, prepare, typed  # noqa: PLC0415
+    from mdn_jax.prediction import answer, draw, prepare, remarks, typed  # noqa: PLC0415
     from mdn_jax.storage import write_frames  # noqa: PLC0415
 
     prepared = prepare(
@@ -98,7 +98,7 @@ def _predict(options: _Predict, samples: Path) -> int:
     if options.samples:
         frames[samples] = draw(prepared, jax.random.key(options.seed), options.samples)
     write_frames(frames)
-    for line in _remarks(prepared, frame):
+    for line in remarks(prepared, frame):
         print(line)
     for path, written in frames.items():
         print(f"{path}: {written.height:,} rows of {written.width} columns")
@@ -117,23 +117,6 @@ def _given(pairs: tuple[str, ...]) -> dict[str, float | str]:
         except ValueError:
             given[name] = value
     return given
-
-
-def _remarks(prepared: Any, frame: Any) -> list[str]:
-    """What a person should know about the answers."""
-    wanted, lines = prepared.wanted, []
-    for name, count in wanted.unknown.items():
-        values = "1 value" if count == 1 else f"{count:,} values"
-        lines += [f"{values} of {name!r} {'is' if count == 1 else 'are'} of a kind that training never saw"]
-    if wanted.lacking.any():
-        count = int(wanted.lacking.sum())
-        lack = "1 row lacks an input: its" if count == 1 else f"{count:,} rows lack an input: their"
-        lines += [f"{lack} answers are empty"]
-    outside = int(frame["outside_training"].sum()) if "outside_training" in frame.columns else 0
-    if outside:
-        rows = f"{outside:,} of {frame.height:,} rows {'is' if outside == 1 else 'are'}"
-        lines += [f"{rows} outside what training saw (outside_training)"]
-    return lines
 
 
 @contextmanager

@@ -42,8 +42,10 @@ def _run_config(config: Config, folder: Path, *, overwrite: bool) -> int:
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
     from mdn_jax import runs  # noqa: PLC0415
+    from mdn_jax.runs.folder import METRICS  # noqa: PLC0415
 
     config, dataset = runs.resolve(config)
+    again = not overwrite and (folder / METRICS).is_file()
     console = Console(stderr=True)
     columns = (TextColumn("training"), BarColumn(), TextColumn("step {task.completed:.0f}/{task.total:.0f}"))
     losses = TextColumn("{task.fields[losses]}")
@@ -58,6 +60,8 @@ def _run_config(config: Config, folder: Path, *, overwrite: bool) -> int:
 
         metrics = runs.run(config, folder, dataset=dataset, overwrite=overwrite, on_evaluation=on_evaluation)
     _print_metrics(metrics, folder)
+    if again:
+        print("this run was finished before: nothing was trained (--overwrite trains again)")
     return 1 if metrics["status"] == "diverged" else 0
 
 

@@ -9,6 +9,8 @@ from mdn_jax.datasets.tables import open_table
 __all__ = ["ColumnSummary", "summarise"]
 
 MANY_KINDS = 50  # texts of more different values name rows, not kinds
+FEWEST_TO_IDENTIFY = 20  # fewer whole numbers may be all different by chance
+LONGEST_VALUE = 30  # letters of a cell in a message
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,9 @@ class ColumnSummary:
         num_missing: empty cells and NaN.
         num_distinct: different values.
         num_rows: of the table.
+        all_different: whether its cells are 20 or more whole numbers, no two of them equal: perhaps an identifier.
+        consecutive: whether these are consecutive too, in any order, as the numbers of rows are.
+        stray: which cell keeps a column, most of whose cells are numbers, from being one; empty where none does.
     """
 
     name: str
@@ -30,6 +35,9 @@ class ColumnSummary:
     num_missing: int
     num_distinct: int
     num_rows: int
+    all_different: bool = False
+    consecutive: bool = False
+    stray: str = ""
 
 
 def summarise(path: Path) -> list[ColumnSummary]:
@@ -45,13 +53,13 @@ def summarise(path: Path) -> list[ColumnSummary]:
 def _summary(name: str, column: Any) -> ColumnSummary:
     import polars as pl  # noqa: PLC0415
 
+    stray = ""
     if column.dtype == pl.Object or column.dtype.is_nested():
         return ColumnSummary(name, "text", str(column.dtype), column.null_count(), 0, len(column))
     if column.dtype == pl.String:
         column = column.str.strip_chars().replace("", None)
-        numbers = column.cast(pl.Float64, strict=False)
-        if numbers.null_count() == column.null_count() < len(column):
-            column = numbers
+        stray = _stray(column)
+        column = _as_numbers(column)
     if column.dtype.is_float():
         column = column.fill_nan(None)
     known = column.drop_nulls()
@@ -65,4 +73,36 @@ def _summary(name: str, column: Any) -> ColumnSummary:
         more = ", ..." if distinct > len(kinds) else ""
         category = column.dtype == pl.Boolean or (1 < distinct <= MANY_KINDS and distinct < len(known))
         kind, values = ("category" if category else "text"), ", ".join(kinds) + more
-    return ColumnSummary(name, kind, values, missing, distinct, len(column))
+    different = distinct == len(known) >= FEWEST_TO_IDENTIFY and _whole(known)
+    consecutive = different and int(known.max()) - int(known.min()) == distinct - 1
+    return ColumnSummary(name, kind, values, missing, distinct, len(column), different, consecutive, stray)
+
+
+def _as_numbers(texts: Any) -> Any:
+    """Texts as numbers where every cell is one: whole ones as such, since a float knows 16 digits."""
+    import polars as pl  # noqa: PLC0415
+
+    for dtype in (pl.Int64, pl.Float64):
+        numbers = texts.cast(dtype, strict=False)
+        if numbers.null_count() == texts.null_count() < len(texts):
+            return numbers
+    return texts
+
+
+def _stray(texts: Any) -> str:
+    """The first cell that is no number, where most of those that are filled are numbers."""
+    import polars as pl  # noqa: PLC0415
+
+    bad = (texts.cast(pl.Float64, strict=False).is_null() & texts.is_not_null()).arg_true()
+    if not 0 < 2 * len(bad) < len(texts) - texts.null_count():
+        return ""
+    value = texts[bad[0]]
+    value = repr(value if len(value) <= LONGEST_VALUE else value[:LONGEST_VALUE] + "...")
+    return f"row {bad[0] + 1}: {value} is not a number" + (f" ({len(bad):,} such cells)" if len(bad) > 1 else "")
+
+
+def _whole(numbers: Any) -> bool:
+    """Whether numbers are whole, and small enough that a float could have told."""
+    if numbers.dtype.is_integer():
+        return True
+    return numbers.dtype.is_float() and bool(((numbers.abs() < 2**53) & (numbers == numbers.round())).all())

@@ -1,12 +1,13 @@
 """New tables answered: what a trained model says about each row, as columns.
 
 `tables` reads what a model needs of a table, `questions` says what is asked and asks it of one mixture, `answers` goes
-through the rows and makes columns, `doors` holds `mdn.predict` and `mdn.predict_samples`. Everything between a table
-and the standard units of a model is float64 on the host.
+through the rows and makes columns, `remarks` says what is strange about a table, `doors` holds `mdn.predict` and
+`mdn.predict_samples`. Everything between a table and the standard units of a model is float64 on the host.
 """
 
 from mdn_jax.prediction.answers import answer, draw
 from mdn_jax.prediction.doors import predict, predict_samples, prepare
+from mdn_jax.prediction.remarks import remarks
 from mdn_jax.prediction.tables import typed
 
-__all__ = ["answer", "draw", "predict", "predict_samples", "prepare", "typed"]
+__all__ = ["answer", "draw", "predict", "predict_samples", "prepare", "remarks", "typed"]

@@ -31,25 +31,27 @@ def new_config(table: Path, targets: Sequence[str], out: Path) -> list[ColumnSum
     Raises:
         InputError: for a table that cannot be read, a target that is no column of numbers, or a file in the way.
     """
-    require(not out.exists(), f"{out} is there already: choose another with --out")
-    require(out.suffix == ".toml", f"{out}: a config is a .toml file: choose another name with --out")
     columns = summarise(table)
     kinds = {column.name: column.kind for column in columns}
     twice = next((target for target in targets if list(targets).count(target) > 1), None)
     require(twice is None, f"{table}: target {twice!r} is named twice: name it once")
     require(bool(targets), f"{table}: say which columns to predict with --targets, of: {', '.join(kinds)}")
+    strays = {column.name: column.stray for column in columns}
     for target in targets:
         require(target in kinds, f"{table}: no column {target!r}: {nearest(target, kinds)}")
+        require(not strays[target], f"{table}: target {target!r}, {strays[target]}: correct it, or empty the cell")
         require(
             kinds[target] == "number", f"{table}: target {target!r} is a {kinds[target]}, not a number: choose others"
         )
+    require(out.suffix == ".toml", f"{out}: a config is a .toml file: choose another name with --out")
+    require(not out.exists(), f"{out} is there already: choose another with --out")
     out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out, _text(table, columns, targets, out.parent))
     return columns
 
 
 def _text(table: Path, columns: Sequence[ColumnSummary], targets: Sequence[str], base: Path) -> str:
-    inputs = [column for column in columns if column.name not in targets and _useful(column)]
+    inputs = _inputs(columns, targets)
     missing = {column.name for column in columns if column.num_missing}
     dataset = {
         "path": Path(os.path.relpath(table.resolve(), base.resolve())).as_posix(),
@@ -68,7 +70,7 @@ def _text(table: Path, columns: Sequence[ColumnSummary], targets: Sequence[str],
     ]
     wide = max(len(_plain(column.name)) for column in columns)
     for column in columns:
-        role = "target" if column.name in targets else "" if _useful(column) else "left out"
+        role = "target" if column.name in targets else _remark(column, used=column in inputs)
         span = _plain(column.range)
         span = span if len(span) <= LONGEST else span[: LONGEST - 3] + "..."
         lines.append(
@@ -89,6 +91,20 @@ def _plain(text: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
-def _useful(column: ColumnSummary) -> bool:
-    """Whether a column can be an input: texts that name each row, and columns of one value, tell nothing."""
-    return column.kind != "text" and column.num_distinct > 1
+def _inputs(columns: Sequence[ColumnSummary], targets: Sequence[str]) -> list[ColumnSummary]:
+    """All that can be inputs: not texts that name each row nor columns of one value; row numbers only where alone."""
+    useful = [c for c in columns if c.name not in targets and c.kind != "text" and c.num_distinct > 1]
+    return [column for column in useful if not column.consecutive] or useful
+
+
+def _remark(column: ColumnSummary, *, used: bool) -> str:
+    """What a person should look at in a column that is no target."""
+    if column.stray:
+        also = "take it off categorical" if used else "name it in inputs"
+        cure = f"correct it, or list it in missing_values and {also}"
+        return f"{'' if used else 'left out; '}{_plain(column.stray)}: {cure}"
+    if column.consecutive:
+        return "a row number?" if used else "left out: a row number? its whole numbers are consecutive"
+    if column.all_different:
+        return "an identifier? whole numbers, all different: if so, take it off inputs"
+    return "" if used else "left out"
