@@ -1,7 +1,7 @@
-"""What a model has to beat, on the same rows: the targets' own Gaussian, least squares, and one Gaussian per row.
+"""What a model has to beat, on the same rows: the targets' own Gaussian, linear least squares, one Gaussian per row.
 
 marginal        N(mean, std) of the training targets, whatever x
-least_squares   N(a + B x, s), s the standard deviation of the training residuals
+least_squares   N(a + B x, s), linear, s the standard deviation of the training residuals
 one_gaussian    the same network with one component
 """
 
@@ -21,7 +21,7 @@ from mdn_jax.training import fit
 
 __all__ = ["baseline_scores", "baseline_sentences", "least_squares", "marginal_gaussian", "one_gaussian"]
 
-MOST_ROWS = 50_000  # of the training rows that least squares takes
+MOST_ROWS = 50_000  # of the training rows that linear least squares takes
 SHORTER, MOST_STEPS = 4, 2_000  # of the steps that the one Gaussian trains: a quarter, and no more than these
 REPORTED = ("test_nll", "test_rmse", "test_crps", "coverage_90")
 HALF_WIDTH = 1.6448536269514722  # standard deviations to the end of a central 90 % interval
@@ -66,7 +66,7 @@ def baseline_sentences(baselines: Mapping[str, Any], test_nll: float) -> list[st
     better = [name for name in cures if baselines[name] and baselines[name]["test_nll"] <= test_nll]
     if not better:
         return []
-    name, titles = better[0], {"marginal": "the targets' own Gaussian", "least_squares": "least squares"}
+    name, titles = better[0], {"marginal": "the targets' own Gaussian", "least_squares": "linear least squares"}
     nll = baselines[name]["test_nll"]
     return [
         f"{titles.get(name, 'one Gaussian')} answers no worse: its NLL is {nll:.3f} nats per row, the model's "
@@ -87,7 +87,7 @@ def marginal_gaussian(train: Part, test: Part) -> Scores:
 
 
 def least_squares(train: Part, test: Part) -> Scores | None:
-    """The test rows' scores by linear regression with a constant variance.
+    """The test rows' scores by linear least squares with a constant variance.
 
     Each target is fitted to the rows that know it; among inputs that say the same the smallest coefficients are taken.
 
@@ -131,7 +131,7 @@ def _no_gaussian(config: Config, dataset: Dataset) -> str | None:
     if dataset.problem is not None:
         return "not trained for built-in problems"
     if config.training.objective == "squared_error":
-        return "the model is least squares itself"
+        return "the network is fitted by least squares itself"
     return "the model is one Gaussian itself" if config.model.num_components == 1 else None
 
 

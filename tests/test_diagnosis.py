@@ -16,6 +16,7 @@ import mdn_jax as mdn
 from mdn_jax import baselines
 from mdn_jax.datasets import Dataset, Part
 from mdn_jax.diagnosis import (
+    coverage_interval,
     coverage_sentences,
     diagnose,
     judge,
@@ -193,6 +194,42 @@ def test_too_narrow_a_model_is_said_and_calibrated():
     assert coverage_sentences(after) == []
 
 
+def uniform_coverage(count, targets, rng, power=1.0):
+    """Of a model whose regions of mass p hold p^power: exact for 1."""
+    pit, needed = rng.uniform(size=(count, targets)), rng.uniform(size=(count, targets)) ** (1 / power)
+    judged = SimpleNamespace(rows=np.arange(count), highest_density=needed, joint=rng.uniform(size=count))
+    scores = SimpleNamespace(nll=np.zeros(count), pit=pit, width_90=np.ones((count, targets)), weight=None)
+    return measure_coverage(scores, judged, [f"y{index}" for index in range(targets)])
+
+
+@pytest.mark.parametrize(("count", "targets"), [(60, 1), (500, 1), (2_000, 1), (200, 8)])
+def test_exact_models_are_seldom_blamed(count, targets):
+    rng = np.random.default_rng(0)
+    # two in a hundred at most, and three standard errors of 300 draws
+    assert sum(bool(coverage_sentences(uniform_coverage(count, targets, rng))) for _ in range(300)) < 6 + 7
+
+
+def test_the_worst_region_is_named_in_one_sentence():
+    found = uniform_coverage(2_000, 2, np.random.default_rng(0), power=1.2)
+    fifty = [record for record in found["regions"] if record["region"] == "highest_density" and record["share"] == 0.5]
+    worst = min(fifty, key=lambda record: record["held"])  # 0.5^1.2 = 0.435
+    assert worst["held"] == pytest.approx(0.435, abs=0.04)
+    (said,) = coverage_sentences(found)
+    assert said.startswith(f"the 50 % highest-density regions of {worst['target']!r} hold {100 * worst['held']:.1f} %")
+    assert "(± 1.1 by chance) of the test rows: too small; set dataset.calibration_fraction" in said
+
+
+@pytest.mark.parametrize("held", [0.0, 0.3, 0.87, 1.0])
+def test_intervals_around_what_is_held_are_the_test_turned_round(held):
+    low, high = coverage_interval({"share": 0.9, "held": held, "standard_error": math.sqrt(0.9 * 0.1 / 60)})
+    expected = scipy.stats.binomtest(round(60 * held), 60).proportion_ci(2 * scipy.stats.norm.cdf(2) - 1, "wilson")
+    if round(60 * held) == 60 * held:
+        assert (low, high) == (pytest.approx(expected.low), pytest.approx(expected.high))
+    for end in {low, high} - {0.0, 1.0}:
+        assert abs(held - end) == pytest.approx(2 * math.sqrt(end * (1 - end) / 60))
+    assert 0 <= low <= held <= high <= 1
+
+
 def test_the_worst_kind_is_named():
     rng = np.random.default_rng(0)
     colour = rng.choice(["red", "blue", "rare"], 2_000, p=[0.3, 0.695, 0.005])
@@ -200,8 +237,10 @@ def test_the_worst_kind_is_named():
     y = 5.0 + np.where(colour == "red", 6.0, 1.5)[:, None] * rng.normal(size=(2_000, 1))
     model = constant_model((0.0, -40.0, -40.0), (0.0,) * 3, (0.0,) * 3)
     found = coverage_of(model, x, y, kinds={"colour": colour.astype(object)})
-    assert [record["kind"] for record in found["by_kind"]] == ["blue", "red"]  # ten rows tell nothing
+    rare = int((colour == "rare").sum())
+    assert 0 < rare < 20 and [record["kind"] for record in found["by_kind"]] == ["blue", "red"]
     assert found["by_kind"][1]["rows"] == (colour == "red").sum()
+    assert found["kinds_not_judged"] == [{"column": "colour", "target": "price", "rows": {"rare": rare}}]
     assert any("where colour is 'red', 90 % intervals of 'price' hold" in said for said in coverage_sentences(found))
 
 
@@ -329,6 +368,13 @@ def test_weights_are_repeated_rows_and_missing_targets_are_left_out():
     one, two = baselines.least_squares(weighted, test), baselines.least_squares(repeated, test)
     assert_allclose(one.error, two.error, atol=1e-7)  # NaN in the same places
     assert np.isnan(one.error[:5, 0]).all() and np.isfinite(one.nll).all()
+
+
+def test_a_model_that_a_line_beats_is_told_so():
+    scores = {"marginal": {"test_nll": 3.0}, "least_squares": {"test_nll": 1.0}, "one_gaussian": None}
+    (said,) = baselines.baseline_sentences(scores, 1.5)
+    assert said.startswith("linear least squares answers no worse: its NLL is 1.000")
+    assert baselines.baseline_sentences(scores, 0.5) == []
 
 
 def test_a_baseline_that_cannot_be_fitted_says_why():

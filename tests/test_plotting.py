@@ -263,11 +263,21 @@ def test_parameters_are_the_components_and_hidden_ones_are_counted():
     assert figure.get_supxlabel().startswith("2 of 3 components, one colour each")
     assert "1 more never weighs more than 1 %" in figure.get_supxlabel()
     assert [axes.get_xlabel() for axes in panels(figure)] == ["time"] * 3
-    assert [axes.get_ylabel() for axes in panels(figure)] == ["weight", "height", "height"]
+    assert [axes.get_ylabel() for axes in panels(figure)] == ["weight", "height", "std of height"]
     lines = panels(figure)[0].get_lines()
     at = np.asarray(lines[0].get_xdata())[:, None]
     drawn = np.stack([line.get_ydata() for line in lines], axis=1)
     np.testing.assert_allclose(drawn, plotting.components_at(dead, at).weights[:, :2], rtol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_parameters_are_drawn_whole(seed):
+    axes = panels(plotting.parameters_figure(make_model(1, 1, components=5, seed=seed), make_rows(1, 1)[0]))
+    for panel in axes[1:]:
+        low, high = panel.get_ylim()
+        pieces = [piece for part in panel.collections for piece in part.get_segments()]
+        assert pieces
+        assert all(low < piece[:, 1].min() and piece[:, 1].max() < high for piece in pieces)
 
 
 def test_an_ensemble_has_one_colour_per_network():
@@ -282,46 +292,6 @@ def test_an_ensemble_has_one_colour_per_network():
     np.testing.assert_allclose(totals, 5, atol=0.2)
 
 
-def test_the_loss_is_drawn_with_its_best_step_and_its_optimum():
-    axes = panels(plotting.loss_figure(HISTORY, oracle=1.288, unit="nats"))[0]
-    np.testing.assert_allclose(line_named(axes, "training").get_ydata(), HISTORY["train_loss"])
-    np.testing.assert_allclose(line_named(axes, "exact optimum (1.288)").get_ydata(), 1.288)
-    best = line_named(axes, "best step (800)")
-    assert (best.get_xdata()[0], best.get_ydata()[0]) == (800, 1.85)
-    low, high = axes.get_ylim()
-    assert low < 1.288 and 3 < high < 10, "the first huge values do not set the view"
-    assert axes.get_ylabel() == "loss (nats)"
-
-
-def test_the_loss_of_members_without_validation_or_finite_steps():
-    losses = np.stack([HISTORY["train_loss"], np.where(HISTORY["step"] > 300, np.nan, 2.0)], axis=1)
-    nothing = np.full_like(losses, np.nan)
-    steps = np.where(np.isnan(losses), np.nan, HISTORY["step"][:, None])
-    axes = panels(plotting.loss_figure({"step": steps, "train_loss": losses, "val_loss": nothing}))[0]
-    assert [line.get_label() for line in axes.get_lines() if line.get_label()[0] != "_"] == ["training, 2 networks"]
-    empty = {"step": np.array([100.0]), "train_loss": np.array([np.nan]), "val_loss": np.array([np.inf])}
-    assert plotting.loss_figure(empty, oracle=1.0).axes[0].get_ylabel() == "loss"
-
-
-def test_the_histogram_counts_every_row_and_coverage_is_a_share():
-    pit = np.random.default_rng(0).uniform(size=(1000, 1)) ** 2
-    left, right = panels(plotting.calibration_figure(pit, ["y"]))
-    assert sum(bar.get_height() for bar in left.patches if bar.get_width() < 0.5) == 1000
-    np.testing.assert_allclose(line_named(left, "calibrated").get_ydata(), 1000 / 20)
-    band = next(patch for patch in left.patches if patch.get_label() == "95 % range of chance")
-    assert band.get_height() == pytest.approx(2 * 1.96 * np.sqrt(1000 * 0.05 * 0.95))
-    nominal, observed = right.get_lines()[1].get_data()
-    inside = 100 * np.mean((pit >= 0.05) & (pit <= 0.95))
-    assert np.interp(90, nominal, observed) == pytest.approx(inside, abs=0.11)
-
-
-def test_calibration_of_several_targets():
-    pit = np.random.default_rng(0).uniform(size=(90, 3))
-    left, right = panels(plotting.calibration_figure(pit, ["a", "b", "c"]))
-    assert [np.sum(line_named(left, name).get_ydata()) for name in "abc"] == [90, 90, 90]
-    assert len(right.get_lines()) == 4
-
-
 def test_predictions_are_split_by_the_central_interval():
     pit = np.array([[0.5, 0.01], [0.96, 0.5], [0.4, 0.5]])
     mean, y = np.arange(6.0).reshape(3, 2), np.arange(6.0).reshape(3, 2) + 0.5
@@ -329,6 +299,17 @@ def test_predictions_are_split_by_the_central_interval():
     np.testing.assert_allclose(first.collections[0].get_offsets(), [[0.0, 0.5], [4.0, 4.5]])
     np.testing.assert_allclose(first.collections[1].get_offsets(), [[2.0, 2.5]])
     assert second.get_title("left") == "67 % inside their interval"
+
+
+def test_a_lone_panel_of_predictions_fills_its_figure():
+    y = np.linspace(0, 600, 50)[:, None]
+    figure = plotting.predictions_figure(y, y, np.full_like(y, 0.5), ["price"])
+    figure.savefig(io.BytesIO(), format="png", dpi=50)
+    box, axes = figure.bbox, panels(figure)[0]
+    drawn = axes.get_tightbbox()
+    assert drawn.x0 >= 0 and drawn.x1 <= box.x1 and drawn.y1 <= box.y1, "nothing is cut off"
+    assert drawn.width > 0.9 * box.width
+    assert drawn.y0 > figure.legends[0].get_window_extent().y1
 
 
 def test_rows_are_judged_by_their_highest_density_region():

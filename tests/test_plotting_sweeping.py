@@ -350,6 +350,7 @@ def test_heat_map_colours_are_robust():
     table["test_nll"][0] = 1e6
     image = draw(table, axes)["heat_map_num_components_x"].axes[0].images[0]
     assert image.norm.vmin == 1.33 and image.norm.vmax < 10
+    assert "square-root scale" in image.colorbar.ax.get_ylabel()
 
 
 def test_object_columns_and_mixtures():

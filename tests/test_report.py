@@ -111,7 +111,8 @@ def test_the_page_says_what_metrics_say(table_run):
     assert "{} train, {} choose the best step, {} calibrate and {} test".format(*counts) in page.text
     assert sum(counts) == 300
     assert "price from size" in page.text and "input, 2 kinds" in page.text
-    assert "calibrated" in page.text and "least squares" in page.text and "num_steps = 20" in page.text
+    assert "linear least squares, constant variance" in page.text
+    assert "calibrated" in page.text and "num_steps = 20" in page.text
     for warning in metrics["warnings"]:
         assert sentence(warning) in page.text
 
@@ -162,6 +163,18 @@ def test_a_page_of_several_targets_and_a_known_density(table_run):
     assert f"{names[0]} and {names[1]} from" in page.text and "built-in problem correlated_branches" in page.text
 
 
+def test_kinds_that_are_not_judged_are_named(table_run):
+    _, metrics, config = table_run
+    left_out = [{"column": "town", "target": name, "rows": {"north": 25, "old": 9, "new": 1}} for name in ("a", "b")]
+    own = metrics | {"coverage": metrics["coverage"] | {"kinds_not_judged": left_out}}
+    page = Page(report_html("one", config, load(config.dataset), own, {}, "seed = 0"))
+    assert "Too few test rows to judge, fewer than 20: town old (9 rows) and town new (1 row)." in page.text
+    assert "Not among the 20 most frequent kinds: town north (25 rows)." in page.text
+    before = {name: value for name, value in metrics["coverage"].items() if name != "kinds_not_judged"}
+    page = Page(report_html("one", config, load(config.dataset), metrics | {"coverage": before}, {}, ""))
+    assert "Too few test rows to judge" not in page.text  # a run of an older version
+
+
 def test_the_page_is_written_again(table_run, monkeypatch):
     folder = table_run[0]
     before = (folder / "report.html").read_text(encoding="utf-8")
@@ -175,7 +188,8 @@ def test_words():
     assert [number(value) for value in (3, 12345, 0.123456, -2.0, 123456.7, float("nan"), None)] == [
         "3", "12,345", "0.1235", "−2", "123,457", "–", "–",
     ]  # fmt: skip
-    assert percent(0.9, 0.012) == "90.0 ± 1.2 %" and percent(None) == "–" and percent(0.5, decimals=0) == "50 %"
+    assert percent(0.9, within=(0.88, 1.0)) == "90.0 % (88.0 to 100.0)"
+    assert percent(None) == "–" and percent(0.5, decimals=0) == "50 %"
     assert (listed(["a"]), listed(["a", "b", "c"]), few(["a", "b", "c", "d"], 3)) == (
         "a",
         "a, b and c",

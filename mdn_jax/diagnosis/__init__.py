@@ -5,7 +5,7 @@
 """
 
 from mdn_jax.diagnosis.components import Diagnosis, diagnose
-from mdn_jax.diagnosis.coverage import coverage_sentences, kinds_in, measure_coverage
+from mdn_jax.diagnosis.coverage import coverage_interval, coverage_sentences, kinds_in, measure_coverage
 from mdn_jax.diagnosis.dependence import Autocorrelation, residual_autocorrelation
 from mdn_jax.diagnosis.rows import Judged, judge
 
@@ -13,6 +13,7 @@ __all__ = [
     "Autocorrelation",
     "Diagnosis",
     "Judged",
+    "coverage_interval",
     "coverage_sentences",
     "diagnose",
     "judge",

@@ -49,6 +49,16 @@ class Diagnosis:
         """exp of the entropy of `share`: as many equally used components would be as varied."""
         return float(np.exp(_entropy(self.share)))
 
+    @property
+    def many_dead(self) -> bool:
+        """Whether so many components are dead that `sentences` says so."""
+        return int(self.dead.sum()) >= MANY_DEAD * len(self.share)
+
+    @property
+    def telling_floor(self) -> Bool[np.ndarray, " D"]:
+        """For which targets so many rows sit on the floor that `sentences` says so."""
+        return self.on_floor >= TELLING_SHARE
+
     def report(self) -> dict[str, Any]:
         """Plain values for JSON."""
 
@@ -75,14 +85,15 @@ class Diagnosis:
             said.append(f"{lost} of {networks} networks diverged: they answer with the best parameters before that")
         elif lost:
             said.append("training diverged: the model holds the best parameters before that; lower the learning rate")
-        for name, share, floor in zip(self.target_names, self.on_floor, self.floor, strict=True):
-            if share >= TELLING_SHARE:
+        found = zip(self.target_names, self.on_floor, self.floor, self.telling_floor, strict=True)
+        for name, share, floor, telling in found:
+            if telling:
                 said.append(
                     f"sigma of {name!r} sits on its floor ({floor:.3g}, from model.min_std) for {100 * share:.0f} % of "
                     "rows: is the target discrete or rounded? Then the NLL follows the floor: compare RMSE and CRPS"
                 )
         dead, count = int(self.dead.sum()), len(self.share)
-        if dead >= MANY_DEAD * count:
+        if self.many_dead:
             is_are = "is" if dead == 1 else "are"
             said.append(f"{dead} of {count} components {is_are} never responsible for a row: fewer would do")
         return said

@@ -2,9 +2,13 @@
 
 A region of mass p holds a target exactly where the mass it needs to reach it is at most p, so that one number per row
 tells the coverage of every p, before and after calibration.
+
+References:
+    E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
 """
 
 from collections.abc import Mapping, Sequence
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -15,13 +19,24 @@ from mdn_jax.encoding import Encoding
 from mdn_jax.metrics import Scores
 from mdn_jax.model import Calibration
 
-__all__ = ["coverage_sentences", "kinds_in", "measure_coverage"]
+__all__ = [
+    "FEWEST",
+    "MOST_KINDS",
+    "ROWS_BY_WIDTH",
+    "coverage_interval",
+    "coverage_sentences",
+    "kinds_in",
+    "measure_coverage",
+]
 
 SHARES = (0.5, 0.9, 0.95)  # nominal
 SHARE = 0.9  # of the intervals that are split up
 FEWEST, FEWEST_ALIKE = 20, 50  # rows of a kind, and of a group alike in width, that tell a coverage
+ROWS_BY_WIDTH = 2 * FEWEST_ALIKE  # that tell a coverage by width: one group tells nothing
 MOST_KINDS = 20  # of one category; the most frequent ones are told
 CLEAR, WORTH, WORTH_PART = 4.0, 0.03, 0.08  # standard errors, and points of coverage, that are worth a word
+CLEAR_REGION = 3.0  # standard errors beyond which the worst region of a lone target is worth a word
+REGIONS = {"central": "intervals", "highest_density": "highest-density regions", "joint": "joint regions"}
 
 
 def measure_coverage(
@@ -43,14 +58,16 @@ def measure_coverage(
 
     Returns:
         Plain values. `regions`: for each region and target, and nominal shares of 50, 90 and 95 %. `by_kind`: central
-        90 % intervals for each kind. `by_width`: the same for up to ten equally large groups of rows, from narrow to
-        wide. Each record has the number of `rows`, the share `held`, its `standard_error` if the share were the
-        nominal one, and with a calibration `calibrated` and `calibrated_standard_error`, which knows that the rows to
-        calibrate on were few, too.
+        90 % intervals for each of the 20 most frequent kinds with at least 20 rows. `kinds_not_judged`: for each
+        category and target the other kinds, with their rows. `by_width`: as `by_kind` for up to ten equally large
+        groups of rows, from narrow to wide. Each record has the number of `rows`, the share `held`, the
+        `standard_error` that a region which holds exactly its nominal share would have, and with a calibration
+        `calibrated` and `calibrated_standard_error`, which knows that the rows to calibrate on were few, too. That
+        error judges `held`; what may be around it says `coverage_interval`, which stays within 0 and 1.
     """
     weight = np.ones(len(scores.nll)) if scores.weight is None else scores.weight
     central = np.abs(2.0 * scores.pit - 1.0)
-    regions, by_kind, by_width = [], [], []
+    regions, by_kind, by_width, not_judged = [], [], [], []
     for index, name in enumerate(target_names):
         masses = [None, None] if calibration is None else [calibration.central, calibration.highest_density]
         needed = [(central[:, index], weight), (judged.highest_density[:, index], weight[judged.rows])]
@@ -59,10 +76,12 @@ def measure_coverage(
             regions += [{"region": region, "target": name} | _held(own, weights, share, spare) for share in SHARES]
         spare = None if calibration is None else calibration.central[:, index]
         for column, kind in (kinds or {}).items():
-            for level in _frequent(kind):
+            levels, others = _levels(kind[~np.isnan(central[:, index]) & (weight > 0)])
+            for level in levels:
                 held = _held(central[:, index], weight * (kind == level), SHARE, spare)
-                if held["rows"] >= FEWEST:
-                    by_kind.append({"column": column, "kind": str(level), "target": name} | held)
+                by_kind.append({"column": column, "kind": level, "target": name} | held)
+            if others:
+                not_judged.append({"column": column, "target": name, "rows": others})
         for number, rows in enumerate(_width_groups(scores.width_90[:, index], central[:, index], weight)):
             width = {"target": name, "group": number + 1, "width": float(np.median(scores.width_90[rows, index]))}
             by_width.append(width | _held(central[rows, index], weight[rows], SHARE, spare))
@@ -70,7 +89,34 @@ def measure_coverage(
         spare = None if calibration is None else calibration.joint
         own = judged.joint, weight[judged.rows]
         regions += [{"region": "joint", "target": None} | _held(*own, share, spare) for share in SHARES]
-    return {"regions": regions, "by_kind": by_kind, "by_width": by_width}
+    return {"regions": regions, "by_kind": by_kind, "kinds_not_judged": not_judged, "by_width": by_width}
+
+
+def coverage_interval(record: Mapping[str, Any], name: str = "held") -> tuple[float, float]:
+    """The Wilson interval of two standard errors around a share held: all shares that are no further from it.
+
+    It leaves the nominal share out exactly where what is held lies more than two of its standard errors off.
+
+    Args:
+        record: of `measure_coverage`, with rows.
+        name: "held" or "calibrated".
+
+    Returns:
+        Both ends, within 0 and 1.
+
+    Example:
+        >>> from mdn_jax.diagnosis import coverage_interval
+        >>> record = {"share": 0.9, "rows": 60, "held": 1.0, "standard_error": (0.9 * 0.1 / 60) ** 0.5}
+        >>> [round(end, 4) for end in coverage_interval(record)]
+        [0.9375, 1.0]
+    """
+    held, share = record[name], record["share"]
+    error = record["standard_error" if name == "held" else "calibrated_standard_error"]
+    pull = 4.0 * error**2 / (share * (1 - share))  # z^2 / n
+    centre = (held + 0.5 * pull) / (1 + pull)
+    half = np.sqrt(pull * held * (1 - held) + 0.25 * pull**2) / (1 + pull)
+    # what is held lies within, rounding or not
+    return max(float(min(centre - half, held)), 0.0), min(float(max(centre + half, held)), 1.0)
 
 
 def kinds_in(encoding: Encoding | None, x: Float[np.ndarray, "N X"]) -> dict[str, np.ndarray]:
@@ -90,20 +136,23 @@ def kinds_in(encoding: Encoding | None, x: Float[np.ndarray, "N X"]) -> dict[str
 
 
 def coverage_sentences(coverage: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the 90 % intervals, in plain words; none where nothing is."""
-    said = []
+    """What is wrong with the regions, in plain words; none where nothing is.
+
+    A sentence for each target whose 90 % intervals are off, one for the worst of all other regions, and one for the
+    worst kind of each category and the worst width of each target.
+    """
+    said, told = [], set()
     for record in coverage["regions"]:
         if record["region"] == "central" and record["share"] == SHARE and _off(record, WORTH):
             held, error = _best(record)
             wide = "wide" if held > SHARE else "narrow"
-            cure = "the test rows are unlike those it was calibrated on" if "calibrated" in record else (
-                "set dataset.calibration_fraction = 0.2 for intervals that hold what they say"
-            )  # fmt: skip
             state = "calibrated " if "calibrated" in record else ""
             said.append(
                 f"the {state}90 % intervals of {record['target']!r} hold {_percent(held, error)} of the test rows: "
-                f"too {wide}; {cure}"
+                f"too {wide}; {_cure(record, 'intervals')}"
             )
+            told |= {record["target"], None}  # a joint region of targets that are off is off
+    said += _worst_region([record for record in coverage["regions"] if record["target"] not in told])
     for record in _worst(coverage["by_kind"], "column"):
         said.append(
             f"where {record['column']} is {record['kind']!r}, 90 % intervals of {record['target']!r} hold "
@@ -115,6 +164,31 @@ def coverage_sentences(coverage: Mapping[str, Any]) -> list[str]:
             f"{_percent(*_best(record))} of {record['rows']:,} test rows"
         )
     return said
+
+
+def _worst_region(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One sentence about the region that is furthest off; none where all hold what they say."""
+    targets = len({record["target"] for record in records} - {None}) or 1
+    # a false alarm in several targets is to be as rare as in one; half a row allows for counts being whole
+    clear = -NormalDist().inv_cdf(NormalDist().cdf(-CLEAR_REGION) / targets)
+    off = [record for record in records if _off(record, WORTH, clear, slack=0.5)]
+    if not off:
+        return []
+    worst = max(off, key=lambda record: abs(_best(record)[0] - record["share"]))
+    held, error = _best(worst)
+    regions, state = REGIONS[worst["region"]], "calibrated " if "calibrated" in worst else ""
+    of = "all targets" if worst["target"] is None else repr(worst["target"])
+    too = ("wide", "narrow") if worst["region"] == "central" else ("large", "small")
+    return [
+        f"the {state}{100 * worst['share']:g} % {regions} of {of} hold {_percent(held, error)} of the test rows: too "
+        f"{too[0] if held > worst['share'] else too[1]}; {_cure(worst, regions)}"
+    ]
+
+
+def _cure(record: Mapping[str, Any], regions: str) -> str:
+    if "calibrated" in record:
+        return "the test rows are unlike those it was calibrated on"
+    return f"set dataset.calibration_fraction = 0.2 for {regions} that hold what they say"
 
 
 def _held(
@@ -140,10 +214,13 @@ def _held(
     return record
 
 
-def _frequent(kind: np.ndarray) -> list[str]:
-    """The most frequent kinds, in order of their names."""
-    levels, counts = np.unique(kind[kind != None].astype(str), return_counts=True)  # noqa: E711  (elementwise)
-    return sorted(levels[np.argsort(-counts, kind="stable")[:MOST_KINDS]].tolist())
+def _levels(kind: np.ndarray) -> tuple[list[str], dict[str, int]]:
+    """The most frequent kinds that have enough rows, in order of their names, and the rows of each of the others."""
+    names, counts = np.unique(kind[kind != None].astype(str), return_counts=True)  # noqa: E711  (elementwise)
+    order = np.argsort(-counts, kind="stable")
+    told = [index for index in order[:MOST_KINDS] if counts[index] >= FEWEST]
+    others = {str(names[index]): int(counts[index]) for index in order if index not in told}
+    return sorted(str(names[index]) for index in told), others
 
 
 def _width_groups(
@@ -164,11 +241,12 @@ def _best(record: Mapping[str, Any]) -> tuple[float, float]:
     return record[name], record["calibrated_standard_error" if name == "calibrated" else "standard_error"]
 
 
-def _off(record: Mapping[str, Any], worth: float) -> bool:
+def _off(record: Mapping[str, Any], worth: float, clear: float = CLEAR, slack: float = 0.0) -> bool:
+    """Whether what is held lies so many points and standard errors from the nominal share, `slack` rows allowed."""
     if record["held"] is None:
         return False
     held, error = _best(record)
-    return abs(held - record["share"]) > max(worth, CLEAR * error)
+    return abs(held - record["share"]) > max(worth, clear * error + slack / record["rows"])
 
 
 def _worst(records: Sequence[Mapping[str, Any]], group: str) -> list[Mapping[str, Any]]:
@@ -184,4 +262,4 @@ def _worst(records: Sequence[Mapping[str, Any]], group: str) -> list[Mapping[str
 
 
 def _percent(share: float, error: float) -> str:
-    return f"{100 * share:.1f} ± {100 * error:.1f} %"
+    return f"{100 * share:.1f} % (± {100 * error:.1f} by chance)"

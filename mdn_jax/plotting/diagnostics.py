@@ -1,5 +1,6 @@
 """How training went, and whether the probabilities can be trusted."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -18,12 +19,13 @@ from mdn_jax.plotting.style import (
     legend_below,
     new_figure,
 )
+from mdn_jax.plotting.sweep_looks import fence
 
 __all__ = ["calibration_figure", "loss_figure"]
 
 MOST_TARGETS = 6  # lines that one panel can hold
 ROWS_PER_BIN = 20  # fewer make a histogram of noise
-SETTLED = 0.9  # share of the losses that the view must hold: the first may be huge
+EARLY, ROOM = 0.1, 0.25  # share of the evaluations that may be huge; of the height of the others that they may add
 
 
 def loss_figure(history: Mapping[str, ArrayLike], *, oracle: float | None = None, unit: str | None = None) -> Figure:
@@ -66,8 +68,8 @@ def loss_figure(history: Mapping[str, ArrayLike], *, oracle: float | None = None
     if oracle is not None:
         axes.axhline(oracle, color=INK, linestyle="--", linewidth=1, label=f"exact optimum ({oracle:.4g})")
     label(axes, "training steps", "loss" if unit is None else f"loss ({unit})", "Loss during training")
-    _limit(axes, step, np.concatenate([train, validation], axis=1), oracle)
-    legend_below(figure, axes)
+    note = _limit(axes, step, np.concatenate([train, validation], axis=1), oracle)
+    legend_below(figure, axes, note)
     return figure
 
 
@@ -94,15 +96,23 @@ def calibration_figure(pit: Float[np.ndarray, "N D"], target_names: Sequence[str
     return figure
 
 
-def _limit(axes: Axes, step: Float[np.ndarray, " E"], losses: Float[np.ndarray, "E M"], oracle: float | None) -> None:
-    """A view of the losses once the first steps are past."""
-    finite = losses[np.isfinite(losses)]
+def _limit(axes: Axes, step: Float[np.ndarray, " E"], losses: Float[np.ndarray, "E M"], oracle: float | None) -> str:
+    """A view of all losses but those of the first tenth of the evaluations, and a note where even it cuts some off."""
     axes.set_xlim(0, step[-1] * 1.02)
-    if finite.size:
-        low = min([finite.min()] if oracle is None else [finite.min(), oracle])
-        settled = np.quantile(finite, SETTLED, method="lower") if len(step) > 2 else finite.max()
-        height = (settled - low) or 1.0
-        axes.set_ylim(low - 0.08 * height, low + 1.25 * height)
+    finite = losses[np.isfinite(losses)]
+    if not finite.size:
+        return ""
+    early = math.ceil(EARLY * len(step)) if len(step) > 2 else 0
+    later = losses[early:][np.isfinite(losses[early:])]
+    later = later if later.size else finite
+    low = min([finite.min()] if oracle is None else [finite.min(), oracle])
+    high = max(low, later[later <= fence(later)].max())
+    height = (high - low) or 1.0
+    # the first ones too where they are not much higher
+    top = min(max(finite.max(), high), high + ROOM * height)
+    axes.set_ylim(low - 0.08 * height, top + 0.05 * height)
+    cut = later[later > top + 0.05 * height]
+    return f"after the first evaluations losses reach {cut.max():.3g}, above the view" if cut.size else ""
 
 
 def _chance(share: ArrayLike, count: int) -> np.ndarray:

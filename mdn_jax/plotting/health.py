@@ -9,12 +9,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from mdn_jax.diagnosis import Diagnosis
+from mdn_jax.diagnosis import Diagnosis, coverage_interval
+from mdn_jax.diagnosis.coverage import ROWS_BY_WIDTH
 from mdn_jax.plotting.style import (
     BLUE,
     COLOURS,
     GREY,
     INK,
+    LABEL_SIZE,
     RED,
     TICK_SIZE,
     columns_of,
@@ -37,7 +39,8 @@ def health_figure(diagnosis: Diagnosis, coverage: Mapping[str, Any]) -> Figure:
 
     Top, the share of the test rows that each component answers for, and the sigmas of the components that answer,
     with their floor. Below, what regions hold against what they name, and what 90 % intervals hold from narrow to
-    wide; bars are two standard errors.
+    wide; bars are Wilson intervals of two standard errors. Dead components and floors are grey unless so many rows
+    or components tell of them that the diagnosis says a sentence.
 
     Args:
         diagnosis: from `diagnose`.
@@ -52,7 +55,7 @@ def health_figure(diagnosis: Diagnosis, coverage: Mapping[str, Any]) -> Figure:
     _draw_shares(panels[0, 0], diagnosis)
     _draw_sigmas(panels[0, 1], diagnosis, names)
     _draw_regions(panels[1, 0], coverage["regions"], names)
-    _draw_widths(panels[1, 1], coverage["by_width"], names)
+    _draw_widths(panels[1, 1], coverage, names)
     _legend(figure, coverage, names, note)
     return figure
 
@@ -64,16 +67,18 @@ def _draw_shares(axes: Axes, diagnosis: Diagnosis) -> None:
     place = np.arange(1, len(share) + 1)
     axes.bar(place, share, color=BLUE, alpha=0.8, width=0.8)
     axes.axhline(100 / len(share), color=INK, linewidth=1, linestyle="--")
-    top = 1.12 * max(share.max(), 100 / len(share))
+    top = 1.15 * max(share.max(), 100 / len(share))
     axes.annotate(
         "equal shares", (1.0, 100 / len(share)), xycoords=("axes fraction", "data"), xytext=(-2, 3),
         textcoords="offset points", ha="right", fontsize=TICK_SIZE, color=INK,
     )  # fmt: skip
     if dead.any():
-        axes.plot(place[dead], np.full(dead.sum(), 0.02 * top), "x", color=RED, markersize=6, markeredgewidth=1.6)
+        colour = RED if diagnosis.many_dead else GREY
+        axes.plot(place[dead], np.full(dead.sum(), 0.02 * top), "x", color=colour, markersize=6, markeredgewidth=1.6)
+        # the upper right corner, above all bars
         axes.annotate(
-            f"{dead.sum()} never responsible", (place[dead].mean(), 0.05 * top), ha="center", va="bottom",
-            fontsize=TICK_SIZE, color=RED,
+            f"×  {dead.sum()} never responsible", (1.0, 0.99), xycoords="axes fraction",
+            xytext=(-2, 0), textcoords="offset points", ha="right", va="top", fontsize=TICK_SIZE, color=colour,
         )  # fmt: skip
     axes.set(xlim=(0.4, len(share) + 0.6), ylim=(0, top))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -96,10 +101,11 @@ def _draw_sigmas(axes: Axes, diagnosis: Diagnosis, names: Sequence[str]) -> None
         axes.stairs(shares, edges, color=COLOURS[index], **looks)
     axes.set_xscale("log")
     for value in np.unique(floor[floor > 0]):
-        axes.axvline(value, color=RED, linewidth=1.4)
+        colour = RED if diagnosis.telling_floor[: len(names)][floor == value].any() else GREY
+        axes.axvline(value, color=colour, linewidth=1.4)
         axes.annotate(
             f"floor {value:.2g}", (value, 0.98), xycoords=("data", "axes fraction"), xytext=(4, 0),
-            textcoords="offset points", fontsize=TICK_SIZE, color=RED, va="top",
+            textcoords="offset points", fontsize=TICK_SIZE, color=colour, va="top",
         )  # fmt: skip
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_ylim(bottom=0)
@@ -125,29 +131,40 @@ def _draw_regions(axes: Axes, regions: Sequence[Mapping[str, Any]], names: Seque
     label(axes, "nominal share", "held minus nominal (points)", "Coverage of regions")
 
 
-def _draw_widths(axes: Axes, groups: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
-    """What 90 % intervals hold, from narrow to wide."""
-    shown = [record for record in groups if record["target"] in names]
+def _draw_widths(axes: Axes, coverage: Mapping[str, Any], names: Sequence[str]) -> None:
+    """What 90 % intervals hold, from narrow to wide; a sentence where that cannot be told."""
+    title = "Coverage of 90 % intervals by their width"
+    shown = [record for record in coverage["by_width"] if record["target"] in names]
+    if not shown:
+        _say(axes, _no_widths(coverage["regions"], names), title)
+        return
     for record in shown:
         index = list(names).index(record["target"])
         shift = 0.5 * ((index + 0.5) / len(names) - 0.5)
         _mark(axes, record["group"] + shift, record, COLOURS[index], "o", room=0.12)
     axes.axhline(90, color=INK, linewidth=1, linestyle="--", zorder=0)
-    if not shown:
-        text = "too few test rows, or intervals of one width"
-        axes.text(0.5, 0.4, text, transform=axes.transAxes, ha="center", fontsize=TICK_SIZE, color="#555555")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _at_least(axes, 80, 100)
     widths, unit = [record["width"] for record in shown], ""
-    if len(names) == 1 and widths:
+    if len(names) == 1:
         unit = f": {_short(widths[0])} to {_short(widths[-1])} wide"
     axes.set_ylim(top=min(axes.get_ylim()[1], 101.5))
-    label(
-        axes,
-        f"test rows from narrow to wide intervals{unit}",
-        "held by 90 % intervals (%)",
-        "Coverage of 90 % intervals by their width",
-    )
+    label(axes, f"test rows from narrow to wide intervals{unit}", "held by 90 % intervals (%)", title)
+
+
+def _no_widths(regions: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
+    """Why no coverage by width is told: too few rows of every target, or intervals of one width."""
+    rows = max(record["rows"] for record in regions if record["target"] in names and record["region"] == "central")
+    if rows >= ROWS_BY_WIDTH:
+        return "all intervals are equally wide, within 1 %"
+    return f"{rows:,} test rows are too few: {ROWS_BY_WIDTH} would do"
+
+
+def _say(axes: Axes, text: str, title: str) -> None:
+    """A sentence in the place of a panel."""
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", fontsize=LABEL_SIZE, color="#555555")
+    label(axes, "", "", title)
+    axes.set_axis_off()
 
 
 def _series(names: Sequence[str], alone: bool) -> dict[tuple[str, str | None], tuple[str, str]]:
@@ -170,14 +187,14 @@ def _mark(
     room: float,
     offset: float = 0.0,
 ) -> None:
-    """A coverage with a bar of two standard errors, hollow as trained and full after calibration."""
+    """A coverage with its Wilson interval, hollow as trained and full after calibration."""
     both = record.get("calibrated") is not None
     for name, looks in LOOKS.items():
         if record.get(name) is None:
             continue
-        error = record["standard_error" if name == "held" else "calibrated_standard_error"]
+        low, high = coverage_interval(record, name)
         side = 0.0 if not both else room * (-0.5 if name == "held" else 0.5)
-        bars = [[200 * min(error, record[name] / 2)], [200 * min(error, (1 - record[name]) / 2)]]  # within 0 and 100 %
+        bars = [[100 * (record[name] - low)], [100 * (high - record[name])]]
         axes.errorbar(
             place + side, 100 * (record[name] - offset), yerr=bars, color=colour, marker=marker, markersize=5.5,
             markeredgecolor=colour, elinewidth=1.2, alpha=0.65 if both and name == "held" else 1.0, **looks,
@@ -206,7 +223,7 @@ def _legend(figure: Figure, coverage: Mapping[str, Any], names: Sequence[str], n
     after = any(record.get("calibrated") is not None for record in coverage["regions"])
     for name, text in (("held", "as trained"), ("calibrated", "calibrated")) if after else (("held", "as trained"),):
         handles.append(Line2D([], [], color=GREY, marker="o", markersize=5.5, linestyle="", label=text, **LOOKS[name]))
-    handles.append(Line2D([], [], color=GREY, linewidth=1.2, label="two standard errors"))
+    handles.append(Line2D([], [], color=GREY, linewidth=1.2, label="two standard errors (Wilson)"))
     figure.legend(
         handles=handles, loc="outside lower center", ncols=min(len(handles), 5), fontsize=TICK_SIZE, frameon=False,
         title=note or None, title_fontsize=TICK_SIZE,

@@ -53,7 +53,9 @@ def predictions_figure(
     names, note = columns_of(target_names, MOST_TARGETS)
     columns = 2 if len(names) == 4 else min(len(names), 3)
     rows = -(-len(names) // columns)
-    figure, panels = new_figure(max(3.7 * columns, 5.0), 3.9 * rows + 0.5, rows, columns)
+    # the panels are square: a lone one stands over a legend of three lines
+    width, height = (4.4, 5.5) if columns == 1 else (3.7 * columns, 3.9 * rows + 0.5)
+    figure, panels = new_figure(width, height, rows, columns)
     inside = np.abs(pit - 0.5) <= 0.5 * MASS
     for axes, index in zip(panels.ravel(), range(len(names)), strict=False):
         _draw_observed(axes, y[:, index], mean[:, index], inside[:, index])

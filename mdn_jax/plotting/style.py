@@ -21,6 +21,7 @@ __all__ = [
     "DENSITY_COLOURS",
     "GREY",
     "INK",
+    "LABEL_SIZE",
     "MARGIN",
     "ORANGE",
     "RED",

@@ -116,7 +116,7 @@ def _draw_cells(figure: Figure, axes: Axes, cells: Float[np.ndarray, "R C"]) -> 
     steps = np.unique(norm.inverse(np.linspace(0, 1, 5)))
     bar.set_ticks(steps, labels=[_number(value) for value in steps])  # pyright: ignore
     bar.minorticks_off()
-    bar.set_label("dark is good", fontsize=TICK_SIZE)
+    bar.set_label("dark is good (square-root scale)", fontsize=TICK_SIZE)
     bar.ax.tick_params(labelsize=TICK_SIZE)
     if cells.size > MOST_NUMBERS:
         return

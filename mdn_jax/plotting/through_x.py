@@ -14,7 +14,6 @@ from mdn_jax.model import Ensemble, Model, evenly
 from mdn_jax.plotting.drawing import (
     BANDS,
     MANY,
-    NEGLIGIBLE,
     OUTER,
     band_levels,
     draw_bands,
@@ -43,7 +42,7 @@ NUM_X, NUM_Y = 240, 480  # columns and cells of a heat map
 EVERY = 6  # columns between two columns of component centres
 DRAWS = 10  # samples at each x
 LEAST_WEIGHT = 0.01  # components that never weigh more are left out
-FAINTEST = 0.06  # opacity of a component that weighs nothing
+FAINTEST, LIGHTEST = 0.06, 0.01  # opacity of the lightest components, and of the largest weight the least that is drawn
 PIECE = 4  # columns of a piece of a fading line
 LINES, DASHES = ("-", (0, (5, 3)), (0, (1, 2))), ((1, 1), (2, 3), (1, 2))  # dashes; drawn pieces of how many
 
@@ -158,8 +157,9 @@ def parameters_figure(
         target_name: name of the target.
 
     Returns:
-        Three panels with one colour per component (per network in an ensemble). Lines fade with the component's
-        weight; components that never weigh more than 1 % (of their network) are left out and counted in the caption.
+        Three panels with one colour per component (per network in an ensemble). Lines of means and standard
+        deviations fade with the component's weight, and end below 1 % of the largest weight at the same x; components
+        that never weigh more than 1 % (of their network) are left out and counted in the caption.
     """
     xs = np.linspace(*limits(x), NUM_X)
     parts = components_at(model, xs[:, None])
@@ -171,14 +171,17 @@ def parameters_figure(
     of_network = " per network" if networks > 1 else ""
     titles = (f"Mixing coefficients{of_network}", "Means", "Standard deviations")
     solid = np.full_like(share, 1.0 if len(live) <= MANY else 0.6)
-    for axes, part, opacity, title in zip(panels[0], (weights, locs, stds), (solid, share, share), titles, strict=True):
+    for axes, part, opacity in zip(panels[0], (weights, locs, stds), (solid, share, share), strict=True):
         _draw_lines(
             axes, xs, part[:, live], opacity[:, live], [_kind(int(k), weights.shape[1], networks) for k in live]
         )
-        label(axes, input_name, "weight" if part is weights else target_name, title)
+    names = ("weight", target_name, f"std of {target_name}")
+    for axes, name, title in zip(panels[0], names, titles, strict=True):
+        label(axes, input_name, name, title)
+    drawn = share[:, live] > LIGHTEST
     panels[0, 0].set(xlim=(xs[0], xs[-1]), ylim=(-0.03, 1.03))
-    panels[0, 1].set_ylim(limits(locs[share > NEGLIGIBLE]))
-    _scale_stds(panels[0, 2], stds[share > NEGLIGIBLE])
+    panels[0, 1].set_ylim(limits(locs[:, live][drawn], tail=0.0))
+    _scale_stds(panels[0, 2], stds[:, live][drawn])
     note_below(figure, _caption(len(live), weights.shape[1], networks))
     return figure
 
@@ -197,7 +200,7 @@ def _draw_lines(
     opacity: Float[np.ndarray, "R K"],
     kinds: Sequence[tuple[str, int]],
 ) -> None:
-    """Lines that are as opaque as told at each x."""
+    """Lines that are as opaque as told at each x, and end where that is next to nothing."""
     width, faintest = (1.6, FAINTEST) if len(kinds) <= MANY else (0.9, 0.0)
     for y, alpha, (colour, dashes) in zip(parts.T, opacity.T, kinds, strict=True):
         if np.ptp(alpha) == 0:
@@ -209,7 +212,8 @@ def _draw_lines(
         fading = faintest + (1 - faintest) * np.sqrt(alpha[PIECE // 2 :: PIECE][: len(pieces)])
         colours = np.column_stack([np.tile(to_rgb(colour), (len(pieces), 1)), fading])
         on, period = DASHES[dashes]
-        shown = np.arange(len(pieces)) % period < on
+        heavy = [alpha[start : start + PIECE + 1].min() > LIGHTEST for start in range(0, len(x) - 1, PIECE)]
+        shown = (np.arange(len(pieces)) % period < on) & heavy
         kept = [piece for piece, visible in zip(pieces, shown, strict=True) if visible]
         axes.add_collection(LineCollection(kept, colors=colours[shown], linewidths=width))  # pyright: ignore
 
@@ -231,4 +235,4 @@ def _caption(live: int, count: int, networks: int) -> str:
     rest = count - live
     shown = f"{live} of {count}" if rest else f"{count}"
     hidden = f"; {rest} more never weigh{'s' * (rest == 1)} more than {100 * LEAST_WEIGHT:.0f} %" if rest else ""
-    return f"{shown} components, {colours}; the lines fade where a component weighs little{hidden}"
+    return f"{shown} components, {colours}; lines fade with the weight and end below 1 % of the largest{hidden}"

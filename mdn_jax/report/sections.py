@@ -7,6 +7,8 @@ import numpy as np
 
 from mdn_jax.config import Config
 from mdn_jax.datasets import Dataset
+from mdn_jax.diagnosis import coverage_interval
+from mdn_jax.diagnosis.coverage import FEWEST, MOST_KINDS
 from mdn_jax.report.columns import data_section, inputs_of
 from mdn_jax.report.page import details, figure, heading, items, page, paragraph, preformatted, section, table, tiles
 from mdn_jax.report.words import few, listed, number, percent, sentence
@@ -14,7 +16,8 @@ from mdn_jax.report.words import few, listed, number, percent, sentence
 __all__ = ["report_html"]
 
 CAPTIONS = {
-    "health": "Which components answer, how sharp they are, and what intervals hold. Bars are two standard errors.",
+    "health": "Which components answer, how sharp they are, and what intervals hold. Bars are Wilson intervals of two "
+    "standard errors.",
     "calibration": "Flat on the left and diagonal on the right is calibrated; grey is 95 % of what chance does.",
     "predictions": "Each test row: what was observed against the predicted mean.",
     "test_rows": "The whole predicted density of some test rows, with what was observed.",
@@ -31,11 +34,11 @@ REGIONS = {
 }
 BASELINES = {
     "one_gaussian": "one Gaussian (the same network)",
-    "least_squares": "least squares, constant variance",
+    "least_squares": "linear least squares, constant variance",
     "marginal": "the targets' own Gaussian, no inputs",
 }
 MODEL = "this model"
-MOST_TARGETS = 4
+MOST_TARGETS, MOST_LEFT_OUT = 4, 8
 
 
 def report_html(
@@ -189,7 +192,10 @@ def _coverage(metrics: Mapping[str, Any]) -> str:
     ]
     counts = sorted({record["rows"] for record in coverage["regions"]})
     of = f"{counts[0]:,} to {counts[-1]:,}" if len(counts) > 1 else f"{counts[0]:,}"
-    said = f"How many of {of} test rows the regions hold, ± one standard error."
+    said = (
+        f"How many of {of} test rows the regions hold. In brackets, the Wilson interval of two standard errors: where "
+        "it leaves out the nominal share, chance hardly explains the difference."
+    )
     if after:
         said += f" Calibrated ones ask for the mass that {metrics['num_calibration']:,} rows kept apart needed."
     return section(
@@ -198,11 +204,25 @@ def _coverage(metrics: Mapping[str, Any]) -> str:
         table(["region", "", *(f"{100 * share:g} %" for share in shares)], rows, texts=2),
         table(["column", "kind", "target", "rows", "90 % intervals hold", *calibrated], kinds, texts=3,
               title="For each kind"),
+        paragraph(_not_judged(coverage.get("kinds_not_judged", ())), "note"),
         details(
             "From narrow to wide intervals",
             table(["target", "group", "typical width", "rows", "90 % intervals hold", *calibrated], widths),
         ),
     )  # fmt: skip
+
+
+def _not_judged(records: Sequence[Mapping[str, Any]]) -> str:
+    """Which kinds stand in no table, and why."""
+    rare, many = {}, {}  # texts in order, each once: most kinds have the same rows for all targets
+    for record in records:
+        for kind, rows in record["rows"].items():
+            text = f"{record['column']} {kind} ({rows:,} row{'s' * (rows != 1)})"
+            (rare if rows < FEWEST else many)[text] = None
+    said = [f"Too few test rows to judge, fewer than {FEWEST}: {few(list(rare), MOST_LEFT_OUT)}."] if rare else []
+    if many:
+        said.append(f"Not among the {MOST_KINDS} most frequent kinds: {few(list(many), MOST_LEFT_OUT)}.")
+    return " ".join(said)
 
 
 def _diagnosis(metrics: Mapping[str, Any]) -> str:
@@ -264,9 +284,11 @@ def _nll(value: float) -> str:
     return f"{value:.3f}".replace("-", "−") if np.isfinite(value) else "–"
 
 
-def _held(record: Mapping[str, Any]) -> str:
-    return percent(record["held"], record["standard_error"])
+def _held(record: Mapping[str, Any], name: str = "held") -> str:
+    """A share held with its interval; a dash where no row tells."""
+    share = record.get(name)
+    return percent(share, within=None if share is None else coverage_interval(record, name))
 
 
 def _calibrated(record: Mapping[str, Any]) -> str:
-    return percent(record.get("calibrated"), record.get("calibrated_standard_error"))
+    return _held(record, "calibrated")

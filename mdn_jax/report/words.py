@@ -18,12 +18,12 @@ def number(value: Any, digits: int = 4) -> str:
     return text.replace("-", "−", 1) if text.startswith("-") else text
 
 
-def percent(share: float | None, error: float | None = None, decimals: int = 1) -> str:
-    """A share of 1 in %, with its standard error where there is one."""
+def percent(share: float | None, *, within: tuple[float, float] | None = None, decimals: int = 1) -> str:
+    """A share of 1 in %, with an interval around it where there is one."""
     if share is None or not math.isfinite(share):
         return "–"
-    spread = "" if error is None else f" ± {100 * error:.{decimals}f}"
-    return f"{100 * share:.{decimals}f}{spread} %"
+    ends = "" if within is None else f" ({100 * within[0]:.{decimals}f} to {100 * within[1]:.{decimals}f})"
+    return f"{100 * share:.{decimals}f} %{ends}"
 
 
 def listed(names: Sequence[str]) -> str:
