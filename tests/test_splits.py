@@ -281,7 +281,9 @@ def test_averaging_is_an_exponential_mean_by_hand():
             same(state.members.best_network, state.members.average)
             loss = row_nll(mdn.finish(state).model, state.data.validation).mean()
             assert metrics["val_loss"] == pytest.approx(loss, abs=1e-5)
-    same(state.members.network, plain.members.network)  # and steers nothing
+    # and steers nothing; the program is another one, so to rounding
+    for one, other in zip(*(jax.tree.leaves(run.members.network) for run in (state, plain)), strict=True):
+        assert_allclose(one, other, rtol=1e-5, atol=1e-6)
     assert plain.members.average is None
 
 
