@@ -17,6 +17,7 @@ from mdn_jax.head import Covariance
 from mdn_jax.networks import Activation
 
 __all__ = [
+    "TABLES",
     "Config",
     "DatasetConfig",
     "ModelConfig",
@@ -28,7 +29,8 @@ __all__ = [
     "varying_fields",
 ]
 
-CHECKSUM = "dataset.table_checksum"
+TABLES = ("dataset.path", "dataset.test_path")
+CHECKSUM = "dataset.table_checksum"  # of what these name
 VARIES = "varies"  # the marker of a field that members of one compiled program may differ in
 
 
@@ -308,7 +310,7 @@ def differences(old: _Plain, new: _Plain) -> list[str]:
     before, after = _flat(old.to_dict()), _flat(new.to_dict())
     names = [*before, *(name for name in after if name not in before)]
     changed = [name for name in names if before.get(name) != after.get(name)]
-    noted = CHECKSUM in before and CHECKSUM in after and not {"dataset.path", "dataset.test_path"} & set(changed)
+    noted = CHECKSUM in before and CHECKSUM in after and not set(TABLES) & set(changed)
     told = [f"{name}: {before.get(name)} -> {after.get(name)}" for name in changed if name != CHECKSUM]
     if noted and CHECKSUM in changed:
         told.append(f"{after['dataset.path']} has changed since ({CHECKSUM}: {before[CHECKSUM]} -> {after[CHECKSUM]})")

@@ -107,6 +107,7 @@ def test_without_a_recipe_nothing_is_filled_and_nothing_read(resolved, monkeypat
     monkeypatch.setattr(recipe, "table_recipe", None)
     config, dataset = runs.fill_in(parse(TABLE.replace('recipe = "table"', ""), "small")[0])
     assert dataset is None
+    (runs.configs.Path("table.csv")).unlink()
     config = resolved(text=TABLE.replace('recipe = "table"', ""))
     assert config.model == ModelConfig() and config.training == TrainingConfig()
 

@@ -17,14 +17,13 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from mdn_jax._checks import InputError, nearest, require
-from mdn_jax.config import Config, Strict, TrainingConfig, validate, varying_fields
+from mdn_jax.config import TABLES, Config, Strict, TrainingConfig, validate, varying_fields
 from mdn_jax.datasets import table_checksum
 from mdn_jax.runs import note, seal
 
 __all__ = ["SEEDS", "Axis", "Search", "Settings", "Space", "by_program", "member_config", "program_of"]
 __all__ += ["read_space", "sealed", "settings_of", "value_of"]
 
-TABLES = ("dataset.path", "dataset.test_path")  # a checksum of the base is none of theirs
 SECTIONS = ("dataset", "model", "training")
 SEEDS = ("seed", "dataset.seed")
 Settings = dict[str, Any]
@@ -180,6 +179,7 @@ def member_config(space: Space, settings: Settings) -> Config:
         InputError: where the values do not go together.
     """
     told = ", ".join(f"{name} = {value}" for name, value in settings.items())
+    # where tables are an axis the base's checksum is of all of them
     base = note(space.base, None) if set(TABLES) & settings.keys() else space.base
     return _with(base, settings, f"{space.source}: member with {told}")
 
