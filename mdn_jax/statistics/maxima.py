@@ -1,25 +1,40 @@
-"""The modes of a mixture: mean shift from every centre, then Newton's steps."""
+"""The modes of a mixture: read off its profile on a line, and climbed to from every centre in several dimensions.
 
-from collections.abc import Callable
+A climb takes a short step of Newton's where the log density is concave, and mean shift, which never goes downhill,
+elsewhere; each stops where it arrives.
+
+References:
+    M. Á. Carreira-Perpiñán, "Mode-finding for mixtures of Gaussian distributions", 2000.
+"""
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from mdn_jax._checks import check_single
-from mdn_jax._typing import Bool, Float, Int
-from mdn_jax.mixture import Mixture, log_prob, responsibilities
+from mdn_jax._typing import Bool, Float, Scalar
+from mdn_jax.mixture import Mixture, log_prob
 from mdn_jax.scales import PRECISION
+from mdn_jax.statistics.line import peaks, profile
 
 __all__ = ["mode", "modes", "weighted_modes"]
 
-MEAN_SHIFT_STEPS = 100  # mean shift never goes downhill; Newton's steps finish what it has brought near
-NEWTON_STEPS = 8
-SAME_MODE = 1e-2  # in standard deviations of the noise around a point: nearer maxima are one mode
+MOST_STEPS = 300
+SHORT = 0.5  # standard deviations of the noise around a point: Newton's longer steps could leave the basin
+ARRIVED = 0.1  # roots of the rounding error, in the same unit: Newton's next step has all digits
+SAME_MODE = 1e-2  # in the same unit: nearer maxima are one mode
+
+
+class _Modes(NamedTuple):
+    points: Float[Array, "K D"]
+    weights: Float[Array, " K"]
+    distinct: Bool[Array, " K"]
 
 
 def modes(mixture: Mixture) -> tuple[Float[Array, "K D"], Float[Array, " K"], Bool[Array, " K"]]:
-    """The maxima of the density that are reached uphill from the K centres, best first.
+    """The maxima of the density, best first: on a line all of them, else those reached uphill from the K centres.
 
     Args:
         mixture: one mixture.
@@ -38,12 +53,11 @@ def modes(mixture: Mixture) -> tuple[Float[Array, "K D"], Float[Array, " K"], Bo
         >>> points, log_probs, distinct = jax.jit(mdn.modes)(mixture)
         >>> print(points[distinct].ravel())
         [ 9. -9.]
-
-    References:
-        M. Á. Carreira-Perpiñán, "Mode-finding for mixtures of Gaussian distributions", 2000.
     """
-    points, log_probs, distinct, _, _ = _maxima(check_single("modes", mixture))
-    return points, log_probs, distinct
+    mixture = check_single("modes", mixture)
+    found = _ranked(mixture)
+    points = _differentiable(mixture, found.points)
+    return points, jax.vmap(lambda y: log_prob(mixture, y))(points), found.distinct
 
 
 def weighted_modes(mixture: Mixture) -> tuple[Float[Array, "K D"], Float[Array, " K"], Bool[Array, " K"]]:
@@ -69,29 +83,8 @@ def weighted_modes(mixture: Mixture) -> tuple[Float[Array, "K D"], Float[Array, 
         [ 9. -9.] [0.8, 0.2]
     """
     mixture = check_single("weighted_modes", mixture)
-    points, _, distinct, order, squared = _maxima(mixture)
-    # the nearest mode is a point's own where the climb ended on one, and a neighbour where it ended on a saddle
-    nearest = jnp.argmin(jnp.where(distinct[None, :], squared, jnp.inf), axis=1)
-    return points, jnp.zeros_like(mixture.logits).at[nearest].add(mixture.weights[order]), distinct
-
-
-def _maxima(
-    mixture: Mixture,
-) -> tuple[Float[Array, "K D"], Float[Array, " K"], Bool[Array, " K"], Int[Array, " K"], Float[Array, "K K"]]:
-    """`modes`, the components from which the points were reached, and the squared distances between the points."""
-    precisions = _precisions(mixture)
-    points = jax.vmap(lambda centre: _climb(mixture, precisions, centre))(mixture.locs)
-    log_probs = jax.vmap(lambda y: log_prob(mixture, y))(points)
-    log_probs = jnp.where(jnp.isneginf(mixture.logits), -jnp.inf, log_probs)
-    order = jnp.argsort(-log_probs)
-    points, log_probs = points[order], log_probs[order]
-    # two points are one mode where they are near in units of the noise that surrounds them
-    local = jax.vmap(lambda y: jnp.einsum("k,kij->ij", responsibilities(mixture, y), precisions))(points)
-    apart = points[:, None, :] - points[None, :, :]
-    squared = jnp.einsum("abi,aij,abj->ab", apart, local, apart, precision=PRECISION)
-    same = squared < SAME_MODE**2
-    repeated = jnp.any(same & jnp.tril(jnp.ones_like(same), -1), axis=1)
-    return points, log_probs, _is_maximum(mixture, points) & ~repeated & ~jnp.isneginf(log_probs), order, squared
+    found = _ranked(mixture)
+    return _differentiable(mixture, found.points), found.weights, found.distinct
 
 
 def mode(mixture: Mixture) -> Float[Array, " D"]:
@@ -116,39 +109,97 @@ def mode(mixture: Mixture) -> Float[Array, " D"]:
     return modes(mixture)[0][0]
 
 
-def _climb(mixture: Mixture, precisions: Float[Array, "K D D"], start: Float[Array, " D"]) -> Float[Array, " D"]:
-    """The maximum of the density uphill from `start`; differentiable where it is a strict maximum."""
-    gradient = jax.grad(log_prob, argnums=1)
-
-    def solve(_: Callable, y: Array) -> Array:
-        def shift(_: int, y: Array) -> Array:
-            weighted = responsibilities(mixture, y)[:, None, None] * precisions
-            pull = jnp.einsum("kij,kj->i", weighted, mixture.locs - y[None, :], precision=PRECISION)
-            return y + jnp.linalg.solve(jnp.sum(weighted, axis=0), pull)
-
-        def newton(_: int, y: Array) -> Array:
-            step = jnp.linalg.solve(jax.hessian(log_prob, argnums=1)(mixture, y), gradient(mixture, y))
-            better = log_prob(mixture, y - step) > log_prob(mixture, y)
-            return jnp.where(better, y - step, y)
-
-        y = jax.lax.fori_loop(0, MEAN_SHIFT_STEPS, shift, y)
-        return jax.lax.fori_loop(0, NEWTON_STEPS, newton, y)
-
-    return jax.lax.custom_root(
-        lambda y: gradient(mixture, y),
-        start,
-        solve=solve,
-        tangent_solve=lambda linear, rhs: jnp.linalg.solve(jax.jacfwd(linear)(jnp.zeros_like(rhs)), rhs),
-    )
+def _ranked(mixture: Mixture) -> _Modes:
+    """The modes without gradients, best first; behind the last one it is repeated."""
+    mixture = jax.lax.stop_gradient(mixture)
+    if mixture.target_dim > 1:
+        return _climbed(mixture)
+    points, weights, exists = peaks(profile(mixture))
+    return _Modes(points[:, None], weights, exists)
 
 
-def _precisions(mixture: Mixture) -> Float[Array, "K D D"]:
-    """Sigma_k^{-1} = W_k^T W_k, without gradients: only the climb needs them."""
-    whiteners = jax.lax.stop_gradient(mixture.scale.to_triangular(mixture.target_dim).whitener)
-    return jnp.einsum("kji,kjl->kil", whiteners, whiteners, precision=PRECISION)
+def _differentiable(mixture: Mixture, points: Float[Array, "K D"]) -> Float[Array, "K D"]:
+    """The same points, differentiable, where they are strict maxima, through what defines them: a gradient of 0."""
+    return jax.vmap(
+        lambda point: jax.lax.custom_root(
+            lambda y: jax.grad(log_prob, argnums=1)(mixture, y),
+            point,
+            solve=lambda _, y: y,
+            tangent_solve=lambda linear, rhs: jnp.linalg.solve(jax.jacfwd(linear)(jnp.zeros_like(rhs)), rhs),
+        )
+    )(points)
 
 
-def _is_maximum(mixture: Mixture, points: Float[Array, "K D"]) -> Bool[Array, " K"]:
-    """Whether the density curves downwards in every direction (a climb can end on a saddle by symmetry)."""
-    curvature = jax.vmap(lambda y: jax.hessian(log_prob, argnums=1)(mixture, y))(points)
-    return jnp.all(jnp.linalg.eigvalsh(curvature) < 0, axis=-1)
+def _climbed(mixture: Mixture) -> _Modes:
+    """The modes in several dimensions."""
+    # from the first centre on and in units of the least deviation, whatever the targets' own
+    origin, unit = mixture.locs[0], jnp.min(mixture.scale.std(mixture.target_dim), axis=0)
+    local = Mixture(mixture.logits, (mixture.locs - origin[None, :]) / unit[None, :], mixture.scale.stretch(1 / unit))
+    whiteners = local.scale.to_triangular(local.target_dim).whitener
+    log_heights = jax.nn.log_softmax(local.logits) + local.scale.log_det(local.target_dim)
+    ends = jax.vmap(lambda start: _climb(log_heights, local.locs, whiteners, start))(local.locs)
+    heights, _, metric, curvature = jax.vmap(lambda y: _shape(log_heights, local.locs, whiteners, y))(ends)
+    maximum = jax.vmap(lambda matrix: _solve(-matrix, jnp.zeros_like(origin))[1])(curvature)
+    heights = jnp.where(jnp.isneginf(mixture.logits), -jnp.inf, heights)
+    order = jnp.argsort(-heights)
+    ends, metric = ends[order], metric[order]
+    # two points are one mode where they are near in units of the noise that surrounds them
+    apart = ends[:, None, :] - ends[None, :, :]
+    squared = jnp.einsum("abi,aij,abj->ab", apart, metric, apart, precision=PRECISION)
+    repeated = jnp.any(jnp.tril(squared < SAME_MODE**2, -1), axis=1)
+    distinct = maximum[order] & ~repeated & ~jnp.isneginf(heights[order])
+    # the nearest mode is a point's own where the climb ended on one, and a neighbour where it ended on a saddle
+    nearest = jnp.argmin(jnp.where(distinct[None, :], squared, jnp.inf), axis=1)
+    weights = jnp.zeros_like(heights).at[nearest].add(mixture.weights[order])
+    return _Modes(origin[None, :] + unit[None, :] * ends, weights, distinct)
+
+
+def _climb(
+    log_heights: Float[Array, " K"], locs: Float[Array, "K D"], whiteners: Float[Array, "K D D"], start: Array
+) -> Float[Array, " D"]:
+    """Where the climb from `start` ends."""
+    least = ARRIVED * jnp.finfo(start.dtype).eps ** 0.5
+
+    def onwards(now: tuple[Array, Array, Array]) -> Array:
+        _, length, count = now
+        return (length > least) & (count < MOST_STEPS)
+
+    def step(now: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        y, _, count = now
+        _, gradient, metric, curvature = _shape(log_heights, locs, whiteners, y)
+        shift, (newton, concave) = _solve(metric, gradient)[0], _solve(-curvature, gradient)
+        use = concave & (_length(metric, newton) < SHORT)
+        step = jnp.where(use, newton, shift)
+        return y + step, _length(metric, step), count + 1
+
+    far = jnp.full_like(start[0], jnp.inf)
+    return jax.lax.while_loop(onwards, step, (start, far, jnp.zeros_like(far, jnp.int32)))[0]
+
+
+def _shape(
+    log_heights: Float[Array, " K"], locs: Float[Array, "K D"], whiteners: Float[Array, "K D D"], y: Float[Array, " D"]
+) -> tuple[Scalar, Float[Array, " D"], Float[Array, "D D"], Float[Array, "D D"]]:
+    """Log density (but for a constant), its gradient, the precision of the noise around y, and the Hessian."""
+    z = jnp.einsum("kij,kj->ki", whiteners, y[None, :] - locs, precision=PRECISION)
+    terms = log_heights - 0.5 * jnp.sum(z**2, axis=1)
+    shares = jax.nn.softmax(terms)
+    pulls = jnp.einsum("kij,ki->kj", whiteners, z, precision=PRECISION)  # minus each component's own gradient
+    gradient = -jnp.einsum("k,ki->i", shares, pulls, precision=PRECISION)
+    metric = jnp.einsum("k,kli,klj->ij", shares, whiteners, whiteners, precision=PRECISION)
+    # d2 log p = sum_k r_k (g_k g_k^T - P_k) - g g^T
+    outer = jnp.einsum("k,ki,kj->ij", shares, pulls, pulls, precision=PRECISION)
+    return jax.nn.logsumexp(terms), gradient, metric, outer - metric - gradient[:, None] * gradient[None, :]
+
+
+def _solve(matrix: Float[Array, "D D"], rhs: Float[Array, " D"]) -> tuple[Float[Array, " D"], Bool[Array, ""]]:
+    """The solution of a small symmetric system, and whether the matrix is positive definite: whether all pivots are."""
+    rows, positive = jnp.concatenate([matrix, rhs[:, None]], axis=1), jnp.ones_like(rhs[0], bool)
+    for i in range(rhs.size):
+        pivot = rows[i, i]
+        own = rows[i] / jnp.where(pivot == 0, 1.0, pivot)
+        rows, positive = (rows - rows[:, i : i + 1] * own[None, :]).at[i].set(own), positive & (pivot > 0)
+    return rows[:, -1], positive
+
+
+def _length(metric: Float[Array, "D D"], step: Float[Array, " D"]) -> Scalar:
+    return jnp.sqrt(jnp.maximum(jnp.einsum("i,ij,j->", step, metric, step, precision=PRECISION), 0.0))
