@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from mdn_jax._checks import check_single, require
-from mdn_jax._typing import Float, Key
+from mdn_jax._typing import Float, Int, Key
 from mdn_jax.mixture import Mixture
 from mdn_jax.scales import forward_substitution
 
@@ -57,12 +57,13 @@ def sample(
     )
     component_key, noise_key = jax.random.split(key)
     dtype = mixture.locs.dtype
-    # Gumbel-max: argmax(logits / tau + noise) is argmax(logits + tau * noise), which is also right at tau = 0
-    noise = jax.random.gumbel(component_key, (*shape, mixture.num_components), dtype)
-    ranking = jnp.broadcast_to(mixture.logits, noise.shape) + temperature * noise
-    component = jnp.argmax(ranking, axis=-1)
+    tau = jnp.asarray(temperature, dtype)
+    excess = mixture.logits - jnp.max(mixture.logits)
+    cumulative = jnp.cumsum(jnp.exp(jax.lax.stop_gradient(excess / jnp.where(tau > 0, tau, 1.0))))
+    drawn = _count_below(cumulative, cumulative[-1] * jax.random.uniform(component_key, shape, dtype))
+    component = jnp.where(tau > 0, drawn, jnp.argmax(mixture.logits).astype(drawn.dtype))
     chosen = jax.tree.map(lambda leaf: leaf[component], mixture.scale)
-    z = jnp.sqrt(jnp.asarray(temperature, dtype)) * jax.random.normal(noise_key, (*shape, mixture.target_dim), dtype)
+    z = jnp.sqrt(tau) * jax.random.normal(noise_key, (*shape, mixture.target_dim), dtype)
     return mixture.locs[component] + chosen.colour(z)
 
 
@@ -161,6 +162,18 @@ def graves_bias(mixture: Mixture, bias: float | Float[Array, ""]) -> Mixture:
     """
     bias = jnp.asarray(bias, mixture.logits.dtype)
     return Mixture(mixture.logits * (1 + bias), mixture.locs, mixture.scale.temper(-bias))
+
+
+def _count_below(rising: Float[Array, " K"], values: Float[Array, "*S"]) -> Int[Array, "*S"]:
+    """How many of the rising numbers each value reaches, by bisection.
+
+    Written out: `jnp.searchsorted` makes an array of values times numbers, or fails on a mesh of Explicit axes.
+    """
+    count, found = rising.shape[0], jnp.zeros_like(values, jnp.int32)
+    for bit in reversed(range(count.bit_length())):
+        more = jnp.minimum(found + (1 << bit), count)
+        found = jnp.where(rising[more - 1] <= values, more, found)
+    return found
 
 
 def _conditional_cdf(mixture: Mixture, y: Float[Array, " D"]) -> Float[Array, " D"]:

@@ -59,7 +59,7 @@ def test_batched_sampling_keeps_contexts_apart():
 
     @jax.jit
     def draw(keys):
-        mixtures = jax.vmap(lambda c: mdn.affine(pair, c[None], jnp.ones(1)))(centres)
+        mixtures = jax.vmap(lambda c: mdn.affine(pair, shift=c[None], scale=jnp.ones(1)))(centres)
         return jax.vmap(lambda key, m: mdn.sample(key, m, (20,)))(keys, mixtures)
 
     draws = draw(jax.random.split(jax.random.key(0), 50))
@@ -73,6 +73,21 @@ def test_components_and_noise_are_independent():
     draws = np.asarray(sample(jax.random.key(3), mixture, (COUNT,)))[:, 0]
     for centre in (-100.0, 100.0):
         assert kstest(draws[np.sign(draws) == np.sign(centre)] - centre, norm.cdf).pvalue > SIGNIFICANCE
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_many_components_are_drawn_by_their_weights_in_little_memory(dtype):
+    # 20,000 components of known weights, every third switched off; a draw tells its component
+    count, draws = 20_000, 2_000
+    logits = jnp.where(jnp.arange(count) % 3 == 0, -jnp.inf, jnp.sin(jnp.arange(count) / 3_000.0)).astype(dtype)
+    scale = mdn.Isotropic(jnp.full(count, -20.0, "float32"))
+    mixture = mdn.Mixture(logits, jnp.arange(count, dtype="float32")[:, None], scale)
+    drawing = sample.lower(jax.random.key(0), mixture, (draws,)).compile()
+    assert drawing.memory_analysis().temp_size_in_bytes < 2**20
+    drawn = np.asarray(drawing(jax.random.key(0), mixture))[:, 0].round().astype(int)
+    weights = weights_of(mixture)
+    assert np.all(weights[drawn] > 0)
+    assert kstest(drawn, lambda k: np.cumsum(weights)[k.astype(int)]).pvalue > SIGNIFICANCE
 
 
 @pytest.mark.parametrize("shape", [(), (2, 3)], ids=str)
