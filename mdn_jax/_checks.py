@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-__all__ = ["InputError", "check_range", "check_single", "nearest", "require"]
+__all__ = ["InputError", "check_range", "check_single", "nearest", "promoted", "require"]
 
 
 class InputError(ValueError):
@@ -59,7 +59,13 @@ def check_single(function: str, mixture: Any, **arrays: tuple[Any, tuple[int, ..
                 f"{function} takes one mixture and one {name} of shape {expected}; got {name} {shape}: "
                 f"use jax.vmap(mdn.{function})"
             )
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.promote_types(leaf.dtype, jnp.float32)), mixture)
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, promoted(leaf)), mixture)
+
+
+def promoted(*arrays: Any) -> Any:
+    """The dtype that arrays have together, float32 at least, on purpose and so also where JAX promotes nothing."""
+    with jax.numpy_dtype_promotion("standard"):
+        return jnp.result_type(jnp.float32, *(array.dtype for array in arrays))
 
 
 def check_range(name: str, value: Any, low: float, high: float) -> None:

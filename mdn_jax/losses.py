@@ -4,19 +4,22 @@ All are proper scores but `squared_error`, which sees the mean alone; lower is b
 yourself: `jax.vmap(mdn.nll)(mixtures, ys).mean()`.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.scipy.special import ndtr
+from jax.scipy.special import erf
 from jax.scipy.stats import norm
 
-from mdn_jax._checks import check_single, require
+from mdn_jax._checks import require
 from mdn_jax._typing import Bool, Float, Key, Scalar
-from mdn_jax.mixture import Mixture, log_prob
-from mdn_jax.scales import PRECISION
-from mdn_jax.statistics import mean
+from mdn_jax.mixture import Mixture, check_target, log_prob
+from mdn_jax.scales import PRECISION, length
 
 __all__ = ["crps", "energy_score", "nll", "squared_error"]
+
+NARROWEST = 1e-18  # of the widest component's standard deviation: its square is still a float32
 
 
 def nll(mixture: Mixture, y: Float[Array, " D"], *, observed: Bool[Array, " D"] | None = None) -> Scalar:
@@ -39,10 +42,7 @@ def nll(mixture: Mixture, y: Float[Array, " D"], *, observed: Bool[Array, " D"] 
         >>> print(round(float(mdn.nll(mixture, jnp.zeros(1))), 4))
         0.9189
     """
-    arrays = {"y": y} if observed is None else {"y": y, "observed": observed}
-    mixture = check_single(
-        "nll", mixture, **{name: (jnp.asarray(a), mixture.locs.shape[-1:]) for name, a in arrays.items()}
-    )
+    mixture, y, observed = check_target("nll", mixture, y, observed)
     return -log_prob(mixture, y, observed=observed)
 
 
@@ -65,9 +65,9 @@ def squared_error(mixture: Mixture, y: Float[Array, " D"]) -> Scalar:
         >>> print(mdn.squared_error(mixture, jnp.array([3.0])))
         9.0
     """
-    y = jnp.asarray(y)
-    mixture = check_single("squared_error", mixture, y=(y, mixture.locs.shape[-1:]))
-    return jnp.sum((y - mean(mixture)) ** 2)
+    mixture, y, _ = check_target("squared_error", mixture, y)
+    # y - E[Y] as a mean of distances, which a large offset leaves their digits
+    return jnp.sum(jnp.einsum("k,kd->d", mixture.weights, y[None, :] - mixture.locs, precision=PRECISION) ** 2)
 
 
 def crps(mixture: Mixture, y: Float[Array, " D"]) -> Scalar:
@@ -96,8 +96,7 @@ def crps(mixture: Mixture, y: Float[Array, " D"]) -> Scalar:
         E. P. Grimit, T. Gneiting, V. J. Berrocal and N. A. Johnson, "The continuous ranked probability score for
         circular variables and its application to mesoscale forecast ensemble verification", 2006.
     """
-    y = jnp.asarray(y)
-    mixture = check_single("crps", mixture, y=(y, mixture.locs.shape[-1:]))
+    mixture, y, _ = check_target("crps", mixture, y)
     return jnp.mean(marginal_crps(mixture, y))
 
 
@@ -128,15 +127,14 @@ def energy_score(key: Key, mixture: Mixture, y: Float[Array, " D"], num_samples:
     References:
         T. Gneiting and A. E. Raftery, "Strictly proper scoring rules, prediction, and estimation", 2007, eq. 22.
     """
-    y = jnp.asarray(y)
-    mixture = check_single("energy_score", mixture, y=(y, mixture.locs.shape[-1:]))
+    mixture, y, _ = check_target("energy_score", mixture, y)
     require(num_samples >= 2, f"energy_score needs num_samples of at least 2 (pairs of draws); got {num_samples}")
     count = mixture.num_components
     noise = jax.random.normal(key, (num_samples, *mixture.locs.shape), mixture.locs.dtype)
-    draws = mixture.locs[None] + jax.vmap(mixture.scale.colour)(noise)
+    draws = (mixture.locs - y[None, :])[None] + jax.vmap(mixture.scale.colour)(noise)  # as seen from the target
     weights = mixture.weights
-    to_target = jnp.mean(_norm(draws - y[None, None, :]), axis=0)
-    pairs = _norm(draws[:, None, :, None, :] - draws[None, :, None, :, :])  # (S, S, K, K)
+    to_target = jnp.mean(length(draws), axis=0)
+    pairs = length(draws[:, None, :, None, :] - draws[None, :, None, :, :])  # (S, S, K, K)
     totals = jnp.sum(pairs, axis=(0, 1))  # a draw's distance to itself adds 0: only the count must leave it out
     own = jnp.eye(count, dtype=totals.dtype)
     to_other = totals / (num_samples**2 - num_samples * own)
@@ -146,24 +144,19 @@ def energy_score(key: Key, mixture: Mixture, y: Float[Array, " D"], num_samples:
 
 def marginal_crps(mixture: Mixture, y: Float[Array, " D"]) -> Float[Array, " D"]:
     """The CRPS of each target's marginal, before `crps` takes their mean."""
-    weights, locs = mixture.weights, mixture.locs
-    variances = mixture.scale.std(mixture.target_dim) ** 2
-    to_target = _mean_distance(y[None, :] - locs, variances)
-    to_other = _mean_distance(locs[:, None, :] - locs[None, :, :], variances[:, None, :] + variances[None, :, :])
+    weights, stds = mixture.weights, mixture.scale.std(mixture.target_dim)
+    unit = jax.lax.stop_gradient(jnp.max(stds, axis=0))  # in units of the widest, squares are neither large nor tiny
+    variances = jnp.maximum(stds / unit[None, :], NARROWEST) ** 2
+    to_target = _mean_distance((y[None, :] - mixture.locs) / unit[None, :], variances)
+    apart = (mixture.locs[:, None, :] - mixture.locs[None, :, :]) / unit[None, None, :]
+    to_other = _mean_distance(apart, variances[:, None, :] + variances[None, :, :])
     first = jnp.einsum("k,kd->d", weights, to_target, precision=PRECISION)
     second = jnp.einsum("k,l,kld->d", weights, weights, to_other, precision=PRECISION)
-    return first - 0.5 * second
+    return unit * (first - 0.5 * second)
 
 
 def _mean_distance(shift: Float[Array, "..."], variance: Float[Array, "..."]) -> Float[Array, "..."]:
-    """E|X| for X normal with mean `shift`: 2 s phi(m / s) + m (2 Phi(m / s) - 1)."""
+    """E|X| for X normal with mean `shift`: 2 s phi(m / s) + m erf(m / (s sqrt(2)))."""
     scale = jnp.sqrt(variance)
     z = shift / scale
-    return 2 * scale * norm.pdf(z) + shift * (2 * ndtr(z) - 1)
-
-
-def _norm(vectors: Float[Array, "... D"]) -> Float[Array, "..."]:
-    """Euclidean length, with gradient 0 at 0."""
-    squares = jnp.sum(vectors**2, axis=-1)
-    positive = squares > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, squares, 1.0)), 0.0)
+    return 2 * scale * norm.pdf(z) + shift * erf(math.sqrt(0.5) * z)

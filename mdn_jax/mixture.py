@@ -12,17 +12,21 @@ References:
 import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from mdn_jax._checks import InputError, check_single, require
+from mdn_jax._checks import InputError, check_single, promoted, require
 from mdn_jax._typing import Bool, Float, Scalar
-from mdn_jax.scales import LOG_2PI, PRECISION, Scale, to_common, whiten_observed
+from mdn_jax.scales import LOG_2PI, PRECISION, Scale, length, to_common, whiten_observed
 
 __all__ = ["Mixture", "affine", "condition", "log_prob", "marginal", "merge", "responsibilities"]
+
+SMALLEST_WEIGHT = 1e-37  # what a weight of 0 counts as: its inverse, the gradient of its logarithm, is still a float32
 
 
 @jax.tree_util.register_dataclass
@@ -86,8 +90,10 @@ def log_prob(mixture: Mixture, y: Float[Array, " D"], *, observed: Bool[Array, "
         >>> print(round(float(mdn.log_prob(mixture, jnp.array([0.0]))), 4))
         -0.9189
     """
-    mixture, y, observed = _check_target("log_prob", mixture, y, observed)
-    return _log_prob(mixture, y, observed)
+    mixture, y, observed = check_target("log_prob", mixture, y, observed)
+    infinite = jnp.isinf(y)
+    value = _log_prob(mixture, jnp.where(infinite, 0.0, y), observed)
+    return jnp.where(jnp.any(infinite), -jnp.inf, value)
 
 
 def responsibilities(
@@ -101,7 +107,7 @@ def responsibilities(
         observed: (D,) which targets are known.
 
     Returns:
-        (K,) positive, with sum 1.
+        (K,) with sum 1; where every density vanishes, as at infinity, their limit: all to what reaches farthest.
 
     Raises:
         InputError: for a batch (use `jax.vmap(mdn.responsibilities)`).
@@ -112,23 +118,32 @@ def responsibilities(
         >>> print(mdn.responsibilities(mixture, jnp.array([9.0])))
         [0. 1.]
     """
-    mixture, y, observed = _check_target("responsibilities", mixture, y, observed)
-    return _log_sum(jax.nn.log_softmax(mixture.logits) + _log_normal(mixture, y, observed))[1]
+    mixture, y, observed = check_target("responsibilities", mixture, y, observed)
+    infinite = jnp.isinf(y)
+    shares = finite_shares(mixture, jnp.where(infinite, 0.0, y), observed)
+    limit = jax.lax.stop_gradient(_shares_in_the_limit(mixture, y, observed))
+    return jnp.where(jnp.any(infinite) | (jnp.sum(shares) == 0), limit, shares)
 
 
-def merge(mixtures: Sequence[Mixture] | Mixture, weights: Float[Array, " M"] | None = None) -> Mixture:
+def merge(
+    mixtures: Sequence[Mixture] | Mixture,
+    weights: Float[Array, " M"] | None = None,
+    log_weights: Float[Array, " M"] | None = None,
+) -> Mixture:
     """Several mixtures as one: p(y) = sum_m weights_m p_m(y), an ensemble's prediction.
 
     Args:
         mixtures: a sequence of mixtures of the same D, of any K and scale, or one batched mixture with a leading
             axis M on its leaves.
-        weights: (M,) non-negative, normalised here; equal where absent.
+        weights: (M,) non-negative, normalised here; equal where absent. A weight of 0 counts as 1e-37, so that its
+            gradient is right: leave a mixture out to switch it off.
+        log_weights: (M,) their logarithms, in place of `weights`; any constant may be added.
 
     Returns:
         One mixture of all the components; where scales differ, in their most general spelling.
 
     Raises:
-        InputError: for an empty sequence, different D, or weights of another length.
+        InputError: for an empty sequence, different D, weights of another length, or both kinds of weights.
 
     Example:
         >>> import jax.numpy as jnp, mdn_jax as mdn
@@ -145,19 +160,15 @@ def merge(mixtures: Sequence[Mixture] | Mixture, weights: Float[Array, " M"] | N
         count = mixtures.logits.shape[0]
         mixtures = [jax.tree.map(operator.itemgetter(index), mixtures) for index in range(count)]
     require(len(mixtures) > 0, "merge takes at least one mixture; got none")
-    mixtures = [check_single("merge", mixture) for mixture in mixtures]
+    as_common = partial(jnp.asarray, dtype=promoted(*jax.tree.leaves(mixtures)))
+    mixtures = [jax.tree.map(as_common, check_single("merge", mixture)) for mixture in mixtures]
     dims = sorted({mixture.target_dim for mixture in mixtures})
     require(len(dims) == 1, f"merge takes mixtures over the same targets; got target dimensions {dims}")
-    weights = jnp.ones(len(mixtures)) if weights is None else jnp.asarray(weights)
-    require(
-        weights.shape == (len(mixtures),),
-        f"merge takes one weight per mixture, shape ({len(mixtures)},); got {weights.shape}",
-    )
-    log_weights = jnp.log(weights / jnp.sum(weights))
-    logits = [jax.nn.log_softmax(m.logits) + log_weights[i] for i, m in enumerate(mixtures)]
+    logits = [jax.nn.log_softmax(mixture.logits) for mixture in mixtures]
+    shares = _log_weights(weights, log_weights, len(mixtures), logits[0].dtype)
     scales = to_common([mixture.scale for mixture in mixtures], dims[0])
     return Mixture(
-        logits=jnp.concatenate(logits),
+        logits=jnp.concatenate([own + shares[i] for i, own in enumerate(logits)]),
         locs=jnp.concatenate([mixture.locs for mixture in mixtures]),
         scale=jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *scales),
     )
@@ -224,12 +235,12 @@ def condition(mixture: Mixture, dims: int | Sequence[int], values: Float[Array, 
     delta = values[None, :] - mixture.locs[:, list(given)]
     log_given = factors.given.log_det(len(given)) - 0.5 * jnp.sum(factors.given.whiten(delta) ** 2, axis=-1)
     locs = mixture.locs[:, list(free)]
-    if factors.gain is not None:
-        locs = locs + jnp.einsum("kfg,kg->kf", factors.gain, delta, precision=PRECISION)
+    if factors.pull is not None:
+        locs = locs - factors.free.colour(jnp.einsum("kfg,kg->kf", factors.pull, delta, precision=PRECISION))
     return Mixture(jax.nn.log_softmax(mixture.logits) + log_given, locs, factors.free)
 
 
-def affine(mixture: Mixture, shift: Float[Array, " D"], scale: Float[Array, " D"]) -> Mixture:
+def affine(mixture: Mixture, *, shift: Float[Array, " D"], scale: Float[Array, " D"]) -> Mixture:
     """The mixture of `shift + scale * y`: a change of units, or the undoing of a standardisation.
 
     Args:
@@ -246,7 +257,7 @@ def affine(mixture: Mixture, shift: Float[Array, " D"], scale: Float[Array, " D"
     Example:
         >>> import jax.numpy as jnp, mdn_jax as mdn
         >>> celsius = mdn.Mixture(jnp.zeros(1), jnp.array([[100.0]]), mdn.Diagonal(jnp.zeros((1, 1))))
-        >>> print(mdn.affine(celsius, jnp.array([32.0]), jnp.array([1.8])).locs)
+        >>> print(mdn.affine(celsius, shift=jnp.array([32.0]), scale=jnp.array([1.8])).locs)
         [[212.]]
     """
     shift, scale, expected = jnp.asarray(shift), jnp.asarray(scale), mixture.locs.shape[-1:]
@@ -255,8 +266,21 @@ def affine(mixture: Mixture, shift: Float[Array, " D"], scale: Float[Array, " D"
     return Mixture(mixture.logits, shift[None, :] + scale[None, :] * mixture.locs, mixture.scale.stretch(scale))
 
 
-def _check_target(
-    function: str, mixture: Mixture, y: Float[Array, " D"], observed: Bool[Array, " D"] | None
+def _log_weights(
+    weights: Float[Array, " M"] | None, log_weights: Float[Array, " M"] | None, count: int, dtype: Any
+) -> Float[Array, " M"]:
+    """Normalised logarithms of the weights of a merge, equal where neither is given."""
+    require(weights is None or log_weights is None, "merge takes weights or log_weights; got both: leave one out")
+    given = jnp.asarray(next((w for w in (weights, log_weights) if w is not None), np.zeros(count)), dtype)
+    require(given.shape == (count,), f"merge takes one weight per mixture, shape ({count},); got {given.shape}")
+    if weights is not None:
+        given = given / jnp.sum(given)
+        given = jnp.log(jnp.where(given == 0, given + SMALLEST_WEIGHT, given))
+    return jax.nn.log_softmax(given)
+
+
+def check_target(
+    function: str, mixture: Mixture, y: Float[Array, " D"], observed: Bool[Array, " D"] | None = None
 ) -> tuple[Mixture, Float[Array, " D"], Bool[Array, " D"] | None]:
     """Arrays of one mixture's shape, or an `InputError`; what is not observed is 0, whatever it was."""
     y, expected = jnp.asarray(y), mixture.locs.shape[-1:]
@@ -265,19 +289,33 @@ def _check_target(
         observed = jnp.asarray(observed, bool)
         arrays["observed"] = (observed, expected)
     mixture = check_single(function, mixture, **arrays)
-    y = y.astype(jnp.promote_types(y.dtype, mixture.locs.dtype))
+    mixture, y = jax.tree.map(partial(jnp.asarray, dtype=promoted(y, *jax.tree.leaves(mixture))), (mixture, y))
     return mixture, y if observed is None else jnp.where(observed, y, 0.0), observed
+
+
+def finite_shares(
+    mixture: Mixture, y: Float[Array, " D"], observed: Bool[Array, " D"] | None = None
+) -> Float[Array, " K"]:
+    """`responsibilities` without a limit at infinity, at two thirds of the cost: 0 where every density vanishes."""
+    return _log_sum(jax.nn.log_softmax(mixture.logits) + _log_normal(mixture, y, observed))[1]
+
+
+def _whiten(
+    mixture: Mixture, delta: Float[Array, "K D"], observed: Bool[Array, " D"] | None
+) -> tuple[Float[Array, "K D"], Float[Array, " K"]]:
+    """z of each component, and the log of its density where z = 0."""
+    if observed is None:
+        z, log_det, num_observed = mixture.scale.whiten(delta), mixture.scale.log_det(delta.shape[-1]), delta.shape[-1]
+    else:
+        z, log_diagonal = whiten_observed(mixture.scale, delta, observed)
+        log_det, num_observed = jnp.sum(log_diagonal, axis=-1), jnp.sum(observed, dtype=delta.dtype)
+    return z, log_det - 0.5 * LOG_2PI * num_observed
 
 
 def _log_normal(mixture: Mixture, y: Float[Array, " D"], observed: Bool[Array, " D"] | None) -> Float[Array, " K"]:
     """log N(y; mu_k, Sigma_k) of each component."""
-    delta = y[None, :] - mixture.locs
-    if observed is None:
-        z, log_det, num_observed = mixture.scale.whiten(delta), mixture.scale.log_det(y.shape[0]), y.shape[0]
-    else:
-        z, log_diagonal = whiten_observed(mixture.scale, delta, observed)
-        log_det, num_observed = jnp.sum(log_diagonal, axis=-1), jnp.sum(observed)
-    return log_det - 0.5 * jnp.sum(z**2, axis=-1) - 0.5 * LOG_2PI * num_observed
+    z, log_peak = _whiten(mixture, y[None, :] - mixture.locs, observed)
+    return log_peak - 0.5 * jnp.sum(z**2, axis=-1)
 
 
 @jax.custom_jvp
@@ -299,10 +337,30 @@ def _log_prob_jvp(primals: tuple, tangents: tuple) -> tuple[Scalar, Scalar]:
 
 def _log_sum(terms: Float[Array, " K"]) -> tuple[Scalar, Float[Array, " K"]]:
     """logsumexp and softmax of the same terms, from one exponential each."""
-    largest = jax.lax.stop_gradient(jnp.max(terms))
+    limits = jnp.finfo(terms.dtype)
+    largest = jnp.maximum(jax.lax.stop_gradient(jnp.max(terms)), limits.min)
     scaled = jnp.exp(terms - largest)
     total = jnp.sum(scaled)
-    return largest + jnp.log(total), scaled / total
+    return largest + jnp.log(total), scaled / jnp.maximum(total, limits.tiny)  # 1 or more, but where all underflow
+
+
+def _shares_in_the_limit(
+    mixture: Mixture, y: Float[Array, " D"], observed: Bool[Array, " D"] | None
+) -> Float[Array, " K"]:
+    """Responsibilities at y = origin + t direction as t grows: |z|^2 = t^2 |a|^2 + 2 t a.b + |b|^2, term by term."""
+    infinite = jnp.isinf(y)
+    origin, endless = jnp.where(infinite, 0.0, y), jnp.where(infinite, jnp.sign(y), 0.0)
+    finite = ~jnp.any(infinite)
+    direction = jnp.where(finite, origin / jnp.maximum(jnp.max(jnp.abs(origin)), jnp.finfo(y.dtype).tiny), endless)
+    origin = jnp.where(finite, 0.0, origin)
+    a, log_peak = _whiten(mixture, jnp.broadcast_to(direction, mixture.locs.shape), observed)
+    b, _ = _whiten(mixture, origin[None, :] - mixture.locs, observed)
+    among, far = ~jnp.isneginf(mixture.logits), length(b)
+    for distance in (length(a), jnp.sum(a * b, axis=-1)):
+        among = among & (distance <= jnp.min(jnp.where(among, distance, jnp.inf)))
+    nearest = jnp.min(jnp.where(among, far, jnp.inf))
+    terms = mixture.logits + log_peak - 0.5 * (far - nearest) * (far + nearest)
+    return _log_sum(jnp.where(among, terms, -jnp.inf))[1]
 
 
 def _indices(function: str, dims: int | Sequence[int], target_dim: int) -> tuple[int, ...]:

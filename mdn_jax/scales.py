@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from mdn_jax._checks import promoted, require
 from mdn_jax._typing import Bool, Float
 
 __all__ = ["Diagonal", "Isotropic", "Scale", "Triangular", "to_common"]
@@ -26,41 +27,32 @@ LOG_2PI = math.log(2 * math.pi)
 PRECISION = jax.lax.Precision.HIGHEST  # float32 products are TF32 on recent GPUs and bfloat16 on TPU otherwise
 
 
-@jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
-class Isotropic:
-    """One standard deviation per component, the same in every dimension.
+class _AxisAligned:
+    """What scales of independent dimensions share; `_axes` are their log standard deviations, (*K, 1) or (*K, D)."""
 
-    Attributes:
-        log_std: (K,) log of the standard deviation.
-    """
+    log_std: Float[Array, "..."]
 
-    log_std: Float[Array, "*K"]
+    @property
+    def _axes(self) -> Float[Array, "..."]:
+        return self.log_std
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of the stored parameters."""
         return tuple(self.log_std.shape)
 
-    def fits(self, num_components: int, target_dim: int) -> bool:
-        """Whether the parameters are those of K components in D dimensions."""
-        return self.shape == (num_components,)
-
     def whiten(self, delta: Float[Array, "*K D"]) -> Float[Array, "*K D"]:
         """z = (y - mu) / std."""
-        return delta * jnp.exp(-self.log_std)[..., None]
+        return delta * jnp.exp(-self._axes)
 
     def colour(self, z: Float[Array, "*K D"]) -> Float[Array, "*K D"]:
         """y - mu = std * z, the inverse of `whiten`."""
-        return z * jnp.exp(self.log_std)[..., None]
+        return z * jnp.exp(self._axes)
 
     def log_diagonal(self, target_dim: int) -> Float[Array, "*K D"]:
         """log W_ii, minus the log of the standard deviation of y_i given y_1 ... y_{i-1}."""
-        return jnp.broadcast_to(-self.log_std[..., None], (*self.shape, target_dim))
-
-    def log_det(self, target_dim: int) -> Float[Array, "*K"]:
-        """log|det W|."""
-        return -target_dim * self.log_std
+        return jnp.broadcast_to(-self._axes, (*self._axes.shape[:-1], target_dim))
 
     def std(self, target_dim: int) -> Float[Array, "*K D"]:
         """Standard deviation of each dimension."""
@@ -68,7 +60,7 @@ class Isotropic:
 
     def covariance(self, target_dim: int) -> Float[Array, "*K D D"]:
         """Sigma of each component."""
-        return self.to_diagonal(target_dim).covariance(target_dim)
+        return _on_diagonal(jnp.exp(-2 * self.log_diagonal(target_dim)))
 
     def temper(self, log_factor: Float[Array, ""]) -> Self:
         """The scale of noise multiplied by exp(log_factor)."""
@@ -76,11 +68,8 @@ class Isotropic:
 
     def stretch(self, factor: Float[Array, " D"]) -> "Diagonal":
         """The scale of factor * y."""
-        return self.to_diagonal(factor.shape[0]).stretch(factor)
-
-    def factor(self, free: tuple[int, ...], given: tuple[int, ...]) -> "Factors":
-        """p(y) = p(given) p(free | given): independent dimensions, so nothing moves."""
-        return Factors(self, None, self)
+        own = self.to_diagonal(factor.shape[0])
+        return Diagonal(own.log_std + jnp.broadcast_to(jnp.log(jnp.abs(factor)), own.shape))
 
     def to_diagonal(self, target_dim: int) -> "Diagonal":
         """The same scale, spelt with one standard deviation per dimension."""
@@ -88,72 +77,55 @@ class Isotropic:
 
     def to_triangular(self, target_dim: int) -> "Triangular":
         """The same scale, spelt with a whitening matrix."""
-        return self.to_diagonal(target_dim).to_triangular(target_dim)
+        return Triangular(_on_diagonal(jnp.exp(self.log_diagonal(target_dim))))
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
-class Diagonal:
+class Isotropic(_AxisAligned):
+    """One standard deviation per component, the same in every dimension.
+
+    Attributes:
+        log_std: (K,) log of the standard deviation.
+    """
+
+    @property
+    def _axes(self) -> Float[Array, "*K 1"]:
+        return self.log_std[..., None]
+
+    def fits(self, num_components: int, target_dim: int) -> bool:
+        """Whether the parameters are those of K components in D dimensions."""
+        return self.shape == (num_components,)
+
+    def log_det(self, target_dim: int) -> Float[Array, "*K"]:
+        """log|det W|."""
+        return -target_dim * self.log_std
+
+    def factor(self, free: tuple[int, ...], given: tuple[int, ...]) -> "Factors":
+        """p(y) = p(given) p(free | given): independent dimensions, so nothing moves."""
+        return Factors(self, None, self)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class Diagonal(_AxisAligned):
     """One standard deviation per component and dimension.
 
     Attributes:
         log_std: (K, D) log of the standard deviations.
     """
 
-    log_std: Float[Array, "*K D"]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of the stored parameters."""
-        return tuple(self.log_std.shape)
-
     def fits(self, num_components: int, target_dim: int) -> bool:
         """Whether the parameters are those of K components in D dimensions."""
         return self.shape == (num_components, target_dim)
-
-    def whiten(self, delta: Float[Array, "*K D"]) -> Float[Array, "*K D"]:
-        """z = (y - mu) / std."""
-        return delta * jnp.exp(-self.log_std)
-
-    def colour(self, z: Float[Array, "*K D"]) -> Float[Array, "*K D"]:
-        """y - mu = std * z, the inverse of `whiten`."""
-        return z * jnp.exp(self.log_std)
-
-    def log_diagonal(self, target_dim: int) -> Float[Array, "*K D"]:
-        """log W_ii, minus the log of the standard deviation of y_i given y_1 ... y_{i-1}."""
-        return -self.log_std
 
     def log_det(self, target_dim: int) -> Float[Array, "*K"]:
         """log|det W|."""
         return -jnp.sum(self.log_std, axis=-1)
 
-    def std(self, target_dim: int) -> Float[Array, "*K D"]:
-        """Standard deviation of each dimension."""
-        return jnp.exp(self.log_std)
-
-    def covariance(self, target_dim: int) -> Float[Array, "*K D D"]:
-        """Sigma of each component."""
-        return jnp.exp(2 * self.log_std)[..., None] * _identity(self.log_std)
-
-    def temper(self, log_factor: Float[Array, ""]) -> Self:
-        """The scale of noise multiplied by exp(log_factor)."""
-        return type(self)(self.log_std + log_factor)
-
-    def stretch(self, factor: Float[Array, " D"]) -> "Diagonal":
-        """The scale of factor * y."""
-        return Diagonal(self.log_std + jnp.broadcast_to(jnp.log(jnp.abs(factor)), self.shape))
-
     def factor(self, free: tuple[int, ...], given: tuple[int, ...]) -> "Factors":
         """p(y) = p(given) p(free | given): independent dimensions, so nothing moves."""
         return Factors(Diagonal(self.log_std[..., list(free)]), None, Diagonal(self.log_std[..., list(given)]))
-
-    def to_diagonal(self, target_dim: int) -> "Diagonal":
-        """Itself."""
-        return self
-
-    def to_triangular(self, target_dim: int) -> "Triangular":
-        """The same scale, spelt with a whitening matrix."""
-        return Triangular(jnp.exp(-self.log_std)[..., None] * _identity(self.log_std))
 
 
 @jax.tree_util.register_dataclass
@@ -166,10 +138,53 @@ class Triangular:
     device at small D, and it overflows where the product does not).
 
     Attributes:
-        whitener: (K, D, D) lower triangular with a positive diagonal.
+        whitener: (K, D, D) lower triangular with a positive diagonal, W = L^{-1} where Sigma = L L^T. Values are not
+            checked: make one from what you have with `from_cholesky` or `from_covariance`.
     """
 
     whitener: Float[Array, "*K D D"]
+
+    @classmethod
+    def from_cholesky(cls, factor: Float[Array, "*K D D"]) -> Self:
+        """The scale of Sigma = L L^T.
+
+        Args:
+            factor: (K, D, D) L in the units of the targets; what stands above the diagonal is not read.
+
+        Raises:
+            InputError: where the last two axes are not a square.
+
+        Example:
+            >>> import jax.numpy as jnp, mdn_jax as mdn
+            >>> print(mdn.Triangular.from_cholesky(jnp.array([[[2.0, 0.0], [6.0, 1.0]]])).whitener[0])
+            [[ 0.5  0. ]
+             [-3.   1. ]]
+        """
+        factor = _square("from_cholesky", factor)
+        unit = jnp.diagonal(factor, axis1=-2, axis2=-1)  # taken out first: targets may differ by any power of ten
+        whitener = cls(factor / unit[..., :, None])._colourer() / unit[..., None, :]
+        return cls(_positive_diagonal(whitener))
+
+    @classmethod
+    def from_covariance(cls, covariance: Float[Array, "*K D D"]) -> Self:
+        """The scale of Sigma: (K, D, D) symmetric and positive definite, NaN where it is not.
+
+        Raises:
+            InputError: where the last two axes are not a square.
+
+        Example:
+            >>> import jax.numpy as jnp, mdn_jax as mdn
+            >>> print(mdn.Triangular.from_covariance(jnp.array([[[4.0, 0.0], [0.0, 0.25]]])).whitener[0])
+            [[0.5 0. ]
+             [0.  2. ]]
+        """
+        rest = _square("from_covariance", covariance)
+        std = jnp.sqrt(jnp.diagonal(rest, axis1=-2, axis2=-1))
+        rest, columns = rest / std[..., :, None] / std[..., None, :], []
+        for i in range(rest.shape[-1]):  # written out, as `forward_substitution` is
+            columns.append(rest[..., :, i] / jnp.sqrt(rest[..., i, i, None]))
+            rest = rest - columns[i][..., :, None] * columns[i][..., None, :]
+        return cls.from_cholesky(std[..., :, None] * jnp.stack(columns, axis=-1))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -198,7 +213,7 @@ class Triangular:
 
     def std(self, target_dim: int) -> Float[Array, "*K D"]:
         """Standard deviation of each dimension."""
-        return jnp.sqrt(jnp.sum(self._colourer() ** 2, axis=-1))
+        return length(self._colourer())
 
     def covariance(self, target_dim: int) -> Float[Array, "*K D D"]:
         """Sigma of each component."""
@@ -221,15 +236,11 @@ class Triangular:
         Q only rotates z, and R [free, given] = [[A, B], [0, C]] says it all: C whitens what is given, A whitens
         what is free, around a centre moved by -A^{-1} B times the distance of what is given.
         """
-        order = (*reversed(free), *reversed(given))  # reversed: an upper triangle read backwards is a lower one
-        upper = jnp.linalg.qr(self.whitener[..., order], mode="r")
-        split = len(free)
-        corner, side, rest = upper[..., :split, :split], upper[..., :split, split:], upper[..., split:, split:]
-        gain = None
-        if free and given:
-            # an upper system, and its result, read backwards
-            gain = -forward_substitution(corner[..., ::-1, ::-1], side[..., ::-1, ::-1])
-        return Factors(Triangular(_reverse(corner)), gain, Triangular(_reverse(rest)))
+        order = (*reversed(free), *reversed(given))  # an upper triangle read backwards is a lower one
+        lower = _positive_diagonal(jnp.linalg.qr(self.whitener[..., order], mode="r")[..., ::-1, ::-1])
+        split = len(given)
+        whitened = Triangular(lower[..., split:, split:]), Triangular(lower[..., :split, :split])
+        return Factors(whitened[0], lower[..., split:, :split] if free and given else None, whitened[1])
 
     def to_triangular(self, target_dim: int) -> "Triangular":
         """Itself."""
@@ -254,6 +265,16 @@ def forward_substitution(lower: Float[Array, "*K D D"], rhs: Float[Array, "*K D 
     return jnp.stack(rows, axis=-2)
 
 
+def length(vectors: Float[Array, "... D"]) -> Float[Array, "..."]:
+    """Euclidean length, in any units, with gradient 0 at 0."""
+    limits = jnp.finfo(vectors.dtype)
+    # no square of a large or tiny number: the largest entry is the unit
+    unit = jnp.clip(jax.lax.stop_gradient(jnp.max(jnp.abs(vectors), axis=-1)), limits.tiny, limits.max)
+    squares = jnp.sum((vectors / unit[..., None]) ** 2, axis=-1)
+    positive = squares > 0
+    return jnp.where(positive, unit * jnp.sqrt(jnp.where(positive, squares, 1.0)), 0.0)
+
+
 Scale = Isotropic | Diagonal | Triangular
 
 
@@ -262,12 +283,13 @@ class Factors(NamedTuple):
 
     Attributes:
         free: the scale of the free dimensions once the others are given.
-        gain: (K, F, G) how far the centre of the free ones moves per distance of the given ones; None: not at all.
+        pull: (K, F, G) how far the centre of the free ones moves back per distance of the given ones, whitened by
+            `free`, so that targets of any units mix; None: not at all.
         given: the scale of the given dimensions by themselves (their marginal).
     """
 
     free: Scale
-    gain: Float[Array, "*K F G"] | None
+    pull: Float[Array, "*K F G"] | None
     given: Scale
 
 
@@ -299,14 +321,22 @@ def to_common(scales: list[Scale], target_dim: int) -> list[Scale]:
     return [scale.to_diagonal(target_dim) for scale in scales if not isinstance(scale, Triangular)]  # narrows the type
 
 
-def _identity(log_std: Float[Array, "*K D"]) -> Float[Array, "*K D D"]:
-    """Identity matrices with the leading axes of `log_std`, so that products need no rank promotion."""
-    target_dim = log_std.shape[-1]
-    return jnp.broadcast_to(jnp.eye(target_dim, dtype=log_std.dtype), (*log_std.shape, target_dim))
+def _on_diagonal(values: Float[Array, "*K D"]) -> Float[Array, "*K D D"]:
+    """Diagonal matrices, spelt so that their product needs no rank promotion."""
+    target_dim = values.shape[-1]
+    return values[..., None] * jnp.broadcast_to(jnp.eye(target_dim, dtype=values.dtype), (*values.shape, target_dim))
 
 
-def _reverse(upper: Float[Array, "*K D D"]) -> Float[Array, "*K D D"]:
-    """The whitener of reversed coordinates: both axes flipped, rows signed for a positive diagonal."""
-    lower = upper[..., ::-1, ::-1]
-    signs = jnp.where(jnp.diagonal(lower, axis1=-2, axis2=-1) < 0, -1.0, 1.0)
-    return lower * signs.astype(lower.dtype)[..., None]
+def _positive_diagonal(lower: Float[Array, "*K D D"]) -> Float[Array, "*K D D"]:
+    """The whitener of the same covariance whose diagonal is positive: rows of the other sign are turned."""
+    return lower * jnp.where(jnp.diagonal(lower, axis1=-2, axis2=-1) < 0, -1.0, 1.0).astype(lower.dtype)[..., None]
+
+
+def _square(function: str, matrices: Float[Array, "*K D D"]) -> Float[Array, "*K D D"]:
+    """At least float32, or an `InputError` where the last two axes differ."""
+    matrices = jnp.asarray(matrices)
+    require(
+        matrices.ndim >= 2 and matrices.shape[-2] == matrices.shape[-1],
+        f"Triangular.{function} takes square matrices of shape (..., D, D); got {matrices.shape}",
+    )
+    return matrices.astype(promoted(matrices))

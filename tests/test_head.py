@@ -120,11 +120,13 @@ def hostile(draws, size, dim):
     return jnp.asarray(raw, jnp.float32), jnp.asarray(y, jnp.float32)
 
 
+MILLION = [pytest.param(5, 3, 125_000, dtype, marks=pytest.mark.slow) for dtype in (jnp.float32, jnp.bfloat16)]
 SIZES = [(5, 1, 20_000, jnp.float32), (5, 3, 20_000, jnp.float32), (5, 3, 20_000, jnp.bfloat16),
-         (64, 8, 1_000, jnp.float32)]  # fmt: skip
+         (64, 8, 1_000, jnp.float32), *MILLION]  # fmt: skip
+NAMES = ["K5-D1", "K5-D3", "K5-D3-half", "K64-D8", "million", "million-half"]  # the last two under four covariances
 
 
-@pytest.mark.parametrize(("count", "dim", "draws", "dtype"), SIZES, ids=["K5-D1", "K5-D3", "K5-D3-half", "K64-D8"])
+@pytest.mark.parametrize(("count", "dim", "draws", "dtype"), SIZES, ids=NAMES)
 @pytest.mark.parametrize("covariance", COVARIANCES)
 def test_nll_and_its_gradient_are_finite_everywhere(covariance, count, dim, draws, dtype):
     spec = spec_of(covariance, count, dim)

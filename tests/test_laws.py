@@ -60,7 +60,7 @@ def merged_from_its_components(mixture):
 
 def there_and_back(mixture):
     shift, scale = jnp.array([3.0, -1.0])[: mixture.target_dim], jnp.array([-2.0, 0.3])[: mixture.target_dim]
-    return mdn.affine(mdn.affine(mixture, shift, scale), -shift / scale, 1 / scale)
+    return mdn.affine(mdn.affine(mixture, shift=shift, scale=scale), shift=-shift / scale, scale=1 / scale)
 
 
 def in_another_spelling(mixture):

@@ -154,7 +154,7 @@ def test_scores_are_proper(case):
     # the expected score of the true mixture is below that of a moved and of a widened one, on common draws
     truth = case.mixture()
     ys = sample(jax.random.key(0), truth, (2_000,))
-    moved = jax.jit(mdn.affine)(truth, jnp.full(2, 0.5), jnp.ones(2))
+    moved = jax.jit(mdn.affine)(truth, shift=jnp.full(2, 0.5), scale=jnp.ones(2))
     wide = mdn.temper(truth, 3.0)
     for scores in (nlls, crps_at):
         for other in (moved, wide):

@@ -197,13 +197,29 @@ def test_merge_of_a_batched_mixture_is_that_of_its_members():
     assert_allclose(mdn.merge(batched).weights.sum(), 1.0, rtol=1e-14)
 
 
+def test_a_weight_of_nothing_has_its_gradient():
+    # unit normals at 0, 1, 2, weights 0, 1/2, 1/2: d log p / d w_m = p_m / p - 1, by hand
+    mixtures = [mdn.Mixture(jnp.zeros(1), jnp.full((1, 1), loc), mdn.Isotropic(jnp.zeros(1))) for loc in range(3)]
+    weights, y = jnp.array([0.0, 0.5, 0.5]), jnp.array([0.3])
+    slopes = jax.grad(lambda w: mdn.log_prob(mdn.merge(mixtures, w), y))(weights)
+    each = np.exp(-0.5 * (0.3 - np.arange(3)) ** 2)
+    assert_allclose(slopes, each / (each @ weights) - 1, rtol=1e-12)
+    assert_allclose(slopes, [0.8774, 0.5370, -0.5370], atol=5e-5)
+    by_log = mdn.merge(mixtures, log_weights=jnp.log(weights) + 7.0)
+    assert_allclose(by_log.weights, weights, atol=1e-15)
+    with pytest.raises(mdn.InputError, match="merge takes weights or log_weights; got both: leave one out"):
+        mdn.merge(mixtures, weights, log_weights=weights)
+
+
 def test_affine_is_a_change_of_variables(case):
     mixture, ys = case.mixture(), case.targets(5)
     shift, scale = jnp.array([3.0, -1.0, 0.5, 10.0]), jnp.array([-2.0, 0.3, -0.01, 40.0])
     shift, scale = shift[: case.target_dim], scale[: case.target_dim]
-    moved = jax.jit(mdn.affine)(mixture, shift, scale)
+    moved = jax.jit(mdn.affine)(mixture, shift=shift, scale=scale)
     expected = [scipy_log_prob(mixture, y) for y in ys] - np.log(np.abs(scale)).sum()
     assert_allclose(log_probs(moved, shift[None, :] + scale[None, :] * ys), expected, rtol=1e-10)
+    with pytest.raises(TypeError, match="positional"):
+        mdn.affine(mixture, shift, scale)  # two vectors are easily swapped
     assert isinstance(moved.scale, mdn.Diagonal if case.covariance == "isotropic" else type(mixture.scale))
 
 

@@ -99,6 +99,29 @@ def test_a_traced_mask_is_a_static_marginal(case):
         assert_allclose(np.sum(log_diagonal, axis=1), -0.5 * np.linalg.slogdet(block)[1], rtol=1e-9)
 
 
+@pytest.mark.parametrize("unit", [1.0, 1e-30, 1e30])
+def test_triangular_from_its_cholesky_factor_or_its_covariance(unit):
+    rng = np.random.default_rng(3)
+    factor = np.tril(rng.normal(size=(2, 5, 4, 4)))  # signs of the diagonal are free, leading axes too
+    units = np.array([unit, 1.0, 1 / unit, 3.0])
+    scale = mdn.Triangular.from_cholesky(jnp.asarray(units[:, None] * factor))
+    sigma = factor @ np.swapaxes(factor, -1, -2)
+    whitener = np.asarray(scale.whitener) * units
+    assert_allclose(
+        whitener @ sigma @ np.swapaxes(whitener, -1, -2), np.broadcast_to(np.eye(4), sigma.shape), atol=1e-7
+    )
+    assert np.all(np.triu(scale.whitener, 1) == 0) and np.all(np.diagonal(scale.whitener, axis1=-2, axis2=-1) > 0)
+    again = mdn.Triangular.from_covariance(jnp.asarray(units[:, None] * sigma * units))
+    assert_allclose(np.asarray(again.whitener) * units, whitener, rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("make", ["from_cholesky", "from_covariance"])
+@pytest.mark.parametrize("shape", [(3,), (2, 3)], ids=str)
+def test_triangular_is_made_from_squares(make, shape):
+    with pytest.raises(mdn.InputError, match=rf"Triangular.{make} takes square matrices of shape \(..., D, D\); got"):
+        getattr(mdn.Triangular, make)(jnp.zeros(shape))
+
+
 @pytest.mark.parametrize("kinds", list(itertools.combinations(("isotropic", "diagonal", "full"), 2)), ids="-".join)
 def test_the_common_spelling_is_the_more_general_one(kinds):
     mixtures = [Case(kind, 3, 2).mixture() for kind in kinds]

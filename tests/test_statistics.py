@@ -154,7 +154,9 @@ def test_two_equal_normals_have_two_modes_beyond_two_standard_deviations(gap, ex
 
 def test_mode_moves_with_its_mixture():
     mixture = Case("full", 3, 2).mixture()
-    moves = jax.jit(jax.jacfwd(lambda shift: mdn.mode(mdn.affine(mixture, shift, jnp.ones(2)))))(jnp.zeros(2))
+    moves = jax.jit(jax.jacfwd(lambda shift: mdn.mode(mdn.affine(mixture, shift=shift, scale=jnp.ones(2)))))(
+        jnp.zeros(2)
+    )
     assert_allclose(moves, np.eye(2), rtol=1e-9, atol=1e-10)
 
 

@@ -56,7 +56,7 @@ class Standardizer:
 
     def restore(self, mixture: Mixture) -> Mixture:
         """A mixture in standard units to one in original units."""
-        return affine(mixture, jnp.asarray(self.shift), jnp.asarray(self.scale))
+        return affine(mixture, shift=jnp.asarray(self.shift), scale=jnp.asarray(self.scale))
 
     def compose(self, inner: "Standardizer") -> "Standardizer":
         """The units of `inner`, which are relative to these, by themselves."""

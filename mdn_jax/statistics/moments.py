@@ -1,12 +1,15 @@
 """Mean, covariance and standard deviation of a mixture."""
 
+from functools import partial
+
+import jax
 import jax.numpy as jnp
 from jax import Array
 
 from mdn_jax._checks import check_single
 from mdn_jax._typing import Float
 from mdn_jax.mixture import Mixture
-from mdn_jax.scales import PRECISION
+from mdn_jax.scales import PRECISION, length
 
 __all__ = ["covariance", "mean", "std"]
 
@@ -29,7 +32,7 @@ def mean(mixture: Mixture) -> Float[Array, " D"]:
         [2.]
     """
     mixture = check_single("mean", mixture)
-    return _mean(mixture)
+    return _about_the_mean(mixture)[0]
 
 
 def covariance(mixture: Mixture) -> Float[Array, "D D"]:
@@ -51,7 +54,7 @@ def covariance(mixture: Mixture) -> Float[Array, "D D"]:
         [[5.]]
     """
     mixture = check_single("covariance", mixture)
-    centred = mixture.locs - _mean(mixture)[None, :]
+    _, centred = _about_the_mean(mixture)
     between = jnp.einsum("k,ki,kj->ij", mixture.weights, centred, centred, precision=PRECISION)
     within = mixture.scale.covariance(mixture.target_dim)
     return jnp.einsum("k,kij->ij", mixture.weights, within, precision=PRECISION) + between
@@ -75,10 +78,15 @@ def std(mixture: Mixture) -> Float[Array, " D"]:
         [1. 1.]
     """
     mixture = check_single("std", mixture)
-    centred = mixture.locs - _mean(mixture)[None, :]
-    variances = mixture.scale.std(mixture.target_dim) ** 2 + centred**2
-    return jnp.sqrt(jnp.einsum("k,kd->d", mixture.weights, variances, precision=PRECISION))
+    _, centred = _about_the_mean(mixture)
+    roots = jnp.exp(0.5 * jax.nn.log_softmax(mixture.logits))[:, None]
+    return length(jnp.concatenate([roots * mixture.scale.std(mixture.target_dim), roots * centred]).T)
 
 
-def _mean(mixture: Mixture) -> Float[Array, " D"]:
-    return jnp.einsum("k,kd->d", mixture.weights, mixture.locs, precision=PRECISION)
+def _about_the_mean(mixture: Mixture) -> tuple[Float[Array, " D"], Float[Array, "K D"]]:
+    """The mean, and the centres' distances from it, which keep the digits that a large offset would cost."""
+    average = partial(jnp.einsum, "k,kd->d", mixture.weights, precision=PRECISION)
+    near = jax.lax.stop_gradient(average(mixture.locs))
+    apart = mixture.locs - near[None, :]
+    beyond = average(apart)
+    return near + beyond, apart - beyond[None, :]
