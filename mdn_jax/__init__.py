@@ -17,11 +17,15 @@ from mdn_jax.statistics import (
     highest_density,
     highest_density_mass,
     interval,
+    log_cdf,
+    log_mass,
+    log_survival,
     mean,
     mode,
     modes,
     quantile,
     std,
+    tail_mean,
 )
 from mdn_jax.storage import load, save
 from mdn_jax.training import Fit, Objective, Rows, TrainingState, advance, finish, fit, fit_splits, start, stop

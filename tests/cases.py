@@ -60,6 +60,36 @@ def pick(target_dim, num_components=3, covariances=COVARIANCES):
             c.covariance in covariances]  # fmt: skip
 
 
+def everything(key, mixture, y):
+    """Every answer of the core, name -> array or mixture: a law that runs over `CASES` runs over all of these.
+
+    A target is observed where its index is even; `y` is known in the first dimension, and one corner of the box.
+    """
+    seen = jnp.arange(mixture.target_dim) % 2 == 0
+    scores = (mdn.log_prob, mdn.responsibilities, mdn.nll, mdn.squared_error, mdn.crps, mdn.cdf, mdn.log_cdf,
+              mdn.log_survival)  # fmt: skip
+    says = {function.__name__: function(mixture, y) for function in scores}
+    says |= {function.__name__: function(mixture) for function in (mdn.mean, mdn.std, mdn.covariance)}
+    says["observed"] = mdn.nll(mixture, y, observed=seen)
+    says["observed shares"] = mdn.responsibilities(mixture, y, observed=seen)
+    says["slopes"] = jax.grad(mdn.nll)(mixture, y)
+    says["observed slopes"] = jax.grad(lambda m: mdn.nll(m, y, observed=seen))(mixture)
+    says["energy_score"] = mdn.energy_score(key, mixture, y, 2)
+    says["quantile"], says["interval"] = mdn.quantile(mixture, 0.3), mdn.interval(mixture, 0.9)
+    says["tail_mean"] = mdn.tail_mean(mixture, 0.8)
+    says["sample"], says["rsample"] = mdn.sample(key, mixture, (3,)), mdn.rsample(key, mixture)
+    says["coldest"] = mdn.sample(key, mixture, temperature=0.0)
+    says["marginal"] = mdn.marginal(mixture, -1)
+    says["merge"] = mdn.merge([mixture, mixture], jnp.array([1.0, 3.0], y.dtype))
+    says["affine"] = mdn.affine(mixture, shift=jnp.zeros_like(y), scale=-jnp.ones_like(y))
+    if mixture.target_dim > 1:
+        says["condition"] = mdn.condition(mixture, 0, y[0])
+    if mixture.target_dim == 1 or not isinstance(mixture.scale, mdn.Triangular):
+        says["log_mass"] = mdn.log_mass(mixture, y, y + mdn.std(mixture))
+        says["log_mass below"] = mdn.log_mass(mixture, jnp.full_like(y, -jnp.inf), y)
+    return says
+
+
 def weights_of(mixture) -> np.ndarray:
     """(K,) in double precision."""
     return np.asarray(softmax(np.asarray(mixture.logits, np.float64)))

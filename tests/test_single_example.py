@@ -16,7 +16,9 @@ FUNCTIONS = {  # name -> f(mixture, y); those without a target ignore it
     "crps": mdn.crps,
     "energy_score": lambda mixture, y: mdn.energy_score(KEY(0), mixture, y, 4),
     "cdf": mdn.cdf,
-    "affine": lambda mixture, y: mdn.affine(mixture, y, y),
+    "log_cdf": mdn.log_cdf,
+    "log_survival": mdn.log_survival,
+    "affine": lambda mixture, y: mdn.affine(mixture, shift=y, scale=y),
     "sample": lambda mixture, y: mdn.sample(KEY(0), mixture),
     "rsample": lambda mixture, y: mdn.rsample(KEY(0), mixture),
     "mean": lambda mixture, y: mdn.mean(mixture),
@@ -26,13 +28,16 @@ FUNCTIONS = {  # name -> f(mixture, y); those without a target ignore it
     "modes": lambda mixture, y: mdn.modes(mixture),
     "quantile": lambda mixture, y: mdn.quantile(mixture, 0.5),
     "interval": lambda mixture, y: mdn.interval(mixture, 0.9),
+    "tail_mean": lambda mixture, y: mdn.tail_mean(mixture, 0.9),
+    "log_mass": lambda mixture, y: mdn.log_mass(mixture, y, y),
     "highest_density": lambda mixture, y: mdn.highest_density(mixture, 0.9),
     "density_level": lambda mixture, y: mdn.density_level(KEY(0), mixture, 0.9, 4),
     "marginal": lambda mixture, y: mdn.marginal(mixture, 0),
     "condition": lambda mixture, y: mdn.condition(mixture, 0, 0.5),
     "merge": lambda mixture, y: mdn.merge([mixture]),
 }
-WITH_TARGET = ("log_prob", "responsibilities", "nll", "squared_error", "crps", "energy_score", "cdf", "affine")
+WITH_TARGET = ("log_prob", "responsibilities", "nll", "squared_error", "crps", "energy_score", "cdf",
+               "log_cdf", "log_survival", "affine")  # fmt: skip
 SIZES = {"B64-K1-D1": (64, 1, 1), "B3-K3-D1": (3, 3, 1), "B1-K1-D1": (1, 1, 1), "B3-K3-D3": (3, 3, 3),
          "B2-K3-D2": (2, 3, 2)}  # fmt: skip
 COVARIANCES = ("isotropic", "diagonal", "full")

@@ -6,7 +6,7 @@ differentiated through that equation, to any order, by `jax.lax.custom_root`.
 
 from mdn_jax.statistics.maxima import mode, modes, weighted_modes
 from mdn_jax.statistics.moments import covariance, mean, std
-from mdn_jax.statistics.quantiles import cdf, interval, quantile
+from mdn_jax.statistics.quantiles import cdf, interval, log_cdf, log_mass, log_survival, quantile, tail_mean
 from mdn_jax.statistics.regions import density_level, highest_density, highest_density_mass
 
 __all__ = [
@@ -16,10 +16,14 @@ __all__ = [
     "highest_density",
     "highest_density_mass",
     "interval",
+    "log_cdf",
+    "log_mass",
+    "log_survival",
     "mean",
     "mode",
     "modes",
     "quantile",
     "std",
+    "tail_mean",
     "weighted_modes",
 ]
