@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
+import jaxlib
 
 from mdn_jax import __version__
 from mdn_jax._checks import InputError, nearest, require
@@ -23,11 +24,14 @@ from mdn_jax.members import use_cpu_devices
 
 __all__ = ["main"]
 
+WRONG_RELEASES = ("0.10.2", "0.11.0", "0.11.1", "0.11.2", "0.12.0", "0.12.0.1")  # of jaxlib: tests/test_canary.py
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is returned."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        _warn_of_wrong_release()
         _one_cpu_device_per_core()
         _keep_compiled_programs()
         return _dispatch(arguments)
@@ -64,6 +68,13 @@ def _usage() -> str:
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "new": new, "run": run, "sweep": sweep, "predict": predict, "plot": plot,
 }  # fmt: skip
+
+
+def _warn_of_wrong_release() -> None:
+    release = jaxlib.version.__version__
+    if release in WRONG_RELEASES:
+        line = f"mdn-jax: warning: jaxlib {release} computes some sums wrongly on CPU: pip install jax==0.10.1"
+        print(line, file=sys.stderr)
 
 
 def _one_cpu_device_per_core() -> None:
