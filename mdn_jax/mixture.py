@@ -21,6 +21,7 @@ import numpy as np
 from jax import Array
 
 from mdn_jax._checks import InputError, check_single, promoted, require
+from mdn_jax._pytrees import register
 from mdn_jax._typing import Bool, Float, Scalar
 from mdn_jax.scales import LOG_2PI, PRECISION, Scale, length, to_common, whiten_observed
 
@@ -29,7 +30,7 @@ __all__ = ["Mixture", "affine", "condition", "log_prob", "marginal", "merge", "r
 SMALLEST_WEIGHT = 1e-37  # what a weight of 0 counts as: its inverse, the gradient of its logarithm, is still a float32
 
 
-@jax.tree_util.register_dataclass
+@register
 @dataclass(frozen=True, eq=False)
 class Mixture:
     """A mixture of K Gaussians in D dimensions.

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from mdn_jax._checks import promoted, require
+from mdn_jax._pytrees import register
 from mdn_jax._typing import Bool, Float
 
 __all__ = ["Diagonal", "Isotropic", "Scale", "Triangular", "to_common"]
@@ -80,7 +81,7 @@ class _AxisAligned:
         return Triangular(_on_diagonal(jnp.exp(self.log_diagonal(target_dim))))
 
 
-@jax.tree_util.register_dataclass
+@register
 @dataclass(frozen=True, eq=False)
 class Isotropic(_AxisAligned):
     """One standard deviation per component, the same in every dimension.
@@ -106,7 +107,7 @@ class Isotropic(_AxisAligned):
         return Factors(self, None, self)
 
 
-@jax.tree_util.register_dataclass
+@register
 @dataclass(frozen=True, eq=False)
 class Diagonal(_AxisAligned):
     """One standard deviation per component and dimension.
@@ -128,7 +129,7 @@ class Diagonal(_AxisAligned):
         return Factors(Diagonal(self.log_std[..., list(free)]), None, Diagonal(self.log_std[..., list(given)]))
 
 
-@jax.tree_util.register_dataclass
+@register
 @dataclass(frozen=True, eq=False)
 class Triangular:
     """A full covariance per component, held as its whitening matrix.

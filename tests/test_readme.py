@@ -11,14 +11,17 @@ README = Path(__file__).parent.parent / "README.md"
 BLOCKS = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=["fit", "own_loop"])
+FIT, EXPORT, OWN_LOOP = BLOCKS
+
+
+@pytest.mark.parametrize("block", [FIT + EXPORT, OWN_LOOP], ids=["fit", "own_loop"])
 def test_python_blocks_run(block, capsys):
     names = {}
     exec(compile(block, "README.md", "exec"), names)
     if "fit" in names:
         assert names["fit"].status == "ok"
         printed = capsys.readouterr().out
-        assert printed.strip().endswith("(50, 1)") and "nan" not in printed
+        assert printed.strip().endswith("(50, 1)\n(3, 10, 1)") and "nan" not in printed
         modes, ends = exact_answers()
         found = np.array([float(number) for number in re.findall(r"\d\.\d+", printed)])
         # 25 draws and keys: modes within 0.012, ends within 0.022
