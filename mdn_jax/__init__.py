@@ -1,5 +1,8 @@
 """Mixture density networks in JAX: a network's output is a distribution."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from mdn_jax._checks import InputError
 from mdn_jax.config import Config, DatasetConfig, ModelConfig, TrainingConfig
 from mdn_jax.head import MixtureSpec, initial_bias, unpack
@@ -30,18 +33,31 @@ from mdn_jax.statistics import (
 from mdn_jax.storage import load, save
 from mdn_jax.training import Fit, Objective, Rows, TrainingState, advance, finish, fit, fit_splits, start, stop
 
+if TYPE_CHECKING:
+    from mdn_jax.prediction import predict, predict_samples
+    from mdn_jax.sweeps import sweep
+
+__all__ = [
+    "MDN", "MLP", "Config", "ConstantStd", "DatasetConfig", "Diagonal", "Ensemble", "Fit", "Functional", "InputError",
+    "Isotropic", "Mixture", "MixtureSpec", "Model", "ModelConfig", "Objective", "Rows", "Standardizer",
+    "TrainingConfig", "TrainingState", "Triangular", "advance", "affine", "calibrate", "cdf", "condition",
+    "covariance", "crps", "density_level", "energy_score", "ensemble", "evaluate", "finish", "fit", "fit_splits",
+    "graves_bias", "highest_density", "highest_density_mass", "initial_bias", "interval", "load", "log_prob",
+    "marginal", "mean", "merge", "mode", "modes", "nll", "predict", "predict_samples", "quantile", "responsibilities",
+    "rsample", "sample", "save", "sketch_rnn_temper", "squared_error", "start", "std", "stop", "sweep",
+    "table_recipe", "temper", "unpack",
+]  # fmt: skip
 __version__ = "0.1.0"
 
+# what brings tables, plots or searches with it is loaded by its first use (PEP 562)
+_LAZY = {"predict": "prediction", "predict_samples": "prediction", "sweep": "sweeps"}
 
-def __getattr__(name: str) -> object:
-    # sweeps bring optuna and plotting with them: loaded by the first use (PEP 562)
-    if name == "sweep":
-        from mdn_jax.sweeps import sweep  # noqa: PLC0415
 
-        return sweep
-    # predictions are tables, which nothing else at this door reads or writes
-    if name in ("predict", "predict_samples"):
-        from mdn_jax import prediction  # noqa: PLC0415
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'mdn_jax' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"mdn_jax.{_LAZY[name]}"), name)
 
-        return getattr(prediction, name)
-    raise AttributeError(f"module 'mdn_jax' has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "mdn_jax"
 # modules of one row do not import each other; plotting, statistics and training are folders, free inside
 FLOORS = [
     ["_typing"],
-    ["_checks", "_compiling"],
+    ["_checks", "_compiling", "_pytrees"],
     ["scales"],
     ["mixture"],
     ["head", "sampling"],
@@ -155,7 +155,7 @@ def test_experiments_are_clients():
 
 # What is public
 
-PUBLIC = {name: value for name, value in vars(mdn).items() if not name.startswith("_") and not inspect.ismodule(value)}
+PUBLIC = {name: getattr(mdn, name) for name in mdn.__all__}
 
 
 def test_the_contract_is_at_the_front_door():
