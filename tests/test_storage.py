@@ -16,6 +16,7 @@ from numpy.testing import assert_array_equal
 
 import mdn_jax as mdn
 from mdn_jax import storage
+from mdn_jax.model import Calibration
 
 RNG = np.random.default_rng(0)
 
@@ -159,6 +160,57 @@ def test_keys_and_every_dtype_come_back(tmp_path):
             assert_array_equal(jax.random.key_data(back[name]), jax.random.key_data(leaf))
         else:
             assert np.asarray(back[name]).tobytes() == np.asarray(leaf).tobytes()
+
+
+# Precision
+
+
+def in_float64(value):
+    """Device arrays in double precision, as training under x64 leaves them."""
+    return jax.tree.map(lambda leaf: leaf if isinstance(leaf, np.ndarray) else leaf.astype(jnp.float64), value)
+
+
+@pytest.mark.parametrize("covariance", COVARIANCES)
+def test_float64_comes_back_as_it_was(tmp_path, x64, covariance):
+    value = in_float64(mdn.ensemble([model(covariance), model("diagonal", seed=1)]))
+    assert jax.tree.leaves(value.models[0].network)[0].dtype == jnp.float64
+    assert_same(round_trip(tmp_path / "model", value), value)
+
+
+def test_float64_of_least_squares_and_calibration(tmp_path, x64):
+    value = in_float64(model("unit", count=1))
+    masses = RNG.uniform(size=(20, 2))
+    value = replace(
+        value,
+        network=mdn.ConstantStd(value.network, jnp.array([-0.5, 0.25])),
+        calibration=Calibration(masses, masses**2, masses[:, 0]),
+    )
+    assert_same(round_trip(tmp_path / "model", value), value)
+
+
+def test_float64_is_read_as_float32_where_jax_has_no_other(tmp_path):
+    with jax.enable_x64(True):
+        mdn.save(tmp_path / "model", value := in_float64(model()))
+    back = mdn.load(tmp_path / "model")
+    assert back.targets.shift.dtype == np.float64
+    for one, other in zip(jax.tree.leaves(back.network), jax.tree.leaves(value.network), strict=True):
+        assert isinstance(one, jax.Array) and one.dtype == jnp.float32
+        assert_array_equal(one, np.float32(other))
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_a_state_goes_on_in_the_precision_it_began_in(tmp_path, wide):
+    def state():
+        return {"key": jax.random.key(3), "params": jnp.linspace(0, 1, 3), "step": jnp.arange(2)}
+
+    with jax.enable_x64(wide):
+        storage.write_tree(tmp_path / "state", {}, state())
+        _, back = storage.read_tree(tmp_path / "state", lambda _: state(), state=True)
+        assert_same(back["params"], state()["params"])
+    with jax.enable_x64(not wide):
+        began = "with" if wide else "without"
+        with pytest.raises(mdn.InputError, match=rf"training began {began} JAX_ENABLE_X64=1: go on so, or start over"):
+            storage.read_tree(tmp_path / "state", lambda _: state(), state=True)
 
 
 # The folder

@@ -81,6 +81,12 @@ def files(folder, ending):
 # Round trips
 
 
+def test_float64_comes_back_as_it_was(tmp_path, x64):
+    member = trained(1, jax.tree.map(lambda leaf: leaf.astype(np.float64), model()))
+    write_batch(tmp_path, Batch.of([member]))
+    assert_same(read_member(tmp_path, 1), member)
+
+
 def test_members_of_several_structures_come_back(folder):
     back = read_trained(folder)
     assert sorted(back) == [3, 4, 5, 6, 7, 8, 12, 20, 21]

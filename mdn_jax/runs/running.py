@@ -81,7 +81,7 @@ def _resume(folder: Path, state: TrainingState, clock: _Clock) -> tuple[Training
     """The state of the last whole checkpoint, or the state as it starts."""
     if not folder.exists() and not any(folder.parent.glob(f".{folder.name}.*.old")):
         return state, clock
-    description, members = read_tree(folder, lambda _: state.members)
+    description, members = read_tree(folder, lambda _: state.members, state=True)
     seconds = description["seconds"]
     resumed = _Clock(clock.compile_seconds + seconds["compile"], seconds["train"], seconds["timed_steps"])
     return replace(state, members=members), resumed

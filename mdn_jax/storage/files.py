@@ -72,8 +72,13 @@ def write_tree(folder: Path, description: dict[str, Any], tree: PyTree) -> None:
     write_folder(folder, fill)
 
 
-def read_tree(folder: Path, template: Callable[[dict[str, Any]], PyTree]) -> tuple[dict[str, Any], PyTree]:
-    """The description in `folder`, and its arrays in the structure that `template(description)` gives."""
+def read_tree(
+    folder: Path, template: Callable[[dict[str, Any]], PyTree], *, state: bool = False
+) -> tuple[dict[str, Any], PyTree]:
+    """The description in `folder`, and its arrays in the structure that `template(description)` gives.
+
+    The state of a training goes on in the precision it began in, or is refused.
+    """
     if not folder.exists():
         # a kill between the two renames of `write_folder` leaves the old one under its other name
         for old in sorted(folder.parent.glob(f".{folder.name}.*.old")):
@@ -111,6 +116,10 @@ def read_tree(folder: Path, template: Callable[[dict[str, Any]], PyTree]) -> tup
         and all(arrays[name].shape == _to_host_shape(leaf) for name, leaf in expected.items()),
         f"{folder}: the arrays are not those of the structure asked for",
     )
+    began, now = (any(leaf.dtype == np.float64 for leaf in tree.values()) for tree in (arrays, expected))
+    how = "with" if began else "without"
+    cure = "go on so, or start over (--overwrite)"
+    require(not state or began == now, f"{folder}: training began {how} JAX_ENABLE_X64=1: {cure}")
     leaves = [from_host(arrays[name], leaf) for name, leaf in expected.items()]
     return description, jax.tree.unflatten(jax.tree.structure(tree), leaves)
 
@@ -189,7 +198,7 @@ def _to_host_shape(leaf: Any) -> tuple[int, ...]:
 
 
 def from_host(array: np.ndarray, leaf: Any) -> Any:
-    """The saved array as the kind that `leaf` is: a key, a host array (float64) or a device array."""
+    """The saved array as the kind that `leaf` is: a key, a host array or a device array."""
     if _is_key(leaf):
         return jax.random.wrap_key_data(jnp.asarray(array), impl=jax.random.key_impl(leaf))
-    return array if array.dtype == np.float64 else jnp.asarray(array)
+    return array if isinstance(leaf, np.ndarray) else jnp.asarray(array)

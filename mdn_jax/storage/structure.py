@@ -1,6 +1,6 @@
 """What a model is made of, as plain values: enough to rebuild it as shapes, and never code."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import jax
@@ -90,12 +90,15 @@ def kept_with(description: dict[str, Any]) -> dict[str, Any]:
 
 
 def _units(size: int) -> Standardizer:
-    shape = jax.ShapeDtypeStruct((size,), np.float64)
-    return replace(Standardizer.identity(0), shift=shape, scale=shape)
+    return Standardizer(_on_host(size), _on_host(size))
 
 
 def _masses(count: int | None, size: int) -> Calibration | None:
     if count is None:
         return None
-    each = jax.ShapeDtypeStruct((count, size), np.float64)
-    return Calibration(each, each, jax.ShapeDtypeStruct((count,), np.float64))  # pyright: ignore
+    return Calibration(_on_host(count, size), _on_host(count, size), _on_host(count))
+
+
+def _on_host(*shape: int) -> np.ndarray:
+    """The shape of what stays in float64 on the host."""
+    return np.broadcast_to(np.float64(0), shape)

@@ -49,7 +49,7 @@ def load_checkpoint(folder: Path, space: Space, source: Source) -> tuple[Work, i
         blank.extend(build(configs, np.array(part["members"]), source) for part in description["slices"])
         return [part.state.members for part in blank]
 
-    description, trees = read_tree(folder, template)
+    description, trees = read_tree(folder, template, state=True)
     slices = [
         replace(
             part,
