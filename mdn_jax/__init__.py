@@ -1,9 +1,11 @@
 """Mixture density networks in JAX: a network's output is a distribution."""
 
 import importlib
+import inspect
 from typing import TYPE_CHECKING, Any
 
 from mdn_jax._checks import InputError
+from mdn_jax._checks import check_kinds as _check_kinds
 from mdn_jax.config import Config, DatasetConfig, ModelConfig, TrainingConfig
 from mdn_jax.head import MixtureSpec, initial_bias, unpack
 from mdn_jax.losses import crps, energy_score, nll, squared_error
@@ -49,6 +51,10 @@ __all__ = [
 ]  # fmt: skip
 __version__ = "0.1.0"
 
+# who comes in by the front door may have swapped something; inside, functions call each other as they are
+_PUBLIC = {name: value for name, value in globals().items() if name in __all__ and inspect.isfunction(value)}
+globals().update({name: _check_kinds(function) for name, function in _PUBLIC.items()})
+
 # what brings tables, plots or searches with it is loaded by its first use (PEP 562)
 _LAZY = {"predict": "prediction", "predict_samples": "prediction", "sweep": "sweeps"}
 
@@ -56,7 +62,8 @@ _LAZY = {"predict": "prediction", "predict_samples": "prediction", "sweep": "swe
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'mdn_jax' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"mdn_jax.{_LAZY[name]}"), name)
+    value = globals()[name] = _check_kinds(getattr(importlib.import_module(f"mdn_jax.{_LAZY[name]}"), name))
+    return value
 
 
 def __dir__() -> list[str]:

@@ -5,13 +5,20 @@ do not exist yet, and the parameterisation is valid for every real vector.
 """
 
 import difflib
-from collections.abc import Iterable
-from typing import Any
+import functools
+import inspect
+import re
+from collections.abc import Callable, Collection, Iterable, Sequence
+from os import PathLike
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin
 
 import jax
 import jax.numpy as jnp
 
-__all__ = ["InputError", "check_range", "check_single", "nearest", "promoted", "require"]
+from mdn_jax._typing import Key
+
+__all__ = ["InputError", "check_kinds", "check_range", "check_single", "nearest", "promoted", "require"]
 
 
 class InputError(ValueError):
@@ -29,6 +36,41 @@ def nearest(name: str, legal: Iterable[str]) -> str:
     legal = list(legal)
     close = difflib.get_close_matches(name, legal, n=1, cutoff=0.6)
     return f"did you mean {close[0]!r}?" if close else f"expected one of: {', '.join(legal)}"
+
+
+def check_kinds(function: Callable) -> Callable:
+    """A public function that refuses arguments of another kind than annotated: swapped, or those after one left out.
+
+    Only what cannot be mistaken is looked at: keys, paths, and the classes of this package.
+    """
+    parameters = inspect.signature(function).parameters
+    kinds = {name: getattr(p.annotation, "__bound__", None) or p.annotation for name, p in parameters.items()}
+    call = f"{function.__name__}({', '.join(name for name, p in parameters.items() if p.default is p.empty)})"
+
+    @functools.wraps(function)
+    def checked(*arguments: Any, **named: Any) -> Any:
+        for name, value in [*zip(kinds, arguments), *named.items()]:
+            kind = kinds.get(name, Any)
+            if not _fits(value, kind):
+                wanted = "a key, as jax.random.key(0)" if kind is Key else re.sub(r"<class '|'>|\w+\.", "", str(kind))
+                raise InputError(f"{call}: {name} must be {wanted}; got {type(value).__name__}")
+        return function(*arguments, **named)
+
+    checked.__module__ = "mdn_jax"  # where pickle finds it
+    return checked
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value is of the annotated kind, as far as can be told."""
+    if kind is Key:
+        dtype = getattr(value, "dtype", None)
+        return dtype is not None and (jnp.issubdtype(dtype, jax.dtypes.prng_key) or dtype == jnp.uint32)
+    if get_origin(kind) is UnionType:
+        return any(_fits(value, one) for one in get_args(kind))
+    if get_origin(kind) is Sequence:
+        return isinstance(value, Collection) and all(_fits(one, get_args(kind)[0]) for one in value)
+    known = isinstance(kind, type) and (kind.__module__.startswith("mdn_jax") or kind in (str, PathLike, NoneType))
+    return not known or isinstance(value, kind)
 
 
 def check_single(function: str, mixture: Any, **arrays: tuple[Any, tuple[int, ...]]) -> Any:

@@ -35,11 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _one_cpu_device_per_core()
         _keep_compiled_programs()
         return _dispatch(arguments)
-    except InputError as error:
+    except (InputError, OSError) as error:
         print(f"mdn-jax: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"mdn-jax: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nmdn-jax: interrupted; the same command (without --overwrite) goes on from here", file=sys.stderr)

@@ -131,10 +131,10 @@ def pack_arrays(arrays: Mapping[str, np.ndarray]) -> bytes:
     return buffer.getvalue()
 
 
-def unpack_arrays(packed: bytes, prefix: str = "") -> dict[str, np.ndarray]:
-    """The arrays of an .npz archive whose names begin with `prefix`."""
+def unpack_arrays(packed: bytes) -> dict[str, np.ndarray]:
+    """The arrays of an .npz archive by name."""
     with np.load(io.BytesIO(packed), allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files if name.startswith(prefix)}
+        return dict(archive)
 
 
 def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:

@@ -1,5 +1,6 @@
 """`mdn.sweep`: a sweep from Python."""
 
+import os
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,10 +21,10 @@ __all__ = ["sweep"]
 
 
 def sweep(
-    config: Config | str | Path,
+    config: Config | str | os.PathLike,
     axes: Mapping[str, Any] | None = None,
     *,
-    out: str | Path | None = None,
+    out: str | os.PathLike | None = None,
     data: Dataset | None = None,
     overwrite: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
