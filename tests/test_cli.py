@@ -1,6 +1,7 @@
 """The command line: exit codes, one line for each mistake, typed overrides, a run that goes on."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -295,3 +296,17 @@ def test_another_table_on_the_line_has_a_checksum_of_its_own(tmp_path, monkeypat
     write_table("table.csv", 41)
     assert cli.main(["run", "small.toml", "--out", "first"]) == 2
     assert "table.csv has changed since" in capsys.readouterr().err
+
+
+def test_programs_that_are_read_again_say_nothing(tmp_path):
+    code = """
+from mdn_jax import cli
+cli.main(["--version"])
+import jax, jax.numpy as jnp
+print(jax.jit(lambda x: jnp.sort(jax.random.normal(jax.random.key(0), x.shape) + x))(jnp.ones((9, 9))).shape)
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "JAX_ENABLE_COMPILATION_CACHE"}
+    environment["XDG_CACHE_HOME"] = str(tmp_path)
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        assert done.stderr == "" and any(tmp_path.rglob("jit_*"))

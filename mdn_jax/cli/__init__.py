@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 the training diverged; 2 a mistake of the user's, in one l
 asked to stop (SIGTERM, SIGUSR1), with everything saved.
 """
 
+import logging
 import os
 import platform
 import sys
@@ -92,6 +93,10 @@ def _keep_compiled_programs() -> None:
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
+    if chosen["jax_logging_level"] == "NOTSET":
+        # jaxlib 0.10.1 logs errors for programs that it reads well (github.com/openxla/xla/issues/44565)
+        jax.config.update("jax_logging_level", "CRITICAL")
+        logging.getLogger("jax").setLevel(logging.WARNING)  # JAX's own, from Python, are shown as before
 
 
 def _processor() -> int:
