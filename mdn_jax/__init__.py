@@ -44,10 +44,10 @@ __all__ = [
     "Isotropic", "Mixture", "MixtureSpec", "Model", "ModelConfig", "Objective", "Rows", "Standardizer",
     "TrainingConfig", "TrainingState", "Triangular", "advance", "affine", "calibrate", "cdf", "condition",
     "covariance", "crps", "density_level", "energy_score", "ensemble", "evaluate", "finish", "fit", "fit_splits",
-    "graves_bias", "highest_density", "highest_density_mass", "initial_bias", "interval", "load", "log_prob",
-    "marginal", "mean", "merge", "mode", "modes", "nll", "predict", "predict_samples", "quantile", "responsibilities",
-    "rsample", "sample", "save", "sketch_rnn_temper", "squared_error", "start", "std", "stop", "sweep",
-    "table_recipe", "temper", "unpack",
+    "graves_bias", "highest_density", "highest_density_mass", "initial_bias", "interval", "load", "log_cdf",
+    "log_mass", "log_prob", "log_survival", "marginal", "mean", "merge", "mode", "modes", "nll", "predict",
+    "predict_samples", "quantile", "responsibilities", "rsample", "sample", "save", "sketch_rnn_temper",
+    "squared_error", "start", "std", "stop", "sweep", "table_recipe", "tail_mean", "temper", "unpack",
 ]  # fmt: skip
 __version__ = "0.1.0"
 

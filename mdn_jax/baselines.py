@@ -5,18 +5,20 @@ least_squares   N(a + B x, s), linear, s the standard deviation of the training 
 one_gaussian    the same network with one component
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from mdn_jax._typing import Float
 from mdn_jax.config import Config, ModelConfig, TrainingConfig
 from mdn_jax.datasets import Dataset, Part
+from mdn_jax.head import MixtureSpec
 from mdn_jax.metrics import Scores
-from mdn_jax.model import Standardizer, evaluate
+from mdn_jax.model import ConstantStd, Functional, Model, Standardizer, evaluate, evenly
 from mdn_jax.training import fit
 
 __all__ = ["baseline_scores", "baseline_sentences", "least_squares", "marginal_gaussian", "one_gaussian"]
@@ -24,7 +26,6 @@ __all__ = ["baseline_scores", "baseline_sentences", "least_squares", "marginal_g
 MOST_ROWS = 50_000  # of the training rows that linear least squares takes
 SHORTER, MOST_STEPS = 4, 2_000  # of the steps that the one Gaussian trains: a quarter, and no more than these
 REPORTED = ("test_nll", "test_rmse", "test_crps", "coverage_90")
-HALF_WIDTH = 1.6448536269514722  # standard deviations to the end of a central 90 % interval
 
 
 def baseline_scores(config: Config, dataset: Dataset) -> dict[str, Any]:
@@ -76,14 +77,12 @@ def baseline_sentences(baselines: Mapping[str, Any], test_nll: float) -> list[st
 
 def marginal_gaussian(train: Part, test: Part) -> Scores:
     """The test rows' scores by the mean and standard deviation of the training targets."""
-    weight = _weights(train)
-    known = ~np.isnan(train.y)
-    total = known.T @ weight
-    y = np.where(known, train.y, 0.0)
+    weight, known = _weights(train), ~np.isnan(train.y)
+    total, y = known.T @ weight, np.where(known, train.y, 0.0)
     mean = y.T @ weight / total
     variance = (np.where(known, train.y - mean, 0.0) ** 2).T @ weight / total
-    shape = test.y.shape
-    return _normal_scores(np.broadcast_to(mean, shape), np.broadcast_to(np.sqrt(variance), shape), test)
+    lines = np.zeros((1 + train.x.shape[1], len(mean)))
+    return _line_scores(lines, np.ones(len(mean)), Standardizer(mean, np.sqrt(variance)), train, test)
 
 
 def least_squares(train: Part, test: Part) -> Scores | None:
@@ -98,17 +97,14 @@ def least_squares(train: Part, test: Part) -> Scores | None:
     Returns:
         Scores, or None where a target has no more rows than there are coefficients.
     """
-    units = Standardizer.fit(train.x)
-    ones = np.ones((len(test), 1))
-    inputs = np.concatenate([ones, units.standardize(test.x)], axis=1)
-    mean, std = np.empty(test.y.shape), np.empty(test.y.shape)
-    for index in range(test.y.shape[1]):
-        line = _line(np.concatenate([np.ones((len(train), 1)), units.standardize(train.x)], axis=1), train, index)
-        if line is None:
-            return None
-        coefficients, std[:, index] = line
-        mean[:, index] = inputs @ coefficients
-    return _normal_scores(mean, std, test)
+    targets = Standardizer.fit(train.y)
+    inputs = np.concatenate([np.ones((len(train), 1)), Standardizer.fit(train.x).standardize(train.x)], axis=1)
+    y, weight = targets.standardize(train.y), _weights(train)
+    found = [_line(inputs, column, weight) for column in y.T]
+    if any(line is None for line in found):
+        return None
+    coefficients, stds = zip(*found, strict=True)  # pyright: ignore[reportArgumentType]
+    return _line_scores(np.stack(coefficients, axis=1), np.array(stds), targets, train, test)
 
 
 def one_gaussian(seed: int, dataset: Dataset, model: ModelConfig, training: TrainingConfig) -> Scores:
@@ -143,43 +139,34 @@ def _one_gaussian_config(config: Config) -> tuple[ModelConfig, TrainingConfig]:
     return config.model.model_copy(update={"num_components": 1}), training
 
 
-def _line(inputs: Float[np.ndarray, "N C"], train: Part, index: int) -> tuple[Float[np.ndarray, " C"], float] | None:
+def _line(
+    inputs: Float[np.ndarray, "N C"], y: Float[np.ndarray, " N"], weight: Float[np.ndarray, " N"]
+) -> tuple[Float[np.ndarray, " C"], float] | None:
     """Coefficients and residual standard deviation of one target; None where the rows do not tell one."""
-    weight = _weights(train)
-    rows = np.flatnonzero(~np.isnan(train.y[:, index]) & (weight > 0))
-    rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).round().astype(int))]
+    rows = np.flatnonzero(~np.isnan(y) & (weight > 0))
+    rows = rows[evenly(len(rows), MOST_ROWS)]
     root = np.sqrt(weight[rows])
-    y = train.y[rows, index]
-    level, spread = y.mean(), y.std() or 1.0  # a large offset would cost digits
-    coefficients, _, rank, _ = np.linalg.lstsq(root[:, None] * inputs[rows], root * (y - level) / spread, rcond=None)
+    coefficients, _, rank, _ = np.linalg.lstsq(root[:, None] * inputs[rows], root * y[rows], rcond=None)
     if len(rows) <= rank:
         return None
-    residuals = (y - level) / spread - inputs[rows] @ coefficients
     # unbiased: every coefficient takes a degree of freedom
+    residuals = y[rows] - inputs[rows] @ coefficients
     variance = np.average(residuals**2, weights=weight[rows]) * len(rows) / (len(rows) - rank)
-    coefficients[0] += level / spread
-    return spread * coefficients, float(spread * np.sqrt(max(variance, np.finfo(np.float64).tiny)))
+    return coefficients, float(np.sqrt(max(variance, np.finfo(np.float32).tiny)))
 
 
-def _normal_scores(mean: Float[np.ndarray, "N D"], std: Float[np.ndarray, "N D"], test: Part) -> Scores:
-    """Scores of independent Gaussians, all in closed form."""
-    z = (test.y - mean) / std
-    density = np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)
-    below = 0.5 * (1 + _erf(z / np.sqrt(2)))
-    nll = 0.5 * np.log(2 * np.pi * std**2) + 0.5 * z**2
-    return Scores(
-        nll=np.nansum(nll, axis=1),
-        error=mean - test.y,
-        # CRPS = std (z (2 Phi(z) - 1) + 2 phi(z) - 1 / sqrt(pi))
-        crps=std * (z * (2 * below - 1) + 2 * density - 1 / np.sqrt(np.pi)),
-        pit=below,
-        width_90=2 * HALF_WIDTH * std,
-        responsibilities=np.ones((len(z), 1)),
-        weight=test.weight,
-    )
+def _line_scores(
+    coefficients: Float[np.ndarray, "C D"], std: Float[np.ndarray, " D"], targets: Standardizer, train: Part, test: Part
+) -> Scores:
+    """Scores of a linear model of one component: coefficients, level first, and deviations, in standard units."""
+    params = {"level": coefficients[0], "slope": coefficients[1:]}
+    network = Functional(params, _linear, MixtureSpec(1, len(std), "unit"))
+    model = Model(ConstantStd(network, np.log(std)), Standardizer.fit(train.x), targets)
+    return evaluate(model, test.x, test.y, weights=test.weight, observed=~np.isnan(test.y))
 
 
-_erf = np.vectorize(math.erf, otypes=[float])
+def _linear(params: dict[str, Any], x: Float[Array, " X"]) -> Float[Array, " D"]:
+    return jnp.asarray(params["level"]) + x @ jnp.asarray(params["slope"])
 
 
 def _report(scores: Scores, names: Sequence[str]) -> dict[str, Any]:

@@ -11,14 +11,15 @@ import jax.numpy as jnp
 import matplotlib as mpl
 import numpy as np
 import pytest
+import scipy.stats
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 import mdn_jax as mdn
 from mdn_jax import plotting
 from mdn_jax.metrics import Scores
-from mdn_jax.plotting.drawing import OUTER, wide_edges
 from mdn_jax.plotting.joint import _surfaces
+from mdn_jax.plotting.statements import bands_at
 from mdn_jax.plotting.through_x import NUM_X
 
 KEY = jax.random.key(0)
@@ -61,12 +62,10 @@ log_density_at = jax.jit(jax.vmap(lambda model, x, y: mdn.log_prob(model(x), y),
 
 
 @jax.jit
-def region_log_density(model, x, mass):
-    """(R,) the log density at the ends of each row's highest-density region, from `mdn.highest_density`."""
-
+def log_densities_of_draws(model, x):
     def one(x):
         mixture = model(x)
-        return mdn.log_prob(mixture, mdn.highest_density(mixture, mass)[0, :1])
+        return jax.vmap(lambda y: mdn.log_prob(mixture, y))(mdn.sample(KEY, mixture, (2_000,)))
 
     return jax.vmap(one)(x)
 
@@ -217,24 +216,25 @@ def test_the_exact_density_shares_the_colours():
     np.testing.assert_allclose(learned.get_array(), exact.get_array(), atol=5e-3 * np.max(exact.get_array()))
 
 
-@pytest.mark.parametrize("mass", [0.5, 0.9])
-def test_bands_end_where_the_highest_density_region_ends(mass):
-    model, xs = make_model(1, 1), np.linspace(0, 2, 60)[:, None]
-    wide = wide_edges(np.linspace(3, 4, 481), plotting.components_at(model, xs))
-    levels = plotting.band_levels(plotting.cell_density(model, xs, wide), np.diff(wide), mass)
-    np.testing.assert_allclose(levels, np.exp(region_log_density(model, xs, mass)), rtol=0.05)
+def test_bands_are_the_densest_cells_of_a_fine_grid():
+    model, xs = make_model(1, 1), np.linspace(0, 2, 12)[:, None]
+    levels, medians = bands_at(model, xs, (0.5, 0.9))
+    parts = plotting.components_at(model, xs)
+    for row, (weights, locs, stds) in enumerate(zip(parts.weights, parts.locs[..., 0], parts.stds[..., 0])):
+        edges = np.linspace((locs - 8 * stds).min(), (locs + 8 * stds).max(), 40_001)
+        below = scipy.stats.norm.cdf(edges[:, None], locs, stds) @ weights
+        cells = np.diff(below)
+        order = np.argsort(-cells)
+        for mass, level in zip((0.5, 0.9), levels[row]):
+            last = order[np.searchsorted(np.cumsum(cells[order]), mass)]
+            assert level == pytest.approx(cells[last] / (edges[1] - edges[0]), rel=2e-3)
+        assert medians[row] == pytest.approx(np.interp(0.5, below, edges), abs=1e-3)
 
 
-def test_bands_do_not_depend_on_the_view():
+def test_the_band_of_a_normal():
     # a normal's density falls to exp(-1.645^2 / 2) of its peak at the ends of its 90 % band
-    model, xs = make_least_squares(1, 1), np.zeros((1, 1))
-    centre = plotting.components_at(model, xs).mean[0, 0]
-    for view in ((centre - 9, centre + 9), (centre, centre + 1), (centre + 3, centre + 9)):
-        wide = wide_edges(np.linspace(*view, 481), plotting.components_at(model, xs))
-        assert (np.diff(wide) > 0).all()
-        level = plotting.band_levels(plotting.cell_density(model, xs, wide), np.diff(wide), 0.9)
-        assert level == pytest.approx(np.exp(-0.5 * 1.645**2) / (2.0 * np.sqrt(2 * np.pi)), rel=0.03)
-        np.testing.assert_allclose(wide[OUTER:-OUTER], np.linspace(*view, 481))
+    levels, _ = bands_at(make_least_squares(1, 1), np.zeros((1, 1)), (0.9,))
+    assert levels[0, 0] == pytest.approx(np.exp(-0.5 * scipy.stats.norm.isf(0.05) ** 2) / np.sqrt(8 * np.pi), rel=1e-4)
 
 
 def test_cells_hold_all_the_probability_also_of_ridges_thinner_than_a_cell():
@@ -318,9 +318,11 @@ def test_rows_are_judged_by_their_highest_density_region():
     figure = plotting.rows_figure(model, x, y, target_name="height")
     axes = panels(figure)[0]
     log_p = np.asarray(log_density_at(model, x, y))
-    level = np.asarray(region_log_density(model, x, 0.9))
+    share = (np.asarray(log_densities_of_draws(model, x)) > log_p[:, None]).mean(
+        axis=1
+    )  # of the probability that is denser than at y
     inside, outside = axes.collections
-    assert len(inside.get_offsets()) == int((log_p >= level).sum())
+    assert abs(len(inside.get_offsets()) - int((share <= 0.9).sum())) <= (abs(share - 0.9) < 0.03).sum()
     assert len(inside.get_offsets()) + len(outside.get_offsets()) == 60
     assert axes.get_ylabel() == "height"
     medians = np.ravel(jax.jit(jax.vmap(lambda x: mdn.quantile(model(x), 0.5)))(x))

@@ -1,6 +1,7 @@
 """A model judged on rows: in standard units on the device, in the targets' own on paper."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -34,9 +35,11 @@ __all__ = [
 ]
 
 ROWS_AT_ONCE = 8_192  # rows evaluated side by side: bounds memory, and no device gains from more
-NUMBERS_AT_ONCE = 2**25  # that all rows side by side may hold at a time
 POINTS_PER_COMPONENT = 33  # where a highest-density region looks at each component: the most that is held for a row
-ROWS_PER_CALL = 2**17  # rows that go to the device together
+ROWS_PER_CALL = (
+    64,
+    512,
+)  # on CPU: few programs, of as many rows side by side as fit a cache, in as many threads as cores
 
 
 class Rows(NamedTuple):
@@ -149,7 +152,7 @@ def _score(mixture: Mixture, row: Rows) -> dict[str, Float[Array, "..."]]:
 
 
 def map_rows(function: Callable[[Mixture, Rows], PyTree], model: Model | Ensemble, rows: Rows) -> PyTree:
-    """`function(mixture, row)` of N rows, all in standard units; as many side by side as memory can bear.
+    """`function(mixture, row)` of N rows, all in standard units, by one program whatever N is.
 
     Args:
         function: of one mixture and one row; the same object again finds the compiled program.
@@ -162,20 +165,20 @@ def map_rows(function: Callable[[Mixture, Rows], PyTree], model: Model | Ensembl
     model = replace(model, calibration=None)  # one program, however many rows calibrated it
     first = jax.tree.map(lambda leaf: jnp.asarray(leaf[0], device_dtype(leaf)), rows)
     count, dim = jax.eval_shape(model.standardized, first.x).locs.shape
-    fitting = NUMBERS_AT_ONCE // (POINTS_PER_COMPONENT * count**2 * dim)
-    at_once = 2 ** min(max(fitting, 64), ROWS_AT_ONCE).bit_length() // 2
-    rows_in_parts = [
-        jax.tree.map(lambda leaf, start=start: leaf[start : start + ROWS_PER_CALL], rows)
-        for start in range(0, len(rows.weight), ROWS_PER_CALL)
-    ]
-    parts = []
-    for part in rows_in_parts:
-        left = len(part.weight)
-        size = ROWS_PER_CALL if len(rows_in_parts) > 1 else left  # one program for all parts but a lone one
-        fill = np.minimum(np.arange(size), left - 1)
-        part = jax.tree.map(lambda leaf, fill=fill: jnp.asarray(leaf[fill], device_dtype(leaf)), part)
-        found = _map_rows(function, min(at_once, size), model, part)
-        parts.append(jax.tree.map(lambda leaf, left=left: np.asarray(leaf)[:left], found))
+    sizes, numbers = (ROWS_PER_CALL, 2**17) if jax.default_backend() == "cpu" else ((2**17,), 2**25)
+    size = next((size for size in sizes if size >= len(rows.weight)), sizes[-1])
+    fitting = numbers // (POINTS_PER_COMPONENT * count * dim)
+    at_once = 2 ** min(max(fitting, 64), size).bit_length() // 2
+
+    def call(start: int) -> PyTree:
+        places = np.minimum(np.arange(start, start + size), len(rows.weight) - 1)
+        part = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[places], device_dtype(leaf)), rows)
+        found = _map_rows(function, at_once, model, part)
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(rows.weight) - start], found)
+
+    parts = [call(0)]  # compiles
+    with ThreadPoolExecutor() as pool:
+        parts += pool.map(call, range(size, len(rows.weight), size))
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
 

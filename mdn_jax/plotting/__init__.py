@@ -4,7 +4,7 @@
 """
 
 from mdn_jax.plotting.diagnostics import calibration_figure, loss_figure
-from mdn_jax.plotting.drawing import band_levels, draw_bands, draw_components, draw_data, draw_density
+from mdn_jax.plotting.drawing import draw_bands, draw_components, draw_data, draw_density
 from mdn_jax.plotting.gallery import run_figures
 from mdn_jax.plotting.health import health_figure
 from mdn_jax.plotting.joint import contours_figure
@@ -18,7 +18,6 @@ from mdn_jax.plotting.unconditional import marginals_figure
 __all__ = [
     "Components",
     "Sufficient",
-    "band_levels",
     "calibration_figure",
     "cell_density",
     "components_at",

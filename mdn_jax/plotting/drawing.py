@@ -18,19 +18,15 @@ __all__ = [
     "BANDS",
     "MANY",
     "NEGLIGIBLE",
-    "OUTER",
-    "band_levels",
     "draw_bands",
     "draw_components",
     "draw_data",
     "draw_density",
-    "wide_edges",
 ]
 
 BANDS = {0.5: "-", 0.9: (0, (4, 2))}  # mass of a highest-density band and how its outline is drawn
 NEGLIGIBLE = 0.1  # of the largest weight at the same x: lighter components are not marked
 
-OUTER, REACH, UNSEEN = 200, 5.0, 1e-3  # cells beyond each end of a view, standard deviations covered, least weight
 MANY = 16  # components from which on they are drawn smaller
 
 
@@ -85,56 +81,6 @@ def draw_density(
     )  # fmt: skip
 
 
-def band_levels(
-    density: Float[np.ndarray, "R E"], widths: Float[np.ndarray, " E"], mass: float
-) -> Float[np.ndarray, " R"]:
-    """The density above which a share `mass` of each row's probability lies: the edge of its highest-density band.
-
-    The densest cells are taken until they hold the mass, as `mdn.highest_density` does without cells, at a cost that
-    does not grow with the square of the number of components.
-
-    Args:
-        density: (R, E) averages over cells, as `cell_density` gives them; probability outside counts as least dense.
-        widths: (E,) of the cells, see `wide_edges`.
-        mass: in (0, 1).
-
-    Returns:
-        (R,) densities; 0 where the cells hold less than the mass.
-
-    Example:
-        >>> import numpy as np
-        >>> from mdn_jax.plotting import band_levels
-        >>> print(band_levels(np.array([[0.1, 0.5, 0.3, 0.1]]), np.ones(4), 0.5))
-        [0.4]
-    """
-    order = np.argsort(-density, axis=1)
-    falling = np.take_along_axis(density, order, axis=1)
-    held = np.cumsum(falling * widths[order], axis=1)
-    # halfway to the next cell, so that a band of one cell has an outline too
-    edges = 0.5 * (falling + np.pad(falling, ((0, 0), (0, 1)))[:, 1:])
-    return np.array([np.interp(mass, h, e, right=0.0) for h, e in zip(held, edges, strict=True)])
-
-
-def wide_edges(edges: Float[np.ndarray, " E+1"], components: Components, target: int = 0) -> Float[np.ndarray, " W+1"]:
-    """The borders of cells that cover a view, with coarser ones on both sides as far as the components reach.
-
-    Args:
-        edges: (E + 1,) evenly spaced borders, which end up at `[OUTER : -OUTER]`.
-        components: that must be covered.
-        target: which of the D targets.
-
-    Returns:
-        (E + 1 + 2 OUTER,) rising.
-    """
-    rows = components.weights > UNSEEN
-    reach = REACH * components.stds[..., target]
-    least = OUTER * (edges[1] - edges[0])  # the outer cells are no finer than the inner ones
-    low = min((components.locs[..., target] - reach)[rows].min(), edges[0] - least)
-    high = max((components.locs[..., target] + reach)[rows].max(), edges[-1] + least)
-    left, right = np.linspace(low, edges[0], OUTER, endpoint=False), np.linspace(high, edges[-1], OUTER, endpoint=False)
-    return np.concatenate([left, edges, right[::-1]])
-
-
 def draw_bands(
     axes: Axes,
     xs: Float[np.ndarray, " R"],
@@ -149,7 +95,7 @@ def draw_bands(
         xs: (R,) rising.
         ys: (E,) centres of cells, rising.
         density: (R, E) averages over the cells.
-        levels: mass -> (R,) density at the band's edge, from `band_levels`.
+        levels: mass -> (R,) density at the band's edge, from `bands_at`.
     """
     tiny = np.finfo(np.float32).tiny
     for (mass, level), style in zip(levels.items(), cycle(BANDS.values()), strict=False):

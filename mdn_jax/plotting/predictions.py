@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from mdn_jax._typing import Float
 from mdn_jax.model import Ensemble, Model, evenly
-from mdn_jax.plotting.drawing import OUTER, band_levels, draw_data, draw_density, wide_edges
-from mdn_jax.plotting.statements import cell_density, components_at
+from mdn_jax.plotting.drawing import BANDS, draw_data, draw_density
+from mdn_jax.plotting.statements import bands_at, cell_density, joint_log_density
 from mdn_jax.plotting.style import (
     BLUE,
     CROWD,
@@ -84,14 +84,11 @@ def rows_figure(
     """
     chosen, count = evenly(len(x), MOST_ROWS), len(x)
     x, y, edges = x[chosen], y[chosen, 0], np.linspace(*limits(y), NUM_Y + 1)
-    wide = wide_edges(edges, components_at(model, x))
-    density, widths = cell_density(model, x, wide), np.diff(wide)
-    below = np.cumsum(density * widths, axis=1)
-    order = np.argsort([np.interp(0.5, row, wide[1:]) for row in below], kind="stable")
-    density, y, rank = density[order], y[order], np.arange(1, len(order) + 1)
-    cell = np.clip(np.searchsorted(wide, y) - 1, 0, len(widths) - 1)
-    inside = density[rank - 1, cell] >= band_levels(density, widths, MASS)
-    density, centres = density[:, OUTER:-OUTER], 0.5 * (edges[:-1] + edges[1:])
+    levels, medians = bands_at(model, x, tuple(BANDS))
+    inside = np.exp(joint_log_density(model, x, y[:, None, None]))[:, 0] >= levels[:, list(BANDS).index(MASS)]
+    order, rank = np.argsort(medians, kind="stable"), np.arange(1, len(x) + 1)
+    density, y, inside = cell_density(model, x[order], edges), y[order], inside[order]
+    centres = 0.5 * (edges[:-1] + edges[1:])
     figure, panels = new_figure(9.6, 4.8)
     axes: Axes = panels[0, 0]
     norm = density_norm(density)

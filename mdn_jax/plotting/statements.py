@@ -4,6 +4,7 @@ Inputs are standardised on the host in float64 and answers are put back into ori
 with large offsets keep their digits. Each function is one compiled program; models of equal shapes share it.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -13,12 +14,13 @@ from jax import Array
 
 from mdn_jax._compiling import jit
 from mdn_jax._typing import ArrayLike, Float, Key
-from mdn_jax.mixture import log_prob
-from mdn_jax.model import Ensemble, Model
+from mdn_jax.mixture import Mixture, log_prob
+from mdn_jax.model import Ensemble, Model, Rows, map_rows
 from mdn_jax.sampling import sample
-from mdn_jax.statistics import cdf, mean
+from mdn_jax.statistics import cdf, mean, quantile
+from mdn_jax.statistics.line import profile, region
 
-__all__ = ["Components", "cell_density", "components_at", "draws_at", "joint_log_density"]
+__all__ = ["Components", "bands_at", "cell_density", "components_at", "draws_at", "joint_log_density"]
 
 
 class Components(NamedTuple):
@@ -88,6 +90,25 @@ def cell_density(
     return np.maximum(np.diff(np.asarray(below, np.float64)[..., target], axis=1), 0) / np.diff(edges)
 
 
+def bands_at(
+    model: Model | Ensemble, x: ArrayLike, masses: Sequence[float]
+) -> tuple[Float[np.ndarray, "R M"], Float[np.ndarray, " R"]]:
+    """The density at the ends of each x's highest-density regions of M masses, and its median; for D = 1.
+
+    Args:
+        model: one model or ensemble.
+        x: (R, X) inputs.
+        masses: M shares in (0, 1).
+
+    Returns:
+        Levels (R, M) and medians (R,), in the units of y.
+    """
+    x = np.asarray(_standard(model, x))
+    found = map_rows(_bands, model, Rows(x, np.broadcast_to(masses, (len(x), len(masses))), np.ones(len(x))))
+    shift, scale = _units(model)
+    return np.exp(np.asarray(found[0], np.float64)) / scale, shift + scale * np.asarray(found[1], np.float64)[:, 0]
+
+
 def joint_log_density(
     model: Model | Ensemble, x: ArrayLike, points: Float[np.ndarray, "R G D"]
 ) -> Float[np.ndarray, "R G"]:
@@ -95,6 +116,11 @@ def joint_log_density(
     shift, scale = _units(model)
     log_p = _log_prob_at(model, _standard(model, x), jnp.asarray((points - shift) / scale, jnp.float32))
     return np.asarray(log_p, np.float64) - np.log(scale).sum()
+
+
+def _bands(mixture: Mixture, row: Rows) -> tuple[Float[Array, " M"], Float[Array, " 1"]]:
+    line = profile(mixture)
+    return jax.vmap(lambda mass: region(line, mass)[2])(row.y), quantile(mixture, 0.5)
 
 
 def _units(model: Model | Ensemble) -> tuple[np.ndarray, np.ndarray]:

@@ -14,15 +14,12 @@ from mdn_jax.model import Ensemble, Model, evenly
 from mdn_jax.plotting.drawing import (
     BANDS,
     MANY,
-    OUTER,
-    band_levels,
     draw_bands,
     draw_components,
     draw_data,
     draw_density,
-    wide_edges,
 )
-from mdn_jax.plotting.statements import Components, cell_density, components_at, draws_at
+from mdn_jax.plotting.statements import Components, bands_at, cell_density, components_at, draws_at
 from mdn_jax.plotting.style import (
     COLOURS,
     CROWD,
@@ -116,10 +113,8 @@ def density_figure(
     xs, edges = np.linspace(*limits(x), NUM_X), np.linspace(*limits(y), NUM_Y + 1)
     ys = 0.5 * (edges[:-1] + edges[1:])
     components = components_at(model, xs[:, None])
-    wide = wide_edges(edges, components)
-    density = cell_density(model, xs[:, None], wide)
-    levels = {mass: band_levels(density, np.diff(wide), mass) for mass in BANDS}
-    maps = [density[:, OUTER:-OUTER]]
+    maps = [cell_density(model, xs[:, None], edges)]
+    levels = dict(zip(BANDS, bands_at(model, xs[:, None], tuple(BANDS))[0].T, strict=True))
     if log_density is not None:
         # one row of x at a time: what depends on x alone is computed once
         maps.append(np.exp([log_density(at[None, None], ys[:, None]) for at in xs]))

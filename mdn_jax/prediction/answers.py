@@ -11,8 +11,6 @@ import numpy as np
 from mdn_jax._checks import require
 from mdn_jax._typing import Bool, Float, Key
 from mdn_jax.model import Ensemble, Model, Rows, Standardizer, in_nats, map_rows
-from mdn_jax.prediction.climbing import joint_modes
-from mdn_jax.prediction.landscape import joined, regions_and_modes
 from mdn_jax.prediction.questions import Draw, Question, percent
 from mdn_jax.prediction.tables import Wanted
 
@@ -60,13 +58,13 @@ def answer(prepared: Prepared, on_progress: OnProgress | None = None) -> Any:
         answers = map_rows(prepared.question.on_device, prepared.program, rows)
         answers = {name: np.asarray(values[:count], np.float64) for name, values in answers.items()}
         observed = None if rows.observed is None else rows.observed[:count]
-        found.append(_in_own_units(prepared, _solved(prepared.question, answers), observed))
+        found.append(_in_own_units(prepared, _whole(prepared.question, answers), observed))
         outside.append(strange[:count])
         if on_progress is not None:
             on_progress(sum(map(len, outside)), wanted.num_rows)
-    names = [name for name in found[0] if name != "ends"]
-    whole = {name: np.concatenate([part[name] for part in found]) for name in names}
-    whole["ends"] = joined([part["ends"] for part in found])
+    whole = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+    pieces = np.isfinite(whole["ends"]).any(axis=(0, 2, 3)).sum()
+    whole["ends"] = whole["ends"][:, : max(pieces, 1)]
     columns = _columns(prepared, whole)
     for name, values in columns.items():
         columns[name] = np.where(wanted.lacking, np.nan, values)
@@ -115,6 +113,7 @@ def _chunks(prepared: Prepared, key: np.ndarray | None = None) -> Iterator[tuple
             # the empty name: rows are counted even where a model has no inputs
             x, outside, _, _ = model.encoding.encode({"": np.zeros(size), **columns})
         y: dict[str, np.ndarray] = {"given": prepared.given_units.standardize(wanted.given[places])}
+        y["mass"] = np.broadcast_to(np.asarray(prepared.question.masses), (size, len(prepared.names)))
         observed = None
         if wanted.targets is not None:
             z = prepared.units.standardize(wanted.targets[places])
@@ -126,30 +125,17 @@ def _chunks(prepared: Prepared, key: np.ndarray | None = None) -> Iterator[tuple
         yield min(size, count - start), Rows(x, y, np.ones(size), observed), outside
 
 
-def _solved(question: Question, answers: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The answers with "ends" (R, pieces, 2, D), "mode" (R, M, D) and "mode_weight" (R, M)."""
-    weights, locs, stds = (answers.pop(name) for name in ("weights", "locs", "stds"))
-    highest, size = question.interval == "highest-density", locs.shape[-1]
-    lines = []
-    if highest or size == 1:
-        lines = [
-            regions_and_modes(weights, locs[..., dim], stds[..., dim], mass, question.num_modes)
-            for dim, mass in enumerate(question.masses)
-        ]
+def _whole(question: Question, answers: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The answers with "ends" (R, pieces, 2, D), and as many modes as were asked for; NaN where there are fewer."""
     values, num_quantiles = answers["quantile"], len(question.quantiles)
     answers["quantile"] = values[:, :num_quantiles]
-    if highest:
-        answers["ends"] = joined([ends for ends, _, _ in lines], axis=-1)
-    else:
+    if question.interval == "central":
+        size = values.shape[-1]
         ends = values[:, num_quantiles:].reshape(-1, 2, size, size)
         answers["ends"] = np.diagonal(ends, axis1=2, axis2=3)[:, None]
-    if size == 1:
-        modes, shares = lines[0][1][..., None], lines[0][2]
-    else:
-        modes, shares = joint_modes(weights, locs, answers.pop("whiteners"), question.num_modes)
-    lacking = (0, question.num_modes - modes.shape[1])
-    answers["mode"] = np.pad(modes, ((0, 0), lacking, (0, 0)), constant_values=np.nan)
-    answers["mode_weight"] = np.pad(shares, ((0, 0), lacking), constant_values=np.nan)
+    for name in ("mode", "mode_weight"):
+        lacking = [(0, 0), (0, question.num_modes - answers[name].shape[1])] + [(0, 0)] * (answers[name].ndim - 2)
+        answers[name] = np.pad(answers[name], lacking, constant_values=np.nan)
     return answers
 
 

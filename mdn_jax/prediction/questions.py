@@ -10,10 +10,11 @@ from jax import Array
 
 from mdn_jax._checks import require
 from mdn_jax._typing import Float
-from mdn_jax.mixture import Mixture, condition, log_prob
+from mdn_jax.mixture import Mixture, condition, log_prob, marginal
 from mdn_jax.model import Kind, Rows
 from mdn_jax.sampling import sample
-from mdn_jax.statistics import mean, quantile, std
+from mdn_jax.statistics import mean, quantile, std, weighted_modes
+from mdn_jax.statistics.line import peaks, profile, region
 
 __all__ = ["Draw", "Question", "check_question", "percent"]
 
@@ -49,18 +50,28 @@ class Question:
 
     @property
     def on_device(self) -> Self:
-        """Only what the compiled program answers: modes and regions of highest density are found on the host."""
-        return replace(self, quantiles=self.levels, num_modes=1, interval="highest-density", masses=())
+        """What the compiled program answers: masses of regions are data, so that calibrated models share it."""
+        return replace(self, quantiles=self.levels, masses=())
 
     def __call__(self, mixture: Mixture, row: Rows) -> dict[str, Float[Array, "..."]]:
         """The answers for one row: numbers in standard units by name."""
         mixture = _known(mixture, self.given, row)
         answers = {"mean": mean(mixture), "std": std(mixture)}
-        answers["quantile"] = jax.vmap(lambda q: quantile(mixture, q))(jnp.array(self.levels))
-        answers["weights"], answers["locs"] = mixture.weights, mixture.locs
-        answers["stds"] = mixture.scale.std(mixture.target_dim)
-        if mixture.target_dim > 1:
-            answers["whiteners"] = mixture.scale.to_triangular(mixture.target_dim).whitener
+        answers["quantile"] = jax.vmap(lambda q: quantile(mixture, q))(jnp.array(self.quantiles))
+        highest, lines = self.interval == "highest-density", []
+        if highest or mixture.target_dim == 1:
+            lines = [profile(marginal(mixture, dim)) for dim in range(mixture.target_dim)]
+        if highest:
+            found = [region(line, mass) for line, mass in zip(lines, row.y["mass"], strict=True)]
+            answers["ends"] = jnp.stack([jnp.where(used[:, None], ends, jnp.nan) for ends, used, _ in found], axis=-1)
+        if mixture.target_dim == 1:
+            points, weights, distinct = peaks(lines[0])
+            points = points[:, None]
+        else:
+            points, weights, distinct = weighted_modes(mixture)
+        best = jnp.argsort(~distinct, stable=True)[: self.num_modes]
+        answers["mode"] = jnp.where(distinct[best, None], points[best], jnp.nan)
+        answers["mode_weight"] = jnp.where(distinct[best], weights[best], jnp.nan)
         if self.members:
             answers["disagreement"] = _disagreement(mixture, self.members)
         if self.scored:

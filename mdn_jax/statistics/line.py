@@ -26,7 +26,9 @@ from mdn_jax.mixture import Mixture
 
 __all__ = ["Line", "mass_above", "peaks", "profile", "region"]
 
-OFFSETS = np.concatenate([[-9.0, -6.5, -5.0], np.linspace(-4.0, 4.0, 17), [5.0, 6.5, 9.0]])  # standard deviations
+OFFSETS = np.concatenate(
+    [[-12.0, -9.0, -6.5, -5.0], np.linspace(-4.0, 4.0, 17), [5.0, 6.5, 9.0, 12.0]]
+)  # standard deviations
 SPARE = 2  # peaks that rounding may add to the K that there can be
 UNROLL = 5  # components in one turn of the loop
 LOWEST, HALVINGS, NEWTONS = 45.0, 12, 6  # nats below the highest node, and steps, to the level of a mass
@@ -140,24 +142,29 @@ def region(line: Line, mass: Scalar) -> tuple[Float[Array, "K 2"], Bool[Array, "
     """The intervals of highest density that hold `mass`, in rising order; which are used; their ends' log density."""
     parts, stretches, turns = line.parts, _stretches(line), jnp.log(_positive(line.density[line.turns]))
     level = _level_of(line, mass)
-    lowest, highest = level - CUBIC_ERROR, level + CUBIC_ERROR
     at = _nearest(line, stretches, line.density > jnp.exp(level))
     at = _approach(line, stretches, turns - level, at, level, *_log_shape(parts, at)[:3])
-    met = level
-    for _ in range(EXACT_STEPS[at.dtype.name]):
+
+    def newton(_: Any, now: tuple[Array, ...]) -> tuple[Array, ...]:
+        at, _, level, lowest, highest = now
         log_density, slope, curvature, below = _log_shape(parts, at)
         moved = _approach(line, stretches, turns - level, at, level, log_density, slope, curvature) - at
         density = jnp.exp(parts.top + log_density)
         excess = jnp.sum(stretches.sign * (below + density * moved * (1 + 0.5 * slope * moved))) - mass
-        lost = _lost(turns > level, jnp.exp(parts.top + level), slope + curvature * moved, curvature)
+        lost = jnp.exp(parts.top + level) * _retreat(turns > level, slope + curvature * moved, curvature)
         lowest, highest = jnp.where(excess > 0, level, lowest), jnp.where(excess > 0, highest, level)
-        at, met, level = at + moved, level, _inside(level + excess / jnp.sum(lost), lowest, highest)
-    for _ in range(MASS_STEPS):  # what is left is taken by mass alone
+        return at + moved, level, _inside(level + excess / _positive(jnp.sum(lost)), lowest, highest), lowest, highest
+
+    def settle(_: Any, at: Float[Array, " S"]) -> Float[Array, " S"]:
         log_density, slope, curvature, below = _log_shape(parts, at)
-        density = jnp.exp(parts.top + log_density)
-        lost = _lost(turns > met, density, slope, curvature)
-        excess = jnp.sum(stretches.sign * below) - mass
-        at = at - stretches.sign * excess * lost / (_positive(jnp.sum(lost)) * density)
+        retreat, excess = _retreat(turns > met, slope, curvature), jnp.sum(stretches.sign * below) - mass
+        lost = jnp.sum(jnp.exp(parts.top + log_density) * retreat)
+        return jnp.clip(at - stretches.sign * excess * retreat / _positive(lost), low, high)
+
+    low, high = line.nodes[stretches.first], line.nodes[stretches.last]
+    start = at, level, level, level - CUBIC_ERROR, level + CUBIC_ERROR
+    at, met, *_ = jax.lax.fori_loop(0, EXACT_STEPS[at.dtype.name], newton, start)
+    at = jax.lax.fori_loop(0, MASS_STEPS, settle, at)  # what is left is taken by mass alone
     # neighbours that meet in a valley above the level are one interval: starts and stops are matched in order
     crosses = _crosses(turns > met)
     sides = [jnp.sort(jnp.where(crosses & (stretches.sign == side), at, jnp.inf)) for side in (-1, 1)]
@@ -172,14 +179,17 @@ def mass_above(line: Line, y: Scalar) -> tuple[Scalar, Float[Array, " S"], Float
     # a level may graze a turn: the difference from y itself keeps the digits
     over = _rise(parts, y, line.nodes[line.turns])
     above = (line.density > _shape(parts, y[None])[0]).at[line.turns].set(over > 0)
+
+    def newton(_: Any, at: Float[Array, " S"]) -> Float[Array, " S"]:
+        return _approach(line, stretches, over, at, 0.0, _rise(parts, y, at), *_log_shape(parts, at)[1:3])
+
     at = _nearest(line, stretches, above)
-    for _ in range(EXACT_STEPS[at.dtype.name] + 1):
-        at = _approach(line, stretches, over, at, 0.0, _rise(parts, y, at), *_log_shape(parts, at)[1:3])
+    at = jax.lax.fori_loop(0, EXACT_STEPS[at.dtype.name] + 1, newton, at)
     mass = jnp.clip(jnp.sum(stretches.sign * _log_shape(parts, at)[3]), 0.0, 1.0)
     return mass, line.origin + line.unit * at, jnp.where(_crosses(over > 0), stretches.sign, 0.0)
 
 
-def _shape(parts: Components, y: Float[Array, " S"]) -> tuple[Array, Array, Array, Array]:
+def _shape(parts: Components, y: Float[Array, " S"]) -> Any:
     """Density, slope, curvature and the mass below at S points."""
 
     def add(sums: tuple[Array, ...], part: tuple[Array, ...]) -> tuple[tuple, None]:
@@ -208,12 +218,13 @@ def _positive(values: Array) -> Array:
 
 def _rise(parts: Components, y: Scalar, other: Float[Array, " S"]) -> Float[Array, " S"]:
     """log p(other) - log p(y), with all its digits where the two are near."""
-    z, apart = (y - parts.locs) / parts.stds, (other[:, None] - y) / parts.stds[None, :]
-    log_shares = jax.nn.log_softmax(jnp.log(parts.heights) - 0.5 * z * z)
-    gain = -apart * (z[None, :] + 0.5 * apart)
-    far = jax.nn.logsumexp(log_shares[None, :] + gain, axis=1)
-    near = jnp.log1p(jnp.sum(jnp.exp(log_shares)[None, :] * jnp.expm1(jnp.minimum(gain, 1.0)), axis=1))
-    return jnp.where(jnp.max(jnp.abs(gain), axis=1) < 1.0, near, far)
+    log_heights = jnp.log(parts.heights)
+    z, other = (y - parts.locs) / parts.stds, (other[:, None] - parts.locs[None, :]) / parts.stds[None, :]
+    here, there = log_heights - 0.5 * z**2, log_heights[None, :] - 0.5 * other**2
+    level, apart = jax.nn.logsumexp(here), other - z[None, :]
+    gain = jnp.clip(-apart * (z[None, :] + 0.5 * apart), -1.0, 1.0)
+    near = jnp.log1p(jnp.sum(jnp.exp(here - level)[None, :] * jnp.expm1(gain), axis=1))
+    return jnp.where(jnp.max(jnp.abs(gain), axis=1) < 1.0, near, jax.nn.logsumexp(there, axis=1) - level)
 
 
 def _sort(y: Float[Array, " G"]) -> Float[Array, " G"]:
@@ -233,19 +244,24 @@ def _flat_point(parts: Components, nodes: Array, slope: Array, cells: Int[Array,
     """Where the slope vanishes between a node and the next: Newton's steps, halving where they leave the bracket."""
     low, high, first, second = nodes[cells], nodes[cells + 1], slope[cells], slope[cells + 1]
     y = low + (high - low) * first / jnp.where(first == second, 1.0, first - second)
-    for _ in range(TURN_STEPS[y.dtype.name]):
+
+    def newton(_: Any, now: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        y, low, high = now
         _, here, curvature, _ = _shape(parts, y)
         before = (here > 0) == (first > 0)
         low, high = jnp.where(before, y, low), jnp.where(before, high, y)
-        step = y - here / jnp.where(curvature == 0, 1.0, curvature)
-        y = jnp.where((step >= low) & (step <= high), step, 0.5 * (low + high))
-    return y
+        return _inside(y - here / jnp.where(curvature == 0, 1.0, curvature), low, high), low, high
+
+    return jax.lax.fori_loop(0, TURN_STEPS[y.dtype.name], newton, (y, low, high))[0]
 
 
 def _level_of(line: Line, mass: Scalar) -> Scalar:
     """The log density (relative, as the line's) above which `mass` lies, by the cubics between the nodes."""
     width, left, right = jnp.diff(line.nodes), line.density[:-1], line.density[1:]
-    rise, fall = width * line.slope[:-1], width * line.slope[1:]  # of each end, on a cell of width 1
+    # slopes at each end of a cell of width 1; the cubic is monotone where they are at most three times the straight
+    # line's (Fritsch and Carlson, "Monotone piecewise cubic interpolation", 1980): some cells are long
+    least, most = jnp.minimum(0, 3 * (right - left)), jnp.maximum(0, 3 * (right - left))
+    rise, fall = (jnp.clip(width * slope, least, most) for slope in (line.slope[:-1], line.slope[1:]))
     area = 0.5 * width * (left + right) + width / 12 * (rise - fall)
     total = mass * jnp.sum(area)
     # p(u) = left + rise u + square u^2 + cube u^3
@@ -268,12 +284,12 @@ def _level_of(line: Line, mass: Scalar) -> Scalar:
     highest = jnp.log(jnp.max(line.density))
     lowest = highest - LOWEST
 
-    def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+    def halve(_: Any, ends: tuple[Array, Array]) -> tuple[Array, Array]:
         middle = 0.5 * (ends[0] + ends[1])
         more = held(middle, 0)[0] > total
         return jnp.where(more, middle, ends[0]), jnp.where(more, ends[1], middle)
 
-    def newton(_: int, now: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+    def newton(_: Any, now: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         level, low, high = now
         found, slope = held(level, CELL_STEPS)
         low, high = jnp.where(found > total, level, low), jnp.where(found > total, high, level)
@@ -334,11 +350,10 @@ def _approach(
     return jnp.where(none, top, jnp.where(whole, bottom, jnp.clip(at + step, low, high)))
 
 
-def _lost(above: Bool[Array, " T"], density: Array, slope: Array, curvature: Array) -> Float[Array, " S"]:
-    """The mass that each end loses to a log level that rises by 1, given the log density's slope and curvature."""
+def _retreat(above: Bool[Array, " T"], slope: Array, curvature: Array) -> Float[Array, " S"]:
+    """The way of each end inwards as a log level rises by 1, given the slope and curvature of the log density."""
     # near a turn the slope says little
-    steepness = jnp.sqrt(slope**2 + TURN * jnp.abs(curvature))
-    return jnp.where(_crosses(above), density, 0.0) / _positive(steepness)
+    return jnp.where(_crosses(above), 1 / _positive(jnp.sqrt(slope**2 + TURN * jnp.abs(curvature))), 0.0)
 
 
 def _step(
