@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from mdn_jax._printing import ShortRepr
 from mdn_jax._typing import Bool, Float
 from mdn_jax.losses import marginal_crps, nll
 from mdn_jax.mixture import Mixture, responsibilities
@@ -18,8 +19,8 @@ __all__ = ["Scores", "score"]
 LIVE_SHARE = 0.01  # a component is alive where it is responsible for this share of a fair one's rows
 
 
-@dataclass(frozen=True, eq=False)
-class Scores:
+@dataclass(frozen=True, eq=False, repr=False)
+class Scores(ShortRepr):
     """Scores of N rows, each array in the units of the targets as given.
 
     Attributes:

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "mdn_jax"
 # modules of one row do not import each other; plotting, statistics and training are folders, free inside
 FLOORS = [
     ["_typing"],
-    ["_checks", "_compiling", "_pytrees"],
+    ["_checks", "_compiling", "_printing", "_pytrees"],
     ["scales"],
     ["mixture"],
     ["head", "sampling"],

@@ -8,6 +8,7 @@ import logging
 import os
 import platform
 import sys
+import warnings
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,6 +32,7 @@ WRONG_RELEASES = ("0.10.2", "0.11.0", "0.11.1", "0.11.2", "0.12.0", "0.12.0.1") 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is returned."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    warnings.showwarning = lambda message, *_: print(f"mdn-jax: warning: {message}", file=sys.stderr)
     try:
         _warn_of_wrong_release()
         _one_cpu_device_per_core()

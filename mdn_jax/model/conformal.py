@@ -17,6 +17,7 @@ import jax
 import numpy as np
 
 from mdn_jax._checks import check_range
+from mdn_jax._printing import ShortRepr
 from mdn_jax._typing import Float
 
 __all__ = ["LARGEST_MASS", "Calibration", "Kind"]
@@ -26,8 +27,8 @@ LARGEST_MASS = 0.9999  # of a calibrated region: the whole line would tell nothi
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True, eq=False)
-class Calibration:
+@dataclass(frozen=True, eq=False, repr=False)
+class Calibration(ShortRepr):
     """The masses that regions needed to reach the targets of N rows kept apart.
 
     Attributes:

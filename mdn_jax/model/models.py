@@ -10,6 +10,7 @@ import numpy as np
 from jax import Array
 
 from mdn_jax._checks import require
+from mdn_jax._printing import ShortRepr
 from mdn_jax._typing import Float, PyTree
 from mdn_jax.encoding import Encoding
 from mdn_jax.head import MixtureSpec, unpack
@@ -61,8 +62,8 @@ class ConstantStd:
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True, eq=False)
-class Model:
+@dataclass(frozen=True, eq=False, repr=False)
+class Model(ShortRepr):
     """What `fit` gives: call it with one x for the mixture of y.
 
     A pytree: pass it through `jax.jit`, or map it with `jax.vmap(model)(xs)`. Inside a transformation x is float32
@@ -87,7 +88,7 @@ class Model:
     calibration: Calibration | None = None
 
     def __call__(self, x: PyTree) -> Mixture:
-        """x (X,) -> the mixture of y in original units.
+        """x (X,) -> the mixture of y in original units; a warning where float32 cannot hold such units.
 
         Raises:
             InputError: for a batch (use `jax.vmap(model)(xs)`).
@@ -100,8 +101,8 @@ class Model:
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True, eq=False)
-class Ensemble:
+@dataclass(frozen=True, eq=False, repr=False)
+class Ensemble(ShortRepr):
     """Several models as ONE: its output is the exact mixture of all of theirs. Made by `ensemble`.
 
     Attributes:
@@ -208,6 +209,8 @@ def _standard_input(inputs: Standardizer | None, x: PyTree) -> PyTree:
         x.shape == inputs.shift.shape,
         f"model takes one x of shape {inputs.shift.shape}; got {x.shape}: use jax.vmap(model)(xs)",
     )
+    if isinstance(x, jax.Array):
+        inputs.warn_unless_held("input", x.dtype)
     z = inputs.standardize(x)
     return jnp.asarray(z, device_dtype(z))
 

@@ -124,7 +124,7 @@ def check_weights(weights: ArrayLike, count: int) -> Float[np.ndarray, " N"]:
     """The weights of `count` rows in float64, or an `InputError`."""
     weight = np.asarray(weights, np.float64)
     require(weight.shape == (count,), f"weights must have shape ({count},); got {weight.shape}")
-    require(bool((weight >= 0).all() and 0 < weight.sum() < np.inf), "weights must be 0 or more, finite, and not all 0")
+    require(bool((weight >= 0).all() and 0 < weight.max() < np.inf), "weights must be 0 or more, finite, and not all 0")
     return weight
 
 

@@ -8,15 +8,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from mdn_jax._printing import ShortRepr, warn
 from mdn_jax._typing import ArrayLike, Float
 from mdn_jax.mixture import Mixture, affine
 
 __all__ = ["Standardizer", "device_dtype"]
 
 
+COARSE = 0.01  # standard deviations that neighbouring numbers may lie apart
+
+
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True, eq=False)
-class Standardizer:
+@dataclass(frozen=True, eq=False, repr=False)
+class Standardizer(ShortRepr):
     """z = (y - shift) / scale, per column.
 
     Attributes:
@@ -40,7 +44,10 @@ class Standardizer:
         y = y[:, None] if y.ndim == 1 else y
         if y.shape[1] == 0:
             return cls(np.zeros(0), np.ones(0))
-        shift, scale = np.nanmean(y, axis=0), np.nanstd(y, axis=0)
+        # powers of two, so that the squares of large or tiny numbers are numbers too, and no digit changes
+        power = np.frexp(np.nanmax(np.abs(y), axis=0))[1]
+        y = np.ldexp(y, -power)
+        shift, scale = np.ldexp(np.nanmean(y, axis=0), power), np.ldexp(np.nanstd(y, axis=0), power)
         # a column of one value has a spread of rounding errors only
         constant = scale <= 1e-12 * np.maximum(np.abs(shift), 1e-300)
         return cls(shift, np.where(constant, 1.0, scale))
@@ -56,7 +63,20 @@ class Standardizer:
 
     def restore(self, mixture: Mixture) -> Mixture:
         """A mixture in standard units to one in original units."""
+        self.warn_unless_held("target", mixture.locs.dtype)
         return affine(mixture, shift=jnp.asarray(self.shift), scale=jnp.asarray(self.scale))
+
+    def warn_unless_held(self, kind: str, dtype: Any) -> None:
+        """A warning where numbers of `dtype` in original units are coarser than what they shall tell apart."""
+        limits, shift, scale = jnp.finfo(dtype), self.shift, self.scale
+        if isinstance(shift, np.ndarray) and isinstance(scale, np.ndarray):  # neither traced nor on a device
+            top, step = 0.01 * float(limits.max), float(limits.eps)
+            lost = (step * abs(shift) > COARSE * scale) | (step * scale < limits.tiny) | (abs(shift) + scale > top)
+            for column in np.flatnonzero(lost)[:1]:
+                warn(
+                    f"{kind} {column} is {shift[column]:.3g} give or take {scale[column]:.2g}, which {limits.dtype} "
+                    "cannot hold: ask mdn.predict, which answers in float64, or set jax_enable_x64"
+                )
 
     def compose(self, inner: "Standardizer") -> "Standardizer":
         """The units of `inner`, which are relative to these, by themselves."""
@@ -68,6 +88,6 @@ class Standardizer:
 
 
 def device_dtype(leaf: ArrayLike) -> Any:
-    """float32 for the host's float64; None, JAX's own choice, for any other."""
+    """JAX's float (float32, or float64 under `jax_enable_x64`) for the host's float64; None for any other."""
     dtype = getattr(leaf, "dtype", None) or np.result_type(leaf)
-    return np.float32 if dtype == np.float64 else None
+    return jax.dtypes.canonicalize_dtype(float) if dtype == np.float64 else None

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mdn_jax._printing import ShortRepr
 from mdn_jax.model import Ensemble, Model
 from mdn_jax.training.member import OK, Member, Plan
 from mdn_jax.training.preparation import Data
@@ -16,8 +17,8 @@ STATUS = ("ok", "diverged", "stopped_early")  # by the codes OK, DIVERGED, STOPP
 OnEvaluation = Callable[[int, dict[str, Any]], bool | None]
 
 
-@dataclass(frozen=True, eq=False)
-class TrainingState:
+@dataclass(frozen=True, eq=False, repr=False)
+class TrainingState(ShortRepr):
     """Training between two chunks.
 
     Attributes:
@@ -49,14 +50,15 @@ class TrainingState:
         return (status == OK) & (step < self.plan.num_steps)
 
 
-@dataclass(frozen=True, eq=False)
-class Fit:
+@dataclass(frozen=True, eq=False, repr=False)
+class Fit(ShortRepr):
     """What training gives.
 
     Attributes:
         model: maps x (X,) to the mixture of y in its original units; with several members, one exact mixture.
         history: arrays with one row per evaluation, `step`, `train_loss`, `val_loss`, `learning_rate`: (E,), or (E, M)
-            for M members. The objective nll is in nats of the original y, every other in standard units.
+            for M members. The objective nll is in nats of the original y, every other in standard units. NaN where
+            there is nothing to tell: `val_loss` without validation rows, and after a member has ended by itself.
         status: "ok", "diverged" (a step was not finite, or training ended far above the loss it began with: the best
             parameters stand) or "stopped_early"; of several members the worst.
         statuses: the members' own.
