@@ -34,6 +34,7 @@ __all__ = ["Covariance", "MixtureSpec", "initial_bias", "unpack"]
 
 Covariance = Literal["isotropic", "diagonal", "tied", "full"]
 LARGEST_LOG = 8.0  # of a standard deviation that is taken at its word: 3,000 target units, beyond what training reaches
+ROWS_LOOKED_AT = 10_000  # where centres start
 EXCESS_LOG = 12.0  # how much larger it can become: exp(20) squared is still a float32, as is what it whitens
 
 
@@ -130,7 +131,6 @@ def unpack(spec: MixtureSpec, raw: Float[Array, " P"]) -> Mixture:
     count, dim = spec.num_components, spec.target_dim
     # split, not slices: its gradient is one concatenation, theirs a sum of padded arrays
     shared, logits, locs, own = jnp.split(raw, np.cumsum([spec.outputs_shared, count, count * dim]))
-    own = own.reshape(count, spec.outputs_per_component - 1 - dim)
     return Mixture(logits, locs.reshape(count, dim), _unpack_scale(spec, shared, own))
 
 
@@ -153,15 +153,16 @@ def raw_scale(log_std: ArrayLike, min_std: float) -> np.ndarray:
 def initial_bias(spec: MixtureSpec, y: ArrayLike) -> Float[Array, " P"]:
     """Raw outputs to start from: equal weights, and centres spread over the quantiles of the targets.
 
-    Add them to the last layer's bias of ANY network. Component k starts at a place that depends on k alone (a
-    low-discrepancy sequence over the quantiles), so that fewer components (from two) start as a prefix of more.
+    Add them to the last layer's bias of ANY network. Component k starts at the row nearest to a place that depends on
+    k alone (a low-discrepancy sequence over the quantiles), no row twice while others are left, so that fewer
+    components (from two) start as a prefix of more.
 
     Args:
         spec: which mixture.
         y: (N, D) or (N,) training targets in the units given to `unpack`; NaN is left out.
 
     Returns:
-        (spec.num_outputs,) float32.
+        (spec.num_outputs,) float32, or float64 under `jax_enable_x64`.
 
     Raises:
         InputError: where `y` has another number of columns, a column without a finite value, or one that spreads
@@ -172,7 +173,7 @@ def initial_bias(spec: MixtureSpec, y: ArrayLike) -> Float[Array, " P"]:
         >>> spec = mdn.MixtureSpec(num_components=3)
         >>> raw = mdn.initial_bias(spec, np.linspace(-1.0, 1.0, 101))
         >>> print(mdn.unpack(spec, raw).locs.ravel().round(2))
-        [ 0.   -0.76  0.47]
+        [ 0.   -0.76  0.48]
 
     References:
         M. Roberts, "The unreasonable effectiveness of quasirandom sequences", 2018 (the sequence).
@@ -186,10 +187,10 @@ def initial_bias(spec: MixtureSpec, y: ArrayLike) -> Float[Array, " P"]:
     require(bool(np.isfinite(y).any(axis=0).all()), "initial_bias needs a finite value in every target column")
     columns = [column[np.isfinite(column)] for column in y.T]
     ranks = _low_discrepancy(spec.num_components, spec.target_dim)
-    locs = np.stack([np.quantile(column, rank) for column, rank in zip(columns, ranks.T, strict=True)], axis=1)
+    places = np.stack([np.quantile(column, rank) for column, rank in zip(columns, ranks.T, strict=True)], axis=1)
     if spec.covariance == "unit":
         locs = np.array([[column.mean() for column in columns]])
-        return jnp.asarray(locs[0], jnp.float32)
+        return jnp.asarray(locs[0], float)
     # a single component covers everything; several start half as wide, so that they can tell their shares apart
     spread = np.array([column.std() for column in columns]) * (1.0 if spec.num_components == 1 else 0.5)
     reach = math.exp(LARGEST_LOG + EXCESS_LOG - 1.0)
@@ -204,19 +205,35 @@ def initial_bias(spec: MixtureSpec, y: ArrayLike) -> Float[Array, " P"]:
     }
     shared = scale["full"] if spec.covariance == "tied" else np.zeros(0)
     own = np.tile(scale[spec.covariance], spec.num_components)
-    return jnp.asarray(np.concatenate([shared, np.zeros(spec.num_components), locs.ravel(), own]), jnp.float32)
+    locs = _nearest_rows(y, places, np.where(spread > 0, spread, 1.0))
+    return jnp.asarray(np.concatenate([shared, np.zeros(spec.num_components), locs.ravel(), own]), float)
 
 
-def _unpack_scale(spec: MixtureSpec, shared: Float[Array, " S"], own: Float[Array, "K R"]) -> Scale:
+def _nearest_rows(y: np.ndarray, places: Float[np.ndarray, "K D"], units: Float[np.ndarray, " D"]) -> np.ndarray:
+    """For each place in turn the nearest row that is not yet chosen: equal components would never part."""
+    y = y[np.isfinite(y).any(axis=1)]
+    y = y[:: -(-len(y) // ROWS_LOOKED_AT)]
+    chosen, locs = np.zeros(len(y), bool), []
+    for place in places:
+        whole = np.where(np.isfinite(y), y, place)
+        distance = np.sum(((whole - place) / units) ** 2, axis=1)
+        chosen &= not chosen.all()
+        locs.append(whole[np.argmin(np.where(chosen, np.inf, distance))])
+        chosen |= (whole == locs[-1]).all(axis=1)
+    return np.stack(locs)
+
+
+def _unpack_scale(spec: MixtureSpec, shared: Float[Array, " S"], own: Float[Array, " KR"]) -> Scale:
     """The scale of K components from their raw outputs."""
+    if spec.covariance == "tied":
+        whitener = _whitener(spec, shared)
+        return Triangular(jnp.broadcast_to(whitener, (spec.num_components, *whitener.shape)))
+    own = own.reshape(spec.num_components, -1)
     if spec.covariance == "isotropic":
         return Isotropic(_log_std(own[:, 0], spec.min_std))
     if spec.covariance == "diagonal":
         return Diagonal(_log_std(own, spec.min_std))
-    if spec.covariance == "full":
-        return Triangular(jax.vmap(lambda raw: _whitener(spec, raw))(own))
-    whitener = _whitener(spec, shared)
-    return Triangular(jnp.broadcast_to(whitener, (spec.num_components, *whitener.shape)))
+    return Triangular(jax.vmap(lambda raw: _whitener(spec, raw))(own))
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
@@ -246,7 +263,9 @@ def _whitener(spec: MixtureSpec, raw: Float[Array, " T"]) -> Float[Array, "D D"]
     """W = diag(1 / std) (I - A): row i is y_i less its regression on the ones before, in units of what remains."""
     dim = spec.target_dim
     log_std, coefficients = _log_std(raw[:dim], spec.min_std), raw[dim:]
-    regression = jnp.eye(dim, dtype=raw.dtype).at[np.tril_indices(dim, -1)].set(-coefficients)
+    # the identity, by way of raw: an update of a constant knows no sharding
+    unit = jnp.where(True, jnp.eye(dim, dtype=raw.dtype), jnp.broadcast_to(jax.lax.stop_gradient(raw[0]), (dim, dim)))
+    regression = unit.at[np.tril_indices(dim, -1)].set(-coefficients)
     return jnp.exp(-log_std)[:, None] * regression
 
 
