@@ -1,20 +1,24 @@
 """Networks, in Flax NNX's tree style: modules are pytrees, used with plain `jax.jit`, `vmap`, `grad` and `scan`."""
 
+import re
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
+from flax.errors import InvalidRngError, TraceContextError
 from jax import Array
 
-from mdn_jax._checks import nearest, require
-from mdn_jax._typing import Float, Key
+from mdn_jax._checks import InputError, nearest, require
+from mdn_jax._typing import Float, Key, PyTree
 from mdn_jax.head import MixtureSpec, by_role, unpack
 from mdn_jax.mixture import Mixture
 
-__all__ = ["MDN", "MLP", "Activation"]
+__all__ = ["MDN", "MLP", "Activation", "check_network"]
 
+PURE = "leave dropout out (module.eval()), take LayerNorm for BatchNorm, a cell in jax.lax.scan for nnx.RNN"
 INPUT_REACH = 3**0.5  # a uniform input with standard deviation 1 reaches this far
 Activation = Literal["tanh", "relu", "elu", "gelu", "silu", "softplus", "sigmoid", "sin"]
 _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
@@ -68,7 +72,7 @@ class MLP(nnx.Module):
         keys = jax.random.split(key, len(sizes) + 2)
         self.hidden = nnx.List(
             [
-                nnx.Linear(fan_in, fan_out, rngs=nnx.Rngs(layer_key))
+                nnx.Linear(fan_in, fan_out, param_dtype=float, rngs=nnx.Rngs(layer_key))
                 for fan_in, fan_out, layer_key in zip(sizes, sizes[1:], keys[1:], strict=False)
             ]
         )
@@ -141,6 +145,32 @@ class MDN(nnx.Module):
     def __call__(self, x: Float[Array, " X"]) -> Mixture:
         """The mixture of one example: x (X,) -> Mixture."""
         return unpack(self.spec, self.mlp(x))
+
+
+def check_network(params: PyTree, apply: Callable[[PyTree, Any], Array], x: PyTree) -> PyTree:
+    """The parameters of a network of your own in JAX's float, where its calls are functions; x leads with N."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        place = f"params{jax.tree_util.keystr(path)}"
+        require(
+            hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating),
+            f"params must be a pytree of floating arrays; got {type(leaf).__name__} at {place}: "
+            "keep it in apply instead" + f" (nnx.split(module, nnx.Param, ...)), and {PURE}" * ("rngs" in place),
+        )
+    params = jax.tree.map(lambda leaf: jnp.asarray(leaf, float if leaf.dtype == np.float32 else None), params)
+    one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype), x)
+    try:
+        program = jax.make_jaxpr(lambda params, xs: jax.vmap(lambda x: apply(params, x))(xs))(params, one)
+    except (TraceContextError, InvalidRngError) as error:
+        said = str(error).partition(" (http")[0]
+        raise InputError(f"apply must be a function of params and x alone; {said}: {PURE}") from None
+    kinds = (jax.dtypes.prng_key, np.uint32)  # a key in each row is no frozen chance
+    keyed = any(jnp.issubdtype(leaf.dtype, kind) for leaf in jax.tree.leaves(x) for kind in kinds)
+    require(
+        keyed or not re.search(r"\brandom_bits\b|\brng_", str(program)),
+        f"apply draws random numbers, and without a key it draws the same for every row and step: {PURE}; numbers that "
+        "shall stay are drawn before and kept in params or apply",
+    )
+    return params
 
 
 def _spread(key: Key, kernel: Float[Array, "X H"]) -> tuple[Float[Array, "X H"], Float[Array, " H"]]:

@@ -4,7 +4,6 @@ from dataclasses import asdict
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mdn_jax._checks import InputError, require
@@ -63,7 +62,7 @@ def build(description: dict[str, Any]) -> Any:
         )
     if kind == "constant_std":
         network = build(description["network"])
-        return ConstantStd(network, jax.ShapeDtypeStruct((network.spec.target_dim,), jnp.float32))  # pyright: ignore
+        return ConstantStd(network, jax.ShapeDtypeStruct((network.spec.target_dim,), float))  # pyright: ignore
     require(
         kind != "functional",
         "this model holds a network of your own: give load(path, like=a_model_of_the_same_structure)",

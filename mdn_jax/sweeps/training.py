@@ -158,8 +158,9 @@ class Source:
         key = f"{config.dataset.model_dump_json()} {config.training.validation_fraction}"
         if key not in self.tests:
             test = self.dataset(config).test
-            rows = standard_rows(self.rows(config), test.x, test.y, weights=test.weight, observed=test.observed)
-            self.tests[key] = rows._replace(x=rows.x.astype(np.float32), y=rows.y.astype(np.float32))
+            self.tests[key] = standard_rows(
+                self.rows(config), test.x, test.y, weights=test.weight, observed=test.observed
+            )
         return self.tests[key]
 
 

@@ -20,14 +20,13 @@ from mdn_jax.config import ModelConfig, TrainingConfig, varying_fields
 from mdn_jax.encoding import Encoding
 from mdn_jax.head import MixtureSpec
 from mdn_jax.members import map_members, place_members
-from mdn_jax.model import ConstantStd, Functional, Model, ensemble
-from mdn_jax.networks import MDN
+from mdn_jax.model import ConstantStd, Functional, Model, device_dtype, ensemble
+from mdn_jax.networks import MDN, check_network
 from mdn_jax.training.member import DIVERGED, OK, STOPPED_EARLY, Member, Plan, Split, advance_member, start_member
 from mdn_jax.training.objectives import Objective, Rows
 from mdn_jax.training.preparation import (
     Data,
     check_objective,
-    check_params,
     member_rows,
     mixture_spec,
     prepare,
@@ -81,8 +80,8 @@ def start(
     check_objective(training, spec, data)  # pyright: ignore[reportArgumentType]
     require(training.validation == "shared", 'validation = "own" is for ensembles, and a network of your own is one')
     require(training.ensemble_size == 1, "a network of your own trains alone: fit several and use mdn.ensemble")
-    check_params(params)
-    network = Functional(jax.tree.map(jnp.asarray, params), apply, spec)  # pyright: ignore[reportArgumentType]
+    params = check_network(params, apply, data.rows.x)  # pyright: ignore[reportArgumentType]
+    network = Functional(params, apply, spec)  # pyright: ignore[reportArgumentType]
     plan = _plan(training, target_dim)
     return TrainingState(plan, _start_own(plan, network, key, _rates([training])), data, training.evaluate_every)
 
@@ -166,11 +165,13 @@ def _finish_run(state: TrainingState, members: Member, own: range) -> Fit:
     models = [_finish_model(state, members, index) for index in own]
     chosen = slice(own.start, own.stop)
     written = min(int(members.evaluations[chosen].max()), state.plan.num_evaluations)
-    history = _in_nats(state, {name: np.asarray(column) for name, column in members.history.items()})
+    reached = np.arange(written) < members.evaluations[:, None]  # what has ended by itself has no later rows
+    history = {name: np.where(reached, column[:, :written], np.nan) for name, column in members.history.items()}
+    history = _in_nats(state, history)
     codes = members.status[chosen]
     return Fit(
         model=models[0] if len(models) == 1 else ensemble(models),
-        history={name: _squeeze(column[chosen, :written]).T for name, column in history.items()},
+        history={name: _squeeze(column[chosen]).T for name, column in history.items()},
         status=next((STATUS[code] for code in (DIVERGED, STOPPED_EARLY) if code in codes), STATUS[0]),
         statuses=tuple(STATUS[code] for code in codes),
         best_step=np.asarray(members.best_step[chosen]),
@@ -332,7 +333,7 @@ def _plan(training: TrainingConfig, target_dim: int) -> Plan:
 def _rates(trainings: Sequence[TrainingConfig]) -> dict[str, jax.Array]:
     """What members of one program may differ in, (R,) each."""
     columns = {name: [getattr(training, name) for training in trainings] for name in varying_fields(TrainingConfig)}
-    return {name: jnp.asarray(column, jnp.float32) for name, column in columns.items()}
+    return {name: jnp.asarray(column, float) for name, column in columns.items()}
 
 
 def _residual_log_std(network: Callable, rows: Rows) -> np.ndarray:
@@ -340,7 +341,8 @@ def _residual_log_std(network: Callable, rows: Rows) -> np.ndarray:
     means = np.asarray(_means(network, rows.x), np.float64)
     weight = np.asarray(rows.weight, np.float64)
     squares = np.average((np.asarray(rows.y, np.float64) - means) ** 2, axis=0, weights=weight)
-    return (0.5 * np.log(np.maximum(squares, np.finfo(np.float32).tiny))).astype(np.float32)
+    log_std = 0.5 * np.log(np.maximum(squares, np.finfo(np.float32).tiny))
+    return log_std.astype(device_dtype(log_std))
 
 
 @jit
@@ -349,9 +351,11 @@ def _means(network: Callable, x: PyTree) -> jax.Array:
 
 
 def _in_nats(state: TrainingState, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Losses in nats of the original y, (M, ...), where the objective is a density."""
-    train, validation = _offsets(state) if state.plan.loss.name == "nll" else (np.zeros(1), np.zeros(1))
-    offsets = {"train_loss": train, "val_loss": validation, "best_loss": validation}
+    """Losses in nats of the original y, (M, ...), where the objective is a density; NaN where no rows are judged."""
+    train, judged = _offsets(state) if state.plan.loss.name == "nll" else (np.zeros(1), np.zeros(1))
+    split = state.members.split
+    without = (state.data.validation if split is None else split.validation) is None
+    offsets = {"train_loss": train, "val_loss": np.full(1, np.nan) if without else judged, "best_loss": judged}
     return {name: (column.astype(np.float64).T + offsets.get(name, 0.0)).T for name, column in columns.items()}
 
 

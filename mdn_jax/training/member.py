@@ -86,8 +86,8 @@ class Member(NamedTuple):
         first_loss: the loss of its first batch, before any step.
         waited: evaluations since then.
         evaluations: how many there were.
-        latest: name -> () of the last evaluation.
-        history: name -> (num_evaluations,), NaN where not yet reached.
+        latest: name -> () of the last evaluation; `val_loss` is 0 without validation rows.
+        history: name -> (num_evaluations,), 0 where not yet reached.
         split: its own rows; None where it trains on all.
         average: the running mean of the parameters; None where none is kept.
     """
@@ -118,17 +118,17 @@ def start_member(plan: Plan, network: PyTree, key: Key, rates: dict[str, Scalar]
         key=key,
         rates=rates,
         network=network,
-        optimizer=_optimizer(plan, rates, network).init(_flat(network)[0]),
+        optimizer=_optimizer(plan, rates, network).init(ravel_pytree(network)[0]),
         step=zero,
         status=zero,
         best_network=network,
-        best_loss=jnp.array(jnp.inf, jnp.float32),
+        best_loss=jnp.full((), jnp.inf),
         best_step=zero,
-        first_loss=jnp.array(jnp.nan, jnp.float32),
+        first_loss=jnp.zeros(()),
         waited=zero,
         evaluations=zero,
-        latest={name: jnp.array(jnp.nan, jnp.float32) for name in names},
-        history={name: jnp.full(plan.num_evaluations, jnp.nan, jnp.float32) for name in names},
+        latest={name: jnp.zeros(()) for name in names},
+        history={name: jnp.zeros(plan.num_evaluations) for name in names},
         average=network if plan.averages else None,
     )
 
@@ -141,7 +141,7 @@ def advance_member(plan: Plan, num_steps: int, rows: Rows, validation: Rows | No
 def _chunk(plan: Plan, num_steps: int, rows: Rows, validation: Rows | None, member: Member) -> Member:
     optimizer = _optimizer(plan, member.rates, member.network)
     # one vector of all parameters: a step of many small leaves costs more for each leaf than for its numbers
-    vector, network_of = _flat(member.network)
+    vector, network_of = ravel_pytree(member.network)
     num_rows = (rows.weight if member.split is None else member.split.train).shape[0]
     keys = jax.vmap(lambda step: jax.random.fold_in(member.key, step))(member.step + jnp.arange(num_steps))
     # a chunk's batches are drawn at once: each depends on its step alone, and one large draw costs less than many
@@ -158,7 +158,8 @@ def _chunk(plan: Plan, num_steps: int, rows: Rows, validation: Rows | None, memb
             batch = _add_noise(noise_key, batch, member.rates)
         network = network_of(vector)
         loss, gradient = jax.value_and_grad(lambda n: weighted_mean(*plan.loss(n, batch, loss_key)))(network)
-        updates, new_state = optimizer.update(_flat(gradient)[0], state, vector)
+        with jax.numpy_dtype_promotion("standard"):  # Optax's own arithmetic mixes its counts with floats
+            updates, new_state = optimizer.update(ravel_pytree(gradient)[0], state, vector)
         # one number sees every entry: a non-finite one anywhere makes the norm non-finite
         alive = alive & jnp.isfinite(loss) & jnp.isfinite(jnp.linalg.norm(updates))
         vector, state = _choose(alive, (vector + updates, new_state), (vector, state))
@@ -168,8 +169,8 @@ def _chunk(plan: Plan, num_steps: int, rows: Rows, validation: Rows | None, memb
             average = decay * average + (1.0 - decay) * vector
         return (vector, state, alive, average), loss
 
-    numbers = member.step + jnp.arange(num_steps) if plan.averages else None
-    start = (vector, member.optimizer, jnp.array(True), _flat(member.average)[0] if plan.averages else None)
+    numbers = (member.step + jnp.arange(num_steps)).astype(float) if plan.averages else None
+    start = (vector, member.optimizer, jnp.array(True), ravel_pytree(member.average)[0] if plan.averages else None)
     (vector, state, alive, average), losses = jax.lax.scan(step, start, (keys, draws, numbers))
     network = network_of(vector)
     judged = network
@@ -214,10 +215,10 @@ def _record(
     row = {
         "step": step,
         "train_loss": train_loss,
-        "val_loss": jnp.array(jnp.nan) if val_loss is None else val_loss,
-        "learning_rate": jnp.asarray(_schedule(plan, member.rates["learning_rate"])(step - 1)),
+        "val_loss": jnp.zeros(()) if val_loss is None else val_loss,
+        "learning_rate": jnp.asarray(_schedule(plan, member.rates["learning_rate"])((step - 1).astype(float))),
     }
-    row = {name: value.astype(jnp.float32) for name, value in row.items()}
+    row = {name: value.astype(float) for name, value in row.items()}
     return member._replace(
         network=network,
         optimizer=state,
@@ -280,14 +281,9 @@ def _schedule(plan: Plan, peak: Scalar) -> optax.Schedule:
     return lambda step: peak * shape(step)
 
 
-def _flat(tree: PyTree) -> tuple[Float[Array, " W"], Callable[[Array], PyTree]]:
-    """All leaves as one vector, and the way back."""
-    return ravel_pytree(tree)
-
-
 def _matrices(network: PyTree) -> Float[Array, " W"]:
     """1 for the entries of matrices, 0 for those of biases, in the vector of all parameters."""
-    return _flat(jax.tree.map(lambda leaf: jnp.full(leaf.shape, float(leaf.ndim > 1), leaf.dtype), network))[0]
+    return ravel_pytree(jax.tree.map(lambda leaf: jnp.full(leaf.shape, float(leaf.ndim > 1), leaf.dtype), network))[0]
 
 
 def _add_noise(key: Key, rows: Rows, rates: dict[str, Scalar]) -> Rows:

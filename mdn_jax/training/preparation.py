@@ -9,6 +9,7 @@ import numpy as np
 from jax import Array
 
 from mdn_jax._checks import InputError, require
+from mdn_jax._printing import warn
 from mdn_jax._typing import ArrayLike, Float, Int, PyTree
 from mdn_jax.config import ModelConfig, TrainingConfig
 from mdn_jax.encoding import Encoding
@@ -20,13 +21,16 @@ from mdn_jax.training.objectives import Rows
 __all__ = [
     "Data",
     "check_objective",
-    "check_params",
     "input_units",
     "member_rows",
     "mixture_spec",
     "prepare",
     "starting_bias",
 ]
+
+
+FEW, APART, FEWEST = 0.005, 1 / 2, 20  # without this share of its rows, at least so many, a column spreads by less
+ALIKE = 0.01  # what a column that follows from others keeps to itself, in standard deviations
 
 
 class Data(NamedTuple):
@@ -73,20 +77,22 @@ def prepare(
     y, known = _observed(y, observed)
     x = x if own else np.asarray(x, np.float64)
     x, y, known, weight = _drop_weightless(x, y, known, weights)
+    require(len(y) > 1, f"y must have at least 2 rows that count; got {len(y)}")
     require(known is None or bool(known.any(axis=0).all()), "observed leaves a target without any value")
     _check_finite("y", y if known is None else np.where(known, y, 0.0))
     constant = np.flatnonzero(np.nanmax(y, axis=0) == np.nanmin(y, axis=0)).tolist()
     require(not constant, f"y is constant in column {constant}: there is nothing to predict")
     targets, inputs = Standardizer.fit(y), None
+    _warn_of_targets(y, targets, target_names or [f"column {column} of y" for column in range(y.shape[1])])
     if not own:
         require(x.ndim == 2, f"x must have shape (N, X); got {x.shape}" + (": use x[:, None]" if x.ndim == 1 else ""))
         _check_finite("x", x)
         inputs = input_units(x)
-        x = inputs.standardize(x).astype(np.float32)
+        x = jnp.asarray(inputs.standardize(x), float)
     rows = Rows(
         jax.tree.map(jnp.asarray, x),
-        jnp.asarray(np.nan_to_num(targets.standardize(y)), jnp.float32),
-        jnp.asarray(weight, jnp.float32),
+        jnp.asarray(np.nan_to_num(targets.standardize(y)), float),
+        jnp.asarray(weight, float),
         None if known is None else jnp.asarray(known),
     )
     lengths = {int(leaf.shape[0]) if leaf.ndim else 1 for leaf in jax.tree.leaves(rows)}
@@ -110,6 +116,29 @@ def input_units(x: Float[np.ndarray, "N X"]) -> Standardizer:
     return Standardizer(units.shift, np.where(indicator, 0.5 * (high - low), units.scale))
 
 
+def _warn_of_targets(y: Float[np.ndarray, "N D"], units: Standardizer, names: Sequence[str]) -> None:
+    """A sentence where few rows decide the units of a column, or where a column follows from the ones before it."""
+    z = units.standardize(y)
+    for column, far in enumerate(np.abs(z - np.nanmedian(z, axis=0)).T):
+        inner = z[far <= np.nanquantile(far, 1 - FEW, method="lower"), column].std()
+        if 1e-9 < inner < APART and np.isfinite(far).sum() >= FEWEST:
+            row = np.nanargmax(far)
+            warn(
+                f"training row {row}: {names[column]} is {y[row, column]:.3g}, where {1 - FEW:.1%} of rows spread by "
+                f"{inner * units.scale[column]:.2g}: such rows decide the units; correct them, or take logarithms"
+            )
+    products = z.T @ z / len(z)
+    for column in range(1, z.shape[1] if np.isfinite(products).all() else 0):
+        weights = np.linalg.lstsq(products[:column, :column], products[:column, column], rcond=1e-8)[0]
+        if products[column, column] - weights @ products[:column, column] < ALIKE**2:
+            ratios = weights * units.scale[column] / units.scale[:column]
+            terms = [f"{ratio:.3g} times {names[i]}" for i, ratio in enumerate(ratios) if abs(weights[i]) > ALIKE]
+            warn(
+                f"{names[column]} is {' plus '.join(terms)} within {ALIKE:.0%}, and a constant: its density knows no "
+                "bound but min_std; leave it out, and compute it afterwards"
+            )
+
+
 def _observed(y: np.ndarray, observed: ArrayLike | None) -> tuple[np.ndarray, np.ndarray | None]:
     """Targets with NaN where they are not observed, and the mask; no mask where all are."""
     if observed is None:
@@ -127,6 +156,8 @@ def _drop_weightless(
         return x, y, known, np.ones(len(y))
     weight = check_weights(weights, len(y))
     kept = weight > 0
+    weight = weight / weight.max()
+    weight = weight / weight[kept].mean()  # whatever their unit, float32 holds weights of mean 1
     if kept.all():
         return x, y, known, weight
     x = jax.tree.map(lambda leaf: leaf[kept] if np.shape(leaf)[:1] == kept.shape else leaf, x)
@@ -201,16 +232,6 @@ def check_objective(training: TrainingConfig, spec: MixtureSpec, data: Data) -> 
         not (training.objective == "crps" and spec.target_dim > 1 and spec.covariance in ("tied", "full")),
         f"objective crps cannot see the correlations of a {spec.covariance} covariance: use energy_score",
     )
-
-
-def check_params(params: PyTree) -> None:
-    """Refuse parameters that have no gradient."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        require(
-            hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating),
-            f"params must be a pytree of floating arrays; got {type(leaf).__name__} at "
-            f"params{jax.tree_util.keystr(path)}: keep it in apply instead",
-        )
 
 
 def _check_finite(name: str, values: np.ndarray) -> None:
