@@ -169,11 +169,11 @@ def _count_below(rising: Float[Array, " K"], values: Float[Array, "*S"]) -> Int[
 
     Written out: `jnp.searchsorted` makes an array of values times numbers, or fails on a mesh of Explicit axes.
     """
-    count, found = rising.shape[0], jnp.zeros_like(values, jnp.int32)
+    count, found = rising.shape[0], 0
     for bit in reversed(range(count.bit_length())):
         more = jnp.minimum(found + (1 << bit), count)
-        found = jnp.where(rising[more - 1] <= values, more, found)
-    return found
+        found = found + (rising[more - 1] <= values).astype(jnp.int32) * (more - found)
+    return found  # pyright: ignore[reportReturnType]
 
 
 def _conditional_cdf(mixture: Mixture, y: Float[Array, " D"]) -> Float[Array, " D"]:

@@ -80,6 +80,10 @@ def everything(key, mixture, y):
     says["sample"], says["rsample"] = mdn.sample(key, mixture, (3,)), mdn.rsample(key, mixture)
     says["coldest"] = mdn.sample(key, mixture, temperature=0.0)
     says["marginal"] = mdn.marginal(mixture, -1)
+    says["modes"] = mdn.modes(mixture)[0]
+    if mixture.target_dim == 1:
+        says["highest_density"] = mdn.highest_density(mixture, 0.9)
+        says["highest_density_mass"] = mdn.highest_density_mass(mixture, y)
     says["merge"] = mdn.merge([mixture, mixture], jnp.array([1.0, 3.0], y.dtype))
     says["affine"] = mdn.affine(mixture, shift=jnp.zeros_like(y), scale=-jnp.ones_like(y))
     if mixture.target_dim > 1:

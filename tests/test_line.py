@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from cases import Case
 from numpy.testing import assert_allclose
+from scipy.signal import find_peaks
 from scipy.stats import norm
 
 import mdn_jax as mdn
@@ -100,7 +101,7 @@ def test_regions_hold_their_mass_and_no_density_outside_is_higher(request, preci
             )
             both = np.concatenate([used, used], axis=1)
             least, most = np.where(both, heights, np.inf).min(axis=1), np.where(both, heights, 0.0).max(axis=1)
-            assert np.quantile(most / least, 0.95) < 1 + 1e3 * TOLERANCE[precision] ** 1.5
+            assert np.quantile(most / least, 0.95) < 1 + {"float32": 1e-3, "float64": 1e-5}[precision]
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
@@ -116,10 +117,13 @@ def test_the_mass_above_a_point_is_that_of_a_fine_grid(request, precision, kind)
     grid = np.sort((parts[1][:, :, None] + parts[2][:, :, None] * offsets).reshape(96, -1), axis=1)
     heights, level = density(parts, grid), density(parts, y[:, None])
     cells, (first, second) = np.diff(below(parts, grid), axis=1), (heights[:, :-1] - level, heights[:, 1:] - level)
-    crossed = (first > 0) != (second > 0)
-    share = np.where(crossed, np.maximum(first, second) / np.where(crossed, np.abs(first - second), 1.0), first > 0)
-    expected, told = (cells * share).sum(axis=1), level[:, 0] < (1 - 1e-5) * heights.max(axis=1)  # no cell has the peak
-    assert_allclose(np.asarray(reached(mixture, jnp.asarray(y)))[told], expected[told], atol=1e-4)
+    # the grid tells the mass but for its cells that the level crosses, or in which it may hide a turn
+    inside, near = (first > 0) & (second > 0), np.minimum(abs(first), abs(second)) < 1e-5 * level
+    doubtful = ((first > 0) != (second > 0)) | near
+    least = (cells * (inside & ~near)).sum(axis=1)
+    found = np.asarray(reached(mixture, jnp.asarray(y)), np.float64)
+    assert (found > least - 1e-4).all() and (found < least + (cells * doubtful).sum(axis=1) + 1e-4).all()
+    assert np.median((cells * doubtful).sum(axis=1)) < 1e-3
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
@@ -151,11 +155,15 @@ def test_modes_are_all_the_peaks_of_a_fine_grid_and_share_the_weight(kind):
     for row, heights in enumerate(density(parts, grid)):
         apart = np.append(np.diff(grid[row]) > 1e-5 * parts[2][row].min(), True)  # nearer points differ by rounding
         line, heights = grid[row][apart], heights[apart]
-        inner = heights[1:-1]
-        tops = line[1:-1][(inner > heights[:-2]) & (inner > heights[2:]) & (inner > heights.max() * 1e-12)]
-        own = points[row, distinct[row] & (log_probs[row] > np.log(heights.max() * 1e-12)), 0]
-        assert len(own) == len(tops)
-        assert_allclose(np.sort(own), tops, atol=0.02 * parts[2][row].max())
+        tops, found = find_peaks(heights, prominence=1e-12 * heights.max())
+        clear = found["prominences"] > 0.01 * heights[tops]  # turns within half a standard deviation can be missed
+        tops = line[tops[clear]]
+        own = points[row, distinct[row], 0]
+        assert np.abs(own[:, None] - tops).min(axis=0).max() < 0.02 * parts[2][row].max()
+        assert (distinct[row].sum() <= 4) and (np.diff(np.sort(own)) > 0).all()
+        # and each is a peak
+        beside = density(tuple(part[row : row + 1] for part in parts), own[None] + 1e-4 * parts[2][row].min())
+        assert (beside[0] <= np.exp(log_probs[row, distinct[row]]) * (1 + 1e-12)).all()
 
 
 @pytest.mark.parametrize("power", [-30, -19, 0, 26, 30])
@@ -177,11 +185,12 @@ def test_the_mass_that_reaches_a_point_has_gradients():
     for covariance in ("isotropic", "full"):
         mixture = Case(covariance, 3, 1).mixture()
 
+        @jax.jit
         def reach(locs, y, mixture=mixture):
             return mdn.highest_density_mass(mdn.Mixture(mixture.logits, locs, mixture.scale), y)
 
         y, step = jnp.array([0.4]), 1e-5
-        gradient = jax.grad(reach, argnums=(0, 1))(mixture.locs, y)
+        gradient = jax.jit(jax.grad(reach, argnums=(0, 1)))(mixture.locs, y)
         for component in range(3):
             apart = jnp.zeros((3, 1)).at[component].set(step)
             expected = (reach(mixture.locs + apart, y) - reach(mixture.locs - apart, y)) / (2 * step)

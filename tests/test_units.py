@@ -11,8 +11,28 @@ import mdn_jax as mdn
 
 answers = jax.jit(everything)
 SIZES = [case for case in CASES if case.num_components == 3 and case.target_dim != 2]  # a program each
-SAME = {"responsibilities", "observed shares", "cdf", "log_cdf", "log_survival", "log_mass", "log_mass below"}
-OF_EACH = {"mean", "std", "quantile", "interval", "tail_mean", "sample", "rsample", "coldest"}
+SAME = {
+    "responsibilities",
+    "observed shares",
+    "cdf",
+    "log_cdf",
+    "log_survival",
+    "log_mass",
+    "log_mass below",
+    "highest_density_mass",
+}
+OF_EACH = {
+    "mean",
+    "std",
+    "quantile",
+    "interval",
+    "tail_mean",
+    "sample",
+    "rsample",
+    "coldest",
+    "modes",
+    "highest_density",
+}
 MIXTURES = {"marginal", "merge", "affine", "condition"}
 ROUNDING = 4e-5  # log std = -69 is a float32 to 4e-6
 

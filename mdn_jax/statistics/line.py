@@ -4,7 +4,7 @@ Everything that asks about a line asks this. K components are laid on G rising n
 around every centre, and each turn of the density is moved onto a node, so that the density is monotone between two
 turns: 2 K stretches at most, each of which crosses a level once or never. The level of a mass is bisected, then found
 by Newton's steps, on the cubic through the values and slopes at the nodes (no K in that loop); a few last steps take
-the exact density and distribution function.
+the exact density and distribution function. Two turns within half a standard deviation of each other can be missed.
 
 Positions are in units of the least standard deviation, from the first centre on; densities are relative to the highest
 component: no units, and no weight, are too large or too small.
@@ -219,9 +219,9 @@ def _positive(values: Array) -> Array:
 def _rise(parts: Components, y: Scalar, other: Float[Array, " S"]) -> Float[Array, " S"]:
     """log p(other) - log p(y), with all its digits where the two are near."""
     log_heights = jnp.log(parts.heights)
-    z, other = (y - parts.locs) / parts.stds, (other[:, None] - parts.locs[None, :]) / parts.stds[None, :]
-    here, there = log_heights - 0.5 * z**2, log_heights[None, :] - 0.5 * other**2
-    level, apart = jax.nn.logsumexp(here), other - z[None, :]
+    z, apart = (y - parts.locs) / parts.stds, (other[:, None] - y) / parts.stds[None, :]
+    here, there = log_heights - 0.5 * z**2, (other[:, None] - parts.locs[None, :]) / parts.stds[None, :]
+    there, level = log_heights[None, :] - 0.5 * there**2, jax.nn.logsumexp(here)
     gain = jnp.clip(-apart * (z[None, :] + 0.5 * apart), -1.0, 1.0)
     near = jnp.log1p(jnp.sum(jnp.exp(here - level)[None, :] * jnp.expm1(gain), axis=1))
     return jnp.where(jnp.max(jnp.abs(gain), axis=1) < 1.0, near, jax.nn.logsumexp(there, axis=1) - level)
@@ -302,8 +302,10 @@ def _level_of(line: Line, mass: Scalar) -> Scalar:
 
 
 def _inside(step: Scalar, low: Scalar, high: Scalar) -> Scalar:
-    """The step, or the middle where it leaves the bracket."""
-    return jnp.where((step >= low) & (step <= high), step, 0.5 * (low + high))
+    """The step, or the middle where it leaves the bracket by more than rounding."""
+    slack = 1e-3 * (high - low)
+    inside = (step >= low - slack) & (step <= high + slack)
+    return jnp.where(inside, jnp.clip(step, low, high), 0.5 * (low + high))
 
 
 def _stretches(line: Line) -> _Stretches:
