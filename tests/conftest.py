@@ -1,6 +1,7 @@
 """Strict by configuration: no silent broadcasting between ranks, double precision where a test asks for it."""
 
 import os
+from pathlib import Path
 
 os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # tests, and what they start, leave the user's cache alone
 
@@ -23,6 +24,15 @@ def no_rank_promotion():
     jax.config.update("jax_numpy_rank_promotion", "raise")
     yield
     jax.config.update("jax_numpy_rank_promotion", "allow")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def room_for_programs():
+    """Compiled programs are dropped before they fill the 65,530 memory maps that Linux gives a process: it would die."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and len(maps.read_text().splitlines()) > 20_000:
+        jax.clear_caches()
 
 
 @pytest.fixture

@@ -1,0 +1,78 @@
+"""How fast are the regions and modes of a large table, and how fast were they before?
+
+    predict   `mdn.predict` of 100,000 rows by a mixture of 50 components of one target: mean, three quantiles, the
+              best mode and the 90 % highest-density region. One program per number of components and chunk size, seen
+              by a first call of 600 rows, which compiles it and is not counted.
+
+With `--before FOLDER`, another checkout of this repository, both are timed in turn, each in a process of its own, and
+the ratio is taken within a repeat.
+
+COMMAND: python experiments/benchmarks/predict_speed.py --before ../an_older_checkout
+TIME:    three minutes
+DEVICE:  CPU
+RESULT:
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import harness
+
+ROOT = Path(__file__).parents[2]
+ASKED = 0.8  # of the time before
+CODE = """
+import sys, time
+import jax, numpy as np
+import mdn_jax as mdn
+rows, components, targets = map(int, sys.argv[1:])
+rng = np.random.default_rng(0)
+x = rng.uniform(-1, 1, (4_000, 2))
+y = np.sin(3 * x[:, :1]) + 0.3 * rng.normal(size=(4_000, targets))
+training = mdn.TrainingConfig(num_steps=200, evaluate_every=200)
+covariance = "full" if targets > 1 else "diagonal"
+spec = mdn.ModelConfig(num_components=components, covariance=covariance)
+names = {"input_names": ("x0", "x1"), "target_names": ("y", "z")[:targets]}
+model = mdn.fit(jax.random.key(0), x, y, model=spec, training=training, **names).model
+table = dict(zip(("x0", "x1"), rng.uniform(-1, 1, (2, rows))))
+mdn.predict(model, {name: values[:600] for name, values in table.items()})
+start = time.perf_counter()
+mdn.predict(model, table)
+print(time.perf_counter() - start)
+"""
+
+
+def seconds(checkout: Path, rows: int, components: int, targets: int) -> float:
+    """One timing in a new process, with the package of a checkout."""
+    environment = dict(os.environ) | {"PYTHONPATH": str(checkout), "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", CODE, *map(str, (rows, components, targets))]
+    done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return float(done.stdout.split()[-1])
+
+
+def main() -> None:
+    """Time both checkouts in turn."""
+    parser = harness.arguments(__doc__, repeats=3)
+    parser.add_argument("--before", type=Path, help="another checkout, to be timed beside this one")
+    parser.add_argument("--rows", type=int, default=100_000)
+    options = parser.parse_args()
+    report = harness.Report("Regions and modes of a large table", device="cpu")
+    for components, targets in ((50, 1), (10, 1), (5, 2)):
+        what = f"{components} components, {targets} target{'s' if targets > 1 else ''}"
+        ratios, times = [], []
+        for _ in range(options.repeats):
+            times.append(seconds(ROOT, options.rows, components, targets))
+            if options.before is not None:
+                ratios.append(times[-1] / seconds(options.before.resolve(), options.rows, components, targets))
+        report.table(what, ["repeat", "seconds"], [[str(n + 1), f"{time:.2f}"] for n, time in enumerate(times)])
+        if ratios:
+            ratio = harness.Ratio.of(ratios)
+            report.at_most(f"{what}: time over the time before", ASKED, ratio.median, str(ratio))
+    report.save(options.json)
+
+
+if __name__ == "__main__":
+    main()
