@@ -28,7 +28,7 @@ def no_rank_promotion():
 
 @pytest.fixture(scope="module", autouse=True)
 def room_for_programs():
-    """Compiled programs are dropped before they fill the 65,530 memory maps that Linux gives a process: it would die."""
+    """Compiled programs are dropped before they fill the 65,530 memory maps of a Linux process, which would abort."""
     yield
     maps = Path("/proc/self/maps")
     if maps.exists() and len(maps.read_text().splitlines()) > 20_000:
