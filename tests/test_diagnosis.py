@@ -334,6 +334,7 @@ def table(count, seed, missing=0):
     return Part(x, y, weight=None)
 
 
+@pytest.mark.usefixtures("x64")
 def test_least_squares_is_the_closed_form():
     train, test = table(200, 0), table(100, 1)
     scores = baselines.least_squares(train, test)
@@ -348,6 +349,7 @@ def test_least_squares_is_the_closed_form():
     assert_allclose(scores.width_90, np.broadcast_to(2 * std * scipy.stats.norm.isf(0.05), (100, 2)), rtol=1e-9)
 
 
+@pytest.mark.usefixtures("x64")
 def test_crps_of_a_gaussian():
     import scoringrules  # noqa: PLC0415
 
@@ -357,6 +359,7 @@ def test_crps_of_a_gaussian():
     assert_allclose(scores.crps, expected, rtol=1e-7)
 
 
+@pytest.mark.usefixtures("x64")
 def test_weights_are_repeated_rows_and_missing_targets_are_left_out():
     train, test = table(60, 0, missing=10), table(40, 1, missing=5)
     weight = np.random.default_rng(0).integers(1, 4, 60).astype(float)

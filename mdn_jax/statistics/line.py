@@ -26,9 +26,8 @@ from mdn_jax.mixture import Mixture
 
 __all__ = ["Line", "mass_above", "peaks", "profile", "region"]
 
-OFFSETS = np.concatenate(
-    [[-12.0, -9.0, -6.5, -5.0], np.linspace(-4.0, 4.0, 17), [5.0, 6.5, 9.0, 12.0]]
-)  # standard deviations
+TAIL = np.array([5.0, 6.5, 9.0, 12.0])
+OFFSETS = np.concatenate([-TAIL[::-1], np.linspace(-4.0, 4.0, 17), TAIL])  # standard deviations from a centre
 SPARE = 2  # peaks that rounding may add to the K that there can be
 UNROLL = 5  # components in one turn of the loop
 LOWEST, HALVINGS, NEWTONS = 45.0, 12, 6  # nats below the highest node, and steps, to the level of a mass
