@@ -326,7 +326,7 @@ RATES = '"training.learning_rate" = [0.1, 0.2]\n'
         (RATES, LEAST_SQUARES.replace("table.csv", "nowhere.csv"), "nowhere.csv: no such file"),
         ('"dataset.path" = ["table.csv", "nowhere.csv"]', LEAST_SQUARES, "nowhere.csv: no such file"),
         ('sampler = "tpe"\nnum_members = 4\n' + RATES, LEAST_SQUARES.replace("table", "nowhere"), "no such file"),
-        ('"dataset.num_points" = [64, 1]', BASE, "y is constant in column [0]"),
+        ('"dataset.num_points" = [64, 1]', BASE, "y must have at least 2 rows that count; got 1"),
         ('"training.validation_fraction" = [0.001, 0.1]', BASE, "training.validation_fraction = 0.001 keeps none of"),
         ('"training.validation_fraction" = [0.1, 0.99]', BASE, "too few rows to train on"),
         ('"training.objective" = ["nll", "crps"]', FULL, "crps cannot see the correlations of a full covariance"),
