@@ -25,23 +25,14 @@ OnProgress = Callable[[int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A model, what is asked of it, and what it needs of a table.
-
-    Attributes:
-        model: the model.
-        question: what is asked about each row.
-        wanted: what the model needs of the table.
-        names: of the targets that are predicted.
-        units: theirs.
-        given_units: units of the targets that are given.
-    """
+    """A model, what is asked of it about each row, and what it needs of a table."""
 
     model: Model | Ensemble
     question: Question
     wanted: Wanted
-    names: tuple[str, ...]
-    units: Standardizer
-    given_units: Standardizer
+    names: tuple[str, ...]  # of the targets that are predicted
+    units: Standardizer  # theirs
+    given_units: Standardizer  # of the targets that are given
 
     @property
     def program(self) -> Model | Ensemble:

@@ -21,25 +21,15 @@ __all__ = ["Draw", "Question", "check_question", "percent"]
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked about each row; equal questions share one compiled program.
+    """What is asked about each row; equal questions share one compiled program."""
 
-    Attributes:
-        quantiles: shares in (0, 1).
-        num_modes: how many of the best modes.
-        interval: the kind of interval.
-        masses: of the interval of each target that is left.
-        given: indices of the targets that are known.
-        scored: whether the targets that are left are known too, so that they have a density.
-        members: components of each member of an ensemble; none for a single model.
-    """
-
-    quantiles: tuple[float, ...]
-    num_modes: int
+    quantiles: tuple[float, ...]  # shares in (0, 1)
+    num_modes: int  # how many of the best modes
     interval: Kind
-    masses: tuple[float, ...]
-    given: tuple[int, ...]
-    scored: bool
-    members: tuple[int, ...]
+    masses: tuple[float, ...]  # of the interval of each target that is left
+    given: tuple[int, ...]  # indices of the targets that are known
+    scored: bool  # whether the targets that are left are known too, so that they have a density
+    members: tuple[int, ...]  # components of each member of an ensemble; none for a single model
 
     @property
     def levels(self) -> tuple[float, ...]:
@@ -81,15 +71,10 @@ class Question:
 
 @dataclass(frozen=True)
 class Draw:
-    """Samples of each row: the same for a row whatever the rows around it.
-
-    Attributes:
-        count: how many.
-        given: indices of the targets that are known.
-    """
+    """Samples of each row: the same for a row whatever the rows around it."""
 
     count: int
-    given: tuple[int, ...]
+    given: tuple[int, ...]  # indices of the targets that are known
 
     def __call__(self, mixture: Mixture, row: Rows) -> Float[Array, "S D"]:
         """The samples of one row in standard units."""

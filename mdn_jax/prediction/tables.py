@@ -23,26 +23,15 @@ Given = Mapping[str, float | str]
 
 @dataclass(frozen=True, eq=False)
 class Wanted:
-    """What a model needs of a table of N rows.
+    """What a model needs of a table of N rows."""
 
-    Attributes:
-        source: the table's name in messages.
-        inputs: the input columns, as `Encoding.encode` takes them.
-        lacking: (N,) rows that have no answer, because an input is missing and such rows are dropped.
-        given: (N, G) what the given targets are.
-        targets: (N, D) the targets left, NaN where missing; None where the table does not hold all of them.
-        unknown: for each category that has such, how many values are of a kind that training never saw.
-        kept: a polars frame of columns to copy.
-        num_rows: N.
-    """
-
-    source: str
-    inputs: dict[str, np.ndarray]
-    lacking: Bool[np.ndarray, " N"]
-    given: Float[np.ndarray, "N G"]
-    targets: Float[np.ndarray, "N D"] | None
-    unknown: dict[str, int]
-    kept: Any
+    source: str  # the table's name in messages
+    inputs: dict[str, np.ndarray]  # the input columns, as `Encoding.encode` takes them
+    lacking: Bool[np.ndarray, " N"]  # rows that have no answer, because an input is missing and such rows are dropped
+    given: Float[np.ndarray, "N G"]  # what the given targets are
+    targets: Float[np.ndarray, "N D"] | None  # those left, NaN where missing; None where the table lacks one of them
+    unknown: dict[str, int]  # of each category that has such, how many values are of a kind that training never saw
+    kept: Any  # a polars frame of columns to copy
     num_rows: int
 
 

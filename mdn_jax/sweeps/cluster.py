@@ -41,21 +41,13 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class _Queue:
-    """What waits, what runs, and where.
+    """What waits, what runs, and where."""
 
-    Attributes:
-        waiting: batches for the next free nodes.
-        running: task -> its node and its batch.
-        losses: first member of a batch -> how often its node was lost.
-        resting: node -> when it may get a batch again.
-        shipped: dataset -> its rows in Ray's object store.
-    """
-
-    waiting: deque[Work]
-    shipped: dict[str, Any]
-    running: dict[Any, tuple[str, Work]] = field(default_factory=dict)
-    losses: dict[int, int] = field(default_factory=dict)
-    resting: dict[str, float] = field(default_factory=dict)
+    waiting: deque[Work]  # batches for the next free nodes
+    shipped: dict[str, Any]  # dataset -> its rows in Ray's object store
+    running: dict[Any, tuple[str, Work]] = field(default_factory=dict)  # task -> its node and its batch
+    losses: dict[int, int] = field(default_factory=dict)  # first member of a batch -> how often its node was lost
+    resting: dict[str, float] = field(default_factory=dict)  # node -> when it may get a batch again
 
 
 def on_cluster(address: str) -> Callable[[Session, list[Work]], Iterator[Batch]]:

@@ -46,19 +46,12 @@ class Shard:
 
 @dataclass(frozen=True)
 class Program:
-    """Members of one compiled program.
+    """Members of one compiled program."""
 
-    Attributes:
-        config: of one of them.
-        members: their numbers.
-        bytes_each: memory that one of them takes.
-        seconds_each: rough time that one of them trains on one core.
-    """
-
-    config: Config
+    config: Config  # of one of them
     members: tuple[int, ...]
-    bytes_each: float
-    seconds_each: float
+    bytes_each: float  # memory that one of them takes
+    seconds_each: float  # rough time that one of them trains on one core
 
 
 def programs(configs: Mapping[int, Config], source: Source) -> list[Program]:

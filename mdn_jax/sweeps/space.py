@@ -44,25 +44,15 @@ class Search(Strict):
 
 @dataclass(frozen=True)
 class Axis:
-    """One field and the values it takes.
+    """One field and the values it takes: those of a list, or of a range from `low` to `high`, both included."""
 
-    Attributes:
-        name: of the field, dotted.
-        values: a list's; empty for a range.
-        low: of a range.
-        high: of a range, included.
-        log: whether a range is even in the logarithm.
-        whole: whether a range holds whole numbers only.
-        table: as the TOML says it.
-    """
-
-    name: str
-    values: tuple[Any, ...] = ()
+    name: str  # of the field, dotted
+    values: tuple[Any, ...] = ()  # a list's; empty for a range
     low: float = math.nan
     high: float = math.nan
-    log: bool = False
-    whole: bool = False
-    table: Any = None
+    log: bool = False  # whether a range is even in the logarithm
+    whole: bool = False  # whether a range holds whole numbers only
+    table: Any = None  # as the TOML says it
 
     @property
     def is_range(self) -> bool:
@@ -82,19 +72,12 @@ class Axis:
 
 @dataclass(frozen=True)
 class Space:
-    """A whole sweep: the base config, how to search, and the axes.
-
-    Attributes:
-        base: what every member shares.
-        search: sampler and its numbers.
-        axes: in the order of the TOML.
-        source: where they came from, for messages.
-    """
+    """A whole sweep: what every member shares, how to search, and the axes."""
 
     base: Config
     search: Search
-    axes: tuple[Axis, ...]
-    source: str
+    axes: tuple[Axis, ...]  # in the order of the TOML
+    source: str  # where they came from, for messages
 
     @property
     def num_members(self) -> int:

@@ -60,44 +60,26 @@ JUDGED_IN_TURN = 16  # members judged by one call where they run in turn
 
 @dataclass(frozen=True)
 class Work:
-    """Members that train together.
-
-    Attributes:
-        members: their numbers.
-        settings: the axes' values of each.
-        configs: the whole config of each.
-        slots: the least places in each slice, where members of several batches share a compiled program.
-        halving: whether poor members stop early.
-    """
+    """Members that train together, by number: the axes' values and the whole config of each."""
 
     members: tuple[int, ...]
     settings: tuple[Settings, ...]
     configs: tuple[Config, ...]
-    slots: int
-    halving: bool = False
+    slots: int  # the least places in each slice, where members of several batches share a compiled program
+    halving: bool = False  # whether poor members stop early
 
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """Members of one program, in slots.
+    """Members of one program, in slots."""
 
-    Attributes:
-        config: of one of them; for all but seed and rates, of all.
-        members: (S,) their numbers, -1 for a slot that is not used.
-        state: training, each slot with `ensemble_size` networks.
-        source: where its data come from.
-        seconds: spent on training so far.
-        compile_seconds: spent on compiling.
-        halved: whether its members were stopped by halving.
-    """
-
-    config: Config
-    members: np.ndarray
-    state: TrainingState
-    source: "Source"
-    seconds: float = 0.0
+    config: Config  # of one of them; for all but seed and rates, of all
+    members: np.ndarray  # (S,) their numbers, -1 for a slot that is not used
+    state: TrainingState  # each slot with `ensemble_size` networks
+    source: "Source"  # where its data come from
+    seconds: float = 0.0  # spent on training so far
     compile_seconds: float = 0.0
-    halved: bool = False
+    halved: bool = False  # whether its members were stopped by halving
 
     @property
     def size(self) -> int:
