@@ -41,20 +41,15 @@ def baseline_scores(config: Config, dataset: Dataset) -> dict[str, Any]:
     """
     train, test, names = dataset.train, dataset.test, dataset.target_names
     found: dict[str, Any] = {"marginal": _report(marginal_gaussian(train, test), names)}
-    skipped = {}
-    linear = least_squares(train, test)
+    linear, reason = least_squares(train, test), _no_gaussian(config, dataset)
     found["least_squares"] = None if linear is None else _report(linear, names)
-    if linear is None:
-        skipped["least_squares"] = "no more training rows than inputs"
-    reason = _no_gaussian(config, dataset)
     found["one_gaussian"] = None
-    if reason is not None:
-        skipped["one_gaussian"] = reason
-    else:
+    if reason is None:
         model, training = _one_gaussian_config(config)
         scores = one_gaussian(config.seed, dataset, model, training)
         found["one_gaussian"] = _report(scores, names) | {"num_steps": training.num_steps}
-    return found | {"skipped": skipped}
+    reasons = {"least_squares": "no more training rows than inputs", "one_gaussian": reason}
+    return found | {"skipped": {name: why for name, why in reasons.items() if found[name] is None}}
 
 
 def baseline_sentences(baselines: Mapping[str, Any], test_nll: float) -> list[str]:
@@ -109,16 +104,7 @@ def least_squares(train: Part, test: Part) -> Scores | None:
 
 def one_gaussian(seed: int, dataset: Dataset, model: ModelConfig, training: TrainingConfig) -> Scores:
     """The test rows' scores by a network, which is trained for it."""
-    train, test = dataset.train, dataset.test
-    fitted = fit(
-        jax.random.key(seed),
-        train.x,
-        train.y,
-        model=model,
-        training=training,
-        weights=train.weight,
-        observed=train.observed,
-    )
+    fitted, test = fit(jax.random.key(seed), **dataset.for_training, model=model, training=training), dataset.test
     return evaluate(fitted.model, test.x, test.y, weights=test.weight, observed=test.observed)
 
 

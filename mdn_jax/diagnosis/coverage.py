@@ -144,15 +144,9 @@ def coverage_sentences(coverage: Mapping[str, Any]) -> list[str]:
     said, told = [], set()
     for record in coverage["regions"]:
         if record["region"] == "central" and record["share"] == SHARE and _off(record, WORTH):
-            held, error = _best(record)
-            wide = "wide" if held > SHARE else "narrow"
-            state = "calibrated " if "calibrated" in record else ""
-            said.append(
-                f"the {state}90 % intervals of {record['target']!r} hold {_percent(held, error)} of the test rows: "
-                f"too {wide}; {_cure(record, 'intervals')}"
-            )
+            said.append(_region_sentence(record))
             told |= {record["target"], None}  # a joint region of targets that are off is off
-    said += _worst_region([record for record in coverage["regions"] if record["target"] not in told])
+    said += map(_region_sentence, _worst_region([one for one in coverage["regions"] if one["target"] not in told]))
     for record in _worst(coverage["by_kind"], "column"):
         said.append(
             f"where {record['column']} is {record['kind']!r}, 90 % intervals of {record['target']!r} hold "
@@ -166,29 +160,26 @@ def coverage_sentences(coverage: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def _worst_region(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """One sentence about the region that is furthest off; none where all hold what they say."""
+def _worst_region(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The region that is furthest off; none where all hold what they say."""
     targets = len({record["target"] for record in records} - {None}) or 1
     # a false alarm in several targets is to be as rare as in one; half a row allows for counts being whole
     clear = -NormalDist().inv_cdf(NormalDist().cdf(-CLEAR_REGION) / targets)
     off = [record for record in records if _off(record, WORTH, clear, slack=0.5)]
-    if not off:
-        return []
-    worst = max(off, key=lambda record: abs(_best(record)[0] - record["share"]))
-    held, error = _best(worst)
-    regions, state = REGIONS[worst["region"]], "calibrated " if "calibrated" in worst else ""
-    of = "all targets" if worst["target"] is None else repr(worst["target"])
-    too = ("wide", "narrow") if worst["region"] == "central" else ("large", "small")
-    return [
-        f"the {state}{100 * worst['share']:g} % {regions} of {of} hold {_percent(held, error)} of the test rows: too "
-        f"{too[0] if held > worst['share'] else too[1]}; {_cure(worst, regions)}"
-    ]
+    return sorted(off, key=_distance, reverse=True)[:1]
 
 
-def _cure(record: Mapping[str, Any], regions: str) -> str:
+def _region_sentence(record: Mapping[str, Any]) -> str:
+    regions, (held, error) = REGIONS[record["region"]], _best(record)
+    of = "all targets" if record["target"] is None else repr(record["target"])
+    too = ("wide", "narrow") if record["region"] == "central" else ("large", "small")
+    state, cure = "", f"set dataset.calibration_fraction = 0.2 for {regions} that hold what they say"
     if "calibrated" in record:
-        return "the test rows are unlike those it was calibrated on"
-    return f"set dataset.calibration_fraction = 0.2 for {regions} that hold what they say"
+        state, cure = "calibrated ", "the test rows are unlike those it was calibrated on"
+    return (
+        f"the {state}{100 * record['share']:g} % {regions} of {of} hold {_percent(held, error)} of the test rows: too "
+        f"{too[0] if held > record['share'] else too[1]}; {cure}"
+    )
 
 
 def _held(
@@ -241,12 +232,16 @@ def _best(record: Mapping[str, Any]) -> tuple[float, float]:
     return record[name], record["calibrated_standard_error" if name == "calibrated" else "standard_error"]
 
 
+def _distance(record: Mapping[str, Any]) -> float:
+    """How far what is held lies from the nominal share."""
+    return abs(_best(record)[0] - record["share"])
+
+
 def _off(record: Mapping[str, Any], worth: float, clear: float = CLEAR, slack: float = 0.0) -> bool:
     """Whether what is held lies so many points and standard errors from the nominal share, `slack` rows allowed."""
     if record["held"] is None:
         return False
-    held, error = _best(record)
-    return abs(held - record["share"]) > max(worth, clear * error + slack / record["rows"])
+    return _distance(record) > max(worth, clear * _best(record)[1] + slack / record["rows"])
 
 
 def _worst(records: Sequence[Mapping[str, Any]], group: str) -> list[Mapping[str, Any]]:
@@ -255,9 +250,7 @@ def _worst(records: Sequence[Mapping[str, Any]], group: str) -> list[Mapping[str
     for record in records:
         if _off(record, WORTH_PART):
             key = record[group], record["target"]
-            distance = abs(_best(record)[0] - record["share"])
-            if key not in worst or distance > abs(_best(worst[key])[0] - record["share"]):
-                worst[key] = record
+            worst[key] = max(worst.get(key, record), record, key=_distance)
     return list(worst.values())
 
 

@@ -1,6 +1,6 @@
 """What stands on a run's page, in the reader's order."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -82,25 +82,14 @@ def _headline(name: str, config: Config, dataset: Dataset, metrics: Mapping[str,
     trained = "" if metrics["status"] == "ok" else f" Training {metrics['status'].replace('_', ' ')}."
     values = [("test NLL", _nll(metrics["test_nll"]), f"± {metrics['test_nll_standard_error']:.2g} nats per row")]
     if len(targets) == 1:
-        unit = f"in the unit of {targets[0]}"
-        values += [
-            ("root mean squared error", number(metrics["test_rmse"][targets[0]]), unit),
-            ("CRPS", number(metrics["test_crps"][targets[0]]), unit),
-            ("90 % intervals hold", percent(metrics["coverage_90"][targets[0]]), "of the test rows"),
-        ]
+        (rmse, crps, held), unit = _own_scores(metrics, targets[0]), f"in the unit of {targets[0]}"
+        values += [("root mean squared error", rmse, unit), ("CRPS", crps, unit)]
+        values += [("90 % intervals hold", held, "of the test rows")]
     for record in metrics["coverage"]["regions"]:
         if record["region"] == "joint" and record["share"] == 0.9:
             values.append(("90 % regions of all targets hold", percent(record["held"]), "of the test rows"))
-    scores = [
-        (
-            target,
-            number(metrics["test_rmse"][target]),
-            number(metrics["test_crps"][target]),
-            percent(metrics["coverage_90"][target]),
-            number(metrics["width_90"][target]),
-        )
-        for target in (targets if len(targets) > 1 else ())
-    ]
+    several = targets if len(targets) > 1 else ()
+    scores = [(target, *_own_scores(metrics, target), number(metrics["width_90"][target])) for target in several]
     return [
         paragraph(name, "kicker"),
         heading(f"{few(targets, 4)} {f'from {few(inputs, 4)}' if inputs else 'without inputs'}"),
@@ -173,23 +162,20 @@ def _coverage(metrics: Mapping[str, Any]) -> str:
         regions.setdefault((record["region"], record["target"]), {})[record["share"]] = record
     shares = sorted({record["share"] for record in coverage["regions"]})
     after = any("calibrated" in record for record in coverage["regions"])
+    states = {"held": "as trained"} | ({"calibrated": "calibrated"} if after else {})
     rows = []
     for (region, target), found in regions.items():
         name = REGIONS[region] + (f" of {target}" if target and len(metrics["test_rmse"]) > 1 else "")
-        rows.append((name, "as trained", *(_held(found[share]) for share in shares)))
-        if after:
-            rows.append((name, "calibrated", *(_calibrated(found[share]) for share in shares)))
-    calibrated = ["calibrated"] if after else []
+        rows += [(name, title, *(_held(found[share], state) for share in shares)) for state, title in states.items()]
     kinds = [
-        (record["column"], record["kind"], record["target"], number(record["rows"]), _held(record))
-        + ((_calibrated(record),) if after else ())
+        (record["column"], record["kind"], record["target"], *_rows_held(record, states))
         for record in coverage["by_kind"]
     ]
     widths = [
-        (record["target"], number(record["group"]), number(record["width"], 3), number(record["rows"]), _held(record))
-        + ((_calibrated(record),) if after else ())
+        (record["target"], number(record["group"]), number(record["width"], 3), *_rows_held(record, states))
         for record in coverage["by_width"]
     ]
+    held = ["rows", "90 % intervals hold", *list(states)[1:]]
     counts = sorted({record["rows"] for record in coverage["regions"]})
     of = f"{counts[0]:,} to {counts[-1]:,}" if len(counts) > 1 else f"{counts[0]:,}"
     said = (
@@ -202,14 +188,10 @@ def _coverage(metrics: Mapping[str, Any]) -> str:
         "Calibration",
         paragraph(said),
         table(["region", "", *(f"{100 * share:g} %" for share in shares)], rows, texts=2),
-        table(["column", "kind", "target", "rows", "90 % intervals hold", *calibrated], kinds, texts=3,
-              title="For each kind"),
+        table(["column", "kind", "target", *held], kinds, texts=3, title="For each kind"),
         paragraph(_not_judged(coverage.get("kinds_not_judged", ())), "note"),
-        details(
-            "From narrow to wide intervals",
-            table(["target", "group", "typical width", "rows", "90 % intervals hold", *calibrated], widths),
-        ),
-    )  # fmt: skip
+        details("From narrow to wide intervals", table(["target", "group", "typical width", *held], widths)),
+    )
 
 
 def _not_judged(records: Sequence[Mapping[str, Any]]) -> str:
@@ -284,11 +266,11 @@ def _nll(value: float) -> str:
     return f"{value:.3f}".replace("-", "−") if np.isfinite(value) else "–"
 
 
-def _held(record: Mapping[str, Any], name: str = "held") -> str:
+def _held(record: Mapping[str, Any], name: str) -> str:
     """A share held with its interval; a dash where no row tells."""
     share = record.get(name)
     return percent(share, within=None if share is None else coverage_interval(record, name))
 
 
-def _calibrated(record: Mapping[str, Any]) -> str:
-    return _held(record, "calibrated")
+def _rows_held(record: Mapping[str, Any], states: Iterable[str]) -> tuple[str, ...]:
+    return number(record["rows"]), *(_held(record, state) for state in states)

@@ -88,11 +88,7 @@ def _resume(folder: Path, state: TrainingState, clock: _Clock) -> tuple[Training
 
 
 def _train(
-    state: TrainingState,
-    clock: _Clock,
-    folder: Path,
-    on_evaluation: OnEvaluation | None,
-    checkpoint_seconds: float,
+    state: TrainingState, clock: _Clock, folder: Path, on_evaluation: OnEvaluation | None, checkpoint_seconds: float
 ) -> tuple[TrainingState, _Clock]:
     """All chunks, with a checkpoint every so often, and one more where the user interrupts."""
     saved, compiled = time.perf_counter(), set()
@@ -144,8 +140,7 @@ def _own_nll(state: TrainingState, fit: Fit) -> float:
     """The members' mean NLL, each on its own validation rows."""
     split = jax.tree.map(np.asarray, state.members.split)
     models = fit.model.models if isinstance(fit.model, Ensemble) else (fit.model,)
-    data = state.data
-    values = []
+    data, values = state.data, []
     for index, model in enumerate(models):
         rows = jax.tree.map(lambda leaf, own=split.validation[index]: leaf[own], data.rows)
         values.append(_mean_nll(replace(model, inputs=data.inputs, targets=data.targets), rows))

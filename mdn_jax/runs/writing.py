@@ -155,15 +155,13 @@ def _draw(
     )
     figures["health"] = health_figure(diagnosis, metrics["coverage"])
     folder.mkdir(exist_ok=True)
-    paths = []
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.png", dpi=150)
-        paths.append(folder / f"{name}.png")
-    return paths
+    return [folder / f"{name}.png" for name in figures]
 
 
 def _write_report(folder: Path, config: Config, dataset: Dataset, metrics: dict[str, Any]) -> None:
     """The run on one page, with the figures that stand in its folder."""
     figures = {path.stem: path.read_bytes() for path in sorted((folder / FIGURES).glob("*.png"))}
-    toml = tomli_w.dumps(config.to_dict())
-    write_text(folder / REPORT, report_html(folder.resolve().name, config, dataset, metrics, figures, toml))
+    text = report_html(folder.resolve().name, config, dataset, metrics, figures, tomli_w.dumps(config.to_dict()))
+    write_text(folder / REPORT, text)

@@ -13,6 +13,8 @@ from mdn_jax.sweeps.training import Slice, Source, Work, build
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
 
+KEPT = ("halved", "seconds", "compile_seconds")  # of a slice, beside its members and their state
+
 
 def save_checkpoint(folder: Path, work: Work, stage: int, slices: list[Slice]) -> None:
     """Write a batch as it stands between two chunks."""
@@ -23,13 +25,7 @@ def save_checkpoint(folder: Path, work: Work, stage: int, slices: list[Slice]) -
         "slots": work.slots,
         "halving": work.halving,
         "slices": [
-            {
-                "members": part.members.tolist(),
-                "halved": part.halved,
-                "seconds": part.seconds,
-                "compile_seconds": part.compile_seconds,
-            }
-            for part in slices
+            {"members": part.members.tolist()} | {name: getattr(part, name) for name in KEPT} for part in slices
         ],
     }
     write_tree(folder, description, [part.state.members for part in slices])
@@ -51,13 +47,7 @@ def load_checkpoint(folder: Path, space: Space, source: Source) -> tuple[Work, i
 
     description, trees = read_tree(folder, template, state=True)
     slices = [
-        replace(
-            part,
-            state=replace(part.state, members=members),
-            halved=told["halved"],
-            seconds=told["seconds"],
-            compile_seconds=told["compile_seconds"],
-        )
+        replace(part, state=replace(part.state, members=members), **{name: told[name] for name in KEPT})
         for part, members, told in zip(blank, trees, description["slices"], strict=True)
     ]
     return works[0], description["stage"], slices

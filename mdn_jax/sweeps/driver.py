@@ -14,7 +14,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from mdn_jax.storage import BATCHES, Batch, drop_rows, read_rows, write_batch, w
 from mdn_jax.sweeps.checkpoint import load_checkpoint, save_checkpoint
 from mdn_jax.sweeps.planning import Shard, next_works
 from mdn_jax.sweeps.results import BEST, FIGURES, STUDY, TABLE, publish, ranked
-from mdn_jax.sweeps.search import Members
+from mdn_jax.sweeps.search import Members, Row
 from mdn_jax.sweeps.session import CHECKPOINT, HEARTBEAT, Interrupted, Progress, Session
 from mdn_jax.sweeps.space import Space, by_program, read_space
 from mdn_jax.sweeps.training import Slice, Source, Work, begin, done_share, harvest, train_work, warm_up
@@ -42,7 +42,6 @@ NAMES += rf"|({CHECKPOINT}|{HEARTBEAT})-\d+-of-\d+(\.json)?|ensemble-\d+"
 OWN = re.compile(rf"({NAMES})|\.({NAMES})\.\d+\.(new|old)(\.lock)?|\.lock-.*")  # what a sweep writes in its folder
 AHEAD = 2  # batches whose programs compile while one trains
 SILENT_SECONDS = 300.0  # after which a process counts as gone
-Row = dict[str, Any]
 
 
 def run_sweep(
@@ -124,18 +123,11 @@ def read_status(folder: Path) -> dict[str, Any]:
     """
     space = open_space(folder)
     rows, _ = read_rows(folder / BATCHES)
-    beats = []
-    for path in sorted(folder.glob(f"{HEARTBEAT}-*.json")):
-        beat = json.loads(path.read_text(encoding="utf-8"))
-        if beat["running"] and time.time() - beat["time"] < SILENT_SECONDS:
-            beats.append(beat)
+    beats = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob(f"{HEARTBEAT}-*.json"))]
+    beats = [beat for beat in beats if beat["running"] and time.time() - beat["time"] < SILENT_SECONDS]
     left = [beat["seconds_left"] for beat in beats if beat["seconds_left"] is not None]
-    progress = replace(
-        Progress.of(rows, space.num_members),
-        running=sum(beat["running"] for beat in beats),
-        seconds_left=max(left) if left else None,
-    )
-    return asdict(progress) | {"processes": beats}
+    progress, running = Progress.of(rows, space.num_members), sum(beat["running"] for beat in beats)
+    return asdict(progress) | {"running": running, "seconds_left": max(left, default=None), "processes": beats}
 
 
 def forget(space: Space, folder: Path, status: str) -> int:
@@ -271,9 +263,8 @@ def _finish(session: Session) -> None:
             return
         seconds = time.perf_counter() - session.began
         publish(session.space, folder, session.rows, session.source)
-        for pattern in (f"{CHECKPOINT}-*", f".{CHECKPOINT}-*"):
-            for left in folder.glob(pattern):
-                shutil.rmtree(left, ignore_errors=True)
+        for left in (*folder.glob(f"{CHECKPOINT}-*"), *folder.glob(f".{CHECKPOINT}-*")):
+            shutil.rmtree(left, ignore_errors=True)
         summary = {
             "members": len(session.rows),
             "statuses": Counter(row["status"] for row in session.rows.values()),

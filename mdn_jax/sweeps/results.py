@@ -19,7 +19,7 @@ from mdn_jax.config import Config
 from mdn_jax.model import Ensemble, Model, ensemble, stack
 from mdn_jax.runs import Outcome, evaluate_part, oracle_scores, seal, write_run
 from mdn_jax.storage import BATCHES, Trained, read_member, read_trained, save, write_text
-from mdn_jax.sweeps.search import export_study, importance, is_finished
+from mdn_jax.sweeps.search import Row, export_study, importance, is_finished
 from mdn_jax.sweeps.space import Space, member_config
 from mdn_jax.sweeps.training import Source
 from mdn_jax.training import Fit
@@ -28,7 +28,6 @@ __all__ = ["Group", "SweepResult", "columns_of", "export_member", "publish", "ra
 
 TABLE, BEST, FIGURES, STUDY = "results.csv", "best", "figures", "study.journal"
 MEASURES = ("val_nll", "test_nll", "status", "steps", "best_step", "num_parameters", "seconds")
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,10 +72,7 @@ class SweepResult:
         for member, one in sorted(self.trained.items()):
             shapes = [np.shape(leaf) for leaf in jax.tree.leaves(one.model)]
             groups.setdefault((jax.tree.structure(one.model), *shapes), []).append(member)
-        stacked = []
-        for members in groups.values():
-            stacked.append(Group(np.array(members), stack([self.trained[member].model for member in members])))
-        return stacked
+        return [Group(np.array(own), stack([self.trained[member].model for member in own])) for own in groups.values()]
 
     @property
     def best(self) -> int:
@@ -126,20 +122,16 @@ def publish(space: Space, folder: Path, rows: dict[int, Row], source: Source) ->
     write_text(folder / TABLE, text.getvalue())
 
 
-def draw(space: Space, folder: Path, rows: dict[int, Row], source: Source) -> list[Path]:
+def draw(space: Space, folder: Path, rows: dict[int, Row], source: Source) -> None:
     """The sweep's figures as PNG files."""
     from mdn_jax.plotting import sweep_figures  # noqa: PLC0415  (matplotlib is loaded where figures are drawn)
 
     axes = [axis.name for axis in space.axes]
-    columns = columns_of(axes, rows)
-    table = {name: _array(column) for name, column in columns.items()}
+    table = {name: np.array(column, object) for name, column in columns_of(axes, rows).items()}
     (folder / FIGURES).mkdir(exist_ok=True)
     figures = sweep_figures(table, axes, oracle=_oracle(space, axes, source), importance=importance(space, rows))
-    paths = []
     for name, figure in figures.items():
-        paths.append(folder / FIGURES / f"{name}.png")
-        figure.savefig(paths[-1], dpi=150)
-    return paths
+        figure.savefig(folder / FIGURES / f"{name}.png", dpi=150)
 
 
 def export_member(space: Space, folder: Path, member: int, out: Path, source: Source) -> dict[str, Any]:
@@ -193,15 +185,6 @@ def _cell(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return "x".join(map(str, value)) if value else "none"
     return value
-
-
-def _array(column: Sequence[Any]) -> np.ndarray:
-    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in column)
-    if numeric:
-        return np.array(column)
-    array = np.empty(len(column), object)
-    array[:] = column
-    return array
 
 
 def _oracle(space: Space, axes: Sequence[str], source: Source) -> float | None:

@@ -20,7 +20,7 @@ from typing import Any
 from mdn_jax._checks import InputError
 from mdn_jax.sweeps.space import SEEDS, Axis, Settings, Space, member_config, settings_of
 
-__all__ = ["Members", "export_study", "importance", "is_finished"]
+__all__ = ["Members", "Row", "export_study", "importance", "is_finished"]
 
 Row = dict[str, Any]
 
@@ -159,16 +159,12 @@ def _settings_of_row(space: Space, row: Row) -> Settings:
 def _trial(space: Space, row: Row) -> Any:
     """A finished member as one of Optuna's trials: diverged ones failed, halved ones were pruned."""
     optuna = _optuna()
-    params = {axis.name: _encode(row["settings"][axis.name]) for axis in space.axes}
-    finite = math.isfinite(row["val_nll"])
-    state = optuna.trial.TrialState.COMPLETE if is_finished(row) else optuna.trial.TrialState.FAIL
-    pruned = row["status"] == "halved" and finite
-    if pruned:
-        state = optuna.trial.TrialState.PRUNED
+    states, finished = optuna.trial.TrialState, is_finished(row)
+    pruned = row["status"] == "halved" and math.isfinite(row["val_nll"])
     return optuna.trial.create_trial(
-        state=state,
-        value=row["val_nll"] if is_finished(row) else None,
-        params=params,
+        state=states.COMPLETE if finished else states.PRUNED if pruned else states.FAIL,
+        value=row["val_nll"] if finished else None,
+        params={axis.name: _encode(row["settings"][axis.name]) for axis in space.axes},
         distributions=_distributions(space),
         user_attrs={"member": row["member"], "status": row["status"], "test_nll": row["test_nll"]},
         intermediate_values={row["steps"]: row["val_nll"]} if pruned else {},

@@ -12,6 +12,7 @@ from typing import Any
 from mdn_jax.storage import write_text
 from mdn_jax.sweeps.planning import Shard
 from mdn_jax.sweeps.results import ranked
+from mdn_jax.sweeps.search import Row
 from mdn_jax.sweeps.space import Space
 from mdn_jax.sweeps.training import Source
 
@@ -20,7 +21,6 @@ __all__ = ["CHECKPOINT", "HEARTBEAT", "Interrupted", "Progress", "Session"]
 CHECKPOINT, HEARTBEAT = "checkpoint", "progress"
 KNOWN = 0.02  # share of the members after which the time that is left is told: at first most of it is compiling
 SHOW_SECONDS, BEAT_SECONDS = 0.2, 2.0  # between two words to the caller, and to the folder
-Row = dict[str, Any]
 
 
 class Interrupted(Exception):  # noqa: N818  (no error: the sweep was asked to stop, and goes on later)

@@ -273,14 +273,14 @@ def _with(base: Config, settings: Settings, where: str) -> Config:
 
 def _check(space: Space) -> None:
     search, source = space.search, space.source
-    names = [axis.name for axis in space.axes]
     if search.sampler == "grid":
         require(search.num_members is None, f"{source}: a grid has as many members as combinations: drop num_members")
     else:
         require(search.num_members is not None, f"{source}: sampler {search.sampler} needs sweep.num_members")
-    no_validation = "a sweep chooses its best by the validation rows: set training.validation_fraction above 0"
     fractions = [value for axis in space.axes if axis.name == "training.validation_fraction" for value in axis.values]
-    fractions = fractions or [space.base.training.validation_fraction]
-    require(min(fractions) > 0, f"{source}: {no_validation}")
-    mixed = search.halving and "training.objective" in names
+    require(
+        min(fractions or [space.base.training.validation_fraction]) > 0,
+        f"{source}: a sweep chooses its best by the validation rows: set training.validation_fraction above 0",
+    )
+    mixed = search.halving and any(axis.name == "training.objective" for axis in space.axes)
     require(not mixed, f"{source}: halving compares losses, and training.objective is an axis: drop one of the two")

@@ -205,18 +205,11 @@ def done_share(work: Work, slices: Sequence[Slice]) -> float:
 
 def harvest(work: Work, slices: Sequence[Slice]) -> tuple[Batch, list[tuple[str, dict[str, float]]]]:
     """A trained batch as it goes to the record, and what each slice cost: (program, members and seconds)."""
-    settings = dict(zip(work.members, work.settings, strict=True))
-    costs = [
-        (
-            program_of(part.config),
-            {
-                "members": len(part.used),
-                "compile_seconds": 0.0 if part.halved else part.compile_seconds,
-                "train_seconds": part.seconds,
-            },
-        )
-        for part in slices
-    ]
+    settings, costs = dict(zip(work.members, work.settings, strict=True)), []
+    for part in slices:
+        compiling = 0.0 if part.halved else part.compile_seconds
+        cost = {"members": len(part.used), "compile_seconds": compiling, "train_seconds": part.seconds}
+        costs.append((program_of(part.config), cost))
     return Batch.of([one for part in slices for one in conclude(part, settings)]), costs
 
 
