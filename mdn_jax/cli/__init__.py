@@ -35,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.showwarning = lambda message, *_: print(f"mdn-jax: warning: {message}", file=sys.stderr)
     try:
         _warn_of_wrong_release()
-        _one_cpu_device_per_core()
+        # for members to spread over
+        use_cpu_devices(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
         _keep_compiled_programs()
         return _dispatch(arguments)
     except (InputError, OSError) as error:
@@ -75,11 +76,6 @@ def _warn_of_wrong_release() -> None:
     if release in WRONG_RELEASES:
         line = f"mdn-jax: warning: jaxlib {release} computes some sums wrongly on CPU: pip install jax==0.10.1"
         print(line, file=sys.stderr)
-
-
-def _one_cpu_device_per_core() -> None:
-    """One CPU device per core for members to spread over."""
-    use_cpu_devices(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 def _keep_compiled_programs() -> None:

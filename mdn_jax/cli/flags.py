@@ -3,14 +3,23 @@
 import contextlib
 import dataclasses
 import io
+from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 from pydantic import BaseModel
 
-from mdn_jax._checks import InputError, nearest
+from mdn_jax._checks import InputError, nearest, require
 
-__all__ = ["flags_of", "parse_flags", "said_by", "values_of"]
+__all__ = ["flags_of", "parse_flags", "path_first", "said_by", "values_of"]
+
+
+def path_first(arguments: list[str], usage: str) -> tuple[Path | None, list[str]]:
+    """The path that a command takes first, and the other arguments; no path where these ask for help."""
+    if arguments and not arguments[0].startswith("-"):
+        return Path(arguments[0]), arguments[1:]
+    require(not {"-h", "--help"}.isdisjoint(arguments), usage)
+    return None, arguments
 
 
 def flags_of(config: BaseModel, extra: type, **sections: BaseModel) -> type:

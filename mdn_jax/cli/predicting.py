@@ -32,8 +32,7 @@ class _Predict:
     keep: Annotated[tuple[str, ...], tyro.conf.arg(help="Columns of the table to copy; all for all of them.")] = ()
     quantiles: Annotated[tuple[float, ...], tyro.conf.arg(help="Shares between 0 and 1.")] = (0.05, 0.5, 0.95)
     interval: Annotated[
-        Kind,
-        tyro.conf.arg(help="The smallest region, in as many pieces as it takes, or one piece with equal tails."),
+        Kind, tyro.conf.arg(help="The smallest region, in as many pieces as it takes, or one piece with equal tails.")
     ] = "highest-density"
     mass: Annotated[float, tyro.conf.arg(help="Share of the probability that the interval holds.")] = 0.9
     calibrated: Annotated[
@@ -76,21 +75,12 @@ def _check_places(paths: list[Path], options: _Predict) -> None:
 
 
 def _predict(options: _Predict, samples: Path) -> int:
-    from mdn_jax.prediction import answer, draw, prepare, remarks, typed  # noqa: PLC0415
+    from mdn_jax.prediction import Asked, answer, draw, prepare, remarks, typed  # noqa: PLC0415
     from mdn_jax.storage import write_frames  # noqa: PLC0415
 
-    prepared = prepare(
-        options.model,
-        options.table,
-        quantiles=options.quantiles,
-        num_modes=options.num_modes,
-        interval=options.interval,
-        mass=options.mass,
-        calibrated=options.calibrated,
-        given=_given(options.given),
-        keep="all" if options.keep == ("all",) else options.keep,
-        strict=options.strict,
-    )
+    given, keep = _given(options.given), "all" if options.keep == ("all",) else options.keep
+    asked = Asked(options.quantiles, options.num_modes, options.interval, options.mass, options.calibrated)
+    prepared = prepare(options.model, options.table, asked, given=given, keep=keep, strict=options.strict)
     with _shown_progress(prepared.wanted.num_rows) as show:
         frame = answer(prepared, show)
     # what is copied from text to text stays as it was spelled

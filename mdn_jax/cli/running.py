@@ -7,8 +7,7 @@ from typing import Annotated, Any
 import jax
 import tyro
 
-from mdn_jax._checks import require
-from mdn_jax.cli.flags import flags_of, parse_flags, said_by, values_of
+from mdn_jax.cli.flags import flags_of, parse_flags, path_first, said_by, values_of
 from mdn_jax.config import Config, DatasetConfig, validate
 
 __all__ = ["plot", "run"]
@@ -18,12 +17,9 @@ def run(arguments: list[str]) -> int:
     """CONFIG    train, evaluate, save and draw one experiment; --help lists every field"""
     from mdn_jax.runs import changed_by_hand, read_config  # noqa: PLC0415  (loaded where a command needs it)
 
-    asks_help = any(argument in ("-h", "--help") for argument in arguments)
-    positional = bool(arguments) and not arguments[0].startswith("-")
-    require(positional or asks_help, "run takes a config file first: mdn-jax run CONFIG [--out DIR] [--FIELD VALUE]")
-    path = Path(arguments[0]) if positional else None
+    usage = "run takes a config file first: mdn-jax run CONFIG [--out DIR] [--FIELD VALUE]"
+    path, rest = path_first(arguments, usage)
     config = read_config(path)[0] if path else Config(dataset=DatasetConfig(name="inverse_sinusoid"))
-    rest = arguments[1:] if positional else arguments
     values = values_of(parse_flags(flags_of(config, _Run), rest, "mdn-jax run CONFIG"))
     folder, overwrite = values.pop("out"), values.pop("overwrite")
     config = changed_by_hand(config, validate(said_by(values, config, rest), "command line" if rest else str(path)))

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from mdn_jax._checks import require
-from mdn_jax.cli.flags import flags_of, parse_flags, values_of
+from mdn_jax.cli.flags import flags_of, parse_flags, path_first, values_of
 from mdn_jax.config import validate
 
 __all__ = ["sweep"]
@@ -52,12 +52,8 @@ def sweep(arguments: list[str]) -> int:
     """CONFIG  train every member of the config's [sweep]; --status, --dry-run, --export N, ... with --help"""
     from mdn_jax.sweeps.space import sealed  # noqa: PLC0415
 
-    asks_help = any(argument in ("-h", "--help") for argument in arguments)
-    positional = bool(arguments) and not arguments[0].startswith("-")
-    require(
-        positional or asks_help, "sweep takes a config file or a sweep's folder first: mdn-jax sweep CONFIG [--out DIR]"
-    )
-    space, options = _read(Path(arguments[0]) if positional else None, arguments[1:] if positional else arguments)
+    usage = "sweep takes a config file or a sweep's folder first: mdn-jax sweep CONFIG [--out DIR]"
+    space, options = _read(*path_first(arguments, usage))
     folder = options.out or Path()
     if options.status:
         return _print_status(folder)
@@ -137,8 +133,8 @@ def _train(space: Any, folder: Path, options: _Sweep) -> int:
     left = space.num_members - len(rows)
     if left:
         print(f"shard {shard}: done; {left} members are left to other shards, the last of which writes the results")
-        return 0
-    _print_result(space, folder, rows)
+    else:
+        _print_result(space, folder, rows)
     return 0
 
 
@@ -168,10 +164,8 @@ def _shown_progress() -> Iterator[Any]:
         task = bar.add_task("training", total=1, told="")
 
         def show(progress: Any) -> None:
-            told = _progress_line(dataclasses.asdict(progress))
-            bar.update(
-                task, completed=progress.done + progress.share * progress.running, total=progress.total, told=told
-            )
+            told, done = _progress_line(dataclasses.asdict(progress)), progress.done + progress.share * progress.running
+            bar.update(task, completed=done, total=progress.total, told=told)
             if not console.is_terminal and time.monotonic() - said[0] >= QUIET_SECONDS:
                 said[0] = time.monotonic()
                 console.print(told, highlight=False, soft_wrap=True)
@@ -266,9 +260,8 @@ def _print_plan(space: Any) -> int:
     for program in planned:
         most = min(most_at_once(program), len(program.members))
         values = [str(value_of(program.config, name)) for name in shared]
-        table.add_row(
-            *values, f"{len(program.members):,}", f"{most:,}", f"{most * program.bytes_each / 2**20:,.1f} MiB"
-        )
+        memory = f"{most * program.bytes_each / 2**20:,.1f} MiB"
+        table.add_row(*values, f"{len(program.members):,}", f"{most:,}", memory)
     console = Console()
     console.print(table)
     if space.search.sampler == "tpe":
@@ -277,10 +270,8 @@ def _print_plan(space: Any) -> int:
     if runs_in_turn():
         cores = num_devices()
         training, compiling = (_duration(total / cores) for total in (seconds, COMPILING * len(planned)))
-        console.print(
-            f"roughly {training} of training on {cores} CPU devices, and {compiling} of compiling the first time",
-            soft_wrap=True,
-        )
+        told = f"roughly {training} of training on {cores} CPU devices, and {compiling} of compiling the first time"
+        console.print(told, soft_wrap=True)
     else:
         console.print("the time is known after the first batch: no estimate is made for this kind of device")
     return 0
@@ -304,17 +295,13 @@ def _print_result(space: Any, folder: Path, rows: dict[int, dict[str, Any]]) -> 
     for member in order:
         values = [_short(columns[axis][places[member]]) for axis in axes]
         table.add_row(str(member), *values, f"{rows[member]['val_nll']:.4f}", f"{rows[member]['test_nll']:.4f}")
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDE)
+    console = Console(width=None if Console().is_terminal else WIDE)
     console.print(table)
     summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
     statuses = ", ".join(f"{count:,} {status}" for status, count in summary["statuses"].items())
     console.print(f"{statuses}   table: {folder}/results.csv   figures: {folder}/figures", soft_wrap=True)
-    if order:
-        console.print(f"best member as a run: {folder}/best", soft_wrap=True)
-    else:
-        console.print("no member finished: try lower learning rates, then --retry diverged", soft_wrap=True)
+    none = "no member finished: try lower learning rates, then --retry diverged"
+    console.print(f"best member as a run: {folder}/best" if order else none, soft_wrap=True)
 
 
 def _short(value: Any) -> str:

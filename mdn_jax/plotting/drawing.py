@@ -14,15 +14,7 @@ from mdn_jax._typing import Float
 from mdn_jax.plotting.statements import Components
 from mdn_jax.plotting.style import DENSITY_COLOURS, INK, ORANGE, density_norm, dots
 
-__all__ = [
-    "BANDS",
-    "MANY",
-    "NEGLIGIBLE",
-    "draw_bands",
-    "draw_components",
-    "draw_data",
-    "draw_density",
-]
+__all__ = ["BANDS", "MANY", "NEGLIGIBLE", "draw_bands", "draw_components", "draw_data", "draw_density"]
 
 BANDS = {0.5: "-", 0.9: (0, (4, 2))}  # mass of a highest-density band and how its outline is drawn
 NEGLIGIBLE = 0.1  # of the largest weight at the same x: lighter components are not marked

@@ -11,18 +11,7 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from mdn_jax.diagnosis import Diagnosis, coverage_interval
 from mdn_jax.diagnosis.coverage import ROWS_BY_WIDTH
-from mdn_jax.plotting.style import (
-    BLUE,
-    COLOURS,
-    GREY,
-    INK,
-    LABEL_SIZE,
-    RED,
-    TICK_SIZE,
-    columns_of,
-    label,
-    new_figure,
-)
+from mdn_jax.plotting.style import BLUE, COLOURS, GREY, INK, LABEL_SIZE, RED, TICK_SIZE, columns_of, label, new_figure
 
 __all__ = ["health_figure"]
 
@@ -115,15 +104,14 @@ def _draw_sigmas(axes: Axes, diagnosis: Diagnosis, names: Sequence[str]) -> None
 
 def _draw_regions(axes: Axes, regions: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
     """Held minus nominal, in points, side by side for each nominal share."""
-    alone = len(names) == 1 and not any(record["region"] == "joint" for record in regions)
     shares = sorted({record["share"] for record in regions})
-    series = _series(names, alone)
-    for number, ((region, target), (colour, marker)) in enumerate(series.items()):
+    series = _series(names)
+    for number, (kind, (colour, marker)) in enumerate(series.items()):
         shift = 0.5 * ((number + 0.5) / len(series) - 0.5)
-        for place, share in enumerate(shares):
-            for record in regions:
-                if (record["region"], record["target"], record["share"]) == (region, target, share):
-                    _mark(axes, place + shift, record, colour, marker, offset=share, room=0.25 / len(series))
+        for record in regions:
+            if (record["region"], record["target"]) == kind:
+                place, share = shares.index(record["share"]) + shift, record["share"]
+                _mark(axes, place, record, colour, marker, offset=share, room=0.25 / len(series))
     axes.axhline(0, color=INK, linewidth=1, linestyle="--", zorder=0)
     axes.set_xticks(range(len(shares)), [f"{100 * share:g} %" for share in shares])
     axes.set_xlim(-0.5, len(shares) - 0.5)
@@ -136,7 +124,10 @@ def _draw_widths(axes: Axes, coverage: Mapping[str, Any], names: Sequence[str]) 
     title = "Coverage of 90 % intervals by their width"
     shown = [record for record in coverage["by_width"] if record["target"] in names]
     if not shown:
-        _say(axes, _no_widths(coverage["regions"], names), title)
+        reason = _no_widths(coverage["regions"], names)
+        axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", fontsize=LABEL_SIZE, color="#555555")
+        label(axes, "", "", title)
+        axes.set_axis_off()
         return
     for record in shown:
         index = list(names).index(record["target"])
@@ -160,32 +151,16 @@ def _no_widths(regions: Sequence[Mapping[str, Any]], names: Sequence[str]) -> st
     return f"{rows:,} test rows are too few: {ROWS_BY_WIDTH} would do"
 
 
-def _say(axes: Axes, text: str, title: str) -> None:
-    """A sentence in the place of a panel."""
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", fontsize=LABEL_SIZE, color="#555555")
-    label(axes, "", "", title)
-    axes.set_axis_off()
-
-
-def _series(names: Sequence[str], alone: bool) -> dict[tuple[str, str | None], tuple[str, str]]:
-    """(region, target) -> colour and marker."""
-    if alone:
+def _series(names: Sequence[str]) -> dict[tuple[str, str | None], tuple[str, str]]:
+    """(region, target) -> colour and marker; a lone target has no joint region."""
+    if len(names) == 1:
         return {("central", names[0]): (BLUE, "o"), ("highest_density", names[0]): (BLUE, "D")}
-    found: dict[tuple[str, str | None], tuple[str, str]] = {}
-    for index, name in enumerate(names):
-        found[("central", name)] = COLOURS[index], "o"
-    return found | {("joint", None): (INK, "s")}
+    colours = {("central", name): (colour, "o") for name, colour in zip(names, COLOURS, strict=False)}
+    return colours | {("joint", None): (INK, "s")}
 
 
 def _mark(
-    axes: Axes,
-    place: float,
-    record: Mapping[str, Any],
-    colour: str,
-    marker: str,
-    *,
-    room: float,
-    offset: float = 0.0,
+    axes: Axes, place: float, record: Mapping[str, Any], colour: str, marker: str, *, room: float, offset: float = 0.0
 ) -> None:
     """A coverage with its Wilson interval, hollow as trained and full after calibration."""
     both = record.get("calibrated") is not None
@@ -212,17 +187,14 @@ def _at_least(axes: Axes, low: float, high: float) -> None:
 
 
 def _legend(figure: Figure, coverage: Mapping[str, Any], names: Sequence[str], note: str) -> None:
-    joint = any(record["region"] == "joint" for record in coverage["regions"])
-    alone = len(names) == 1 and not joint
     titles = {"central": "central", "highest_density": "highest-density", "joint": "joint region of all targets"}
-    handles = []
-    for (region, target), (colour, marker) in _series(names, alone).items():
-        text = titles[region] if alone or target is None else f"{target}, central"
-        looks = {"marker": marker, "markersize": 5.5, "linestyle": ""}
-        handles.append(Line2D([], [], color=colour, label=text, **looks))
+    handles, dot = [], {"markersize": 5.5, "linestyle": ""}
+    for (region, target), (colour, marker) in _series(names).items():
+        text = titles[region] if len(names) == 1 or target is None else f"{target}, central"
+        handles.append(Line2D([], [], color=colour, marker=marker, label=text, **dot))
     after = any(record.get("calibrated") is not None for record in coverage["regions"])
-    for name, text in (("held", "as trained"), ("calibrated", "calibrated")) if after else (("held", "as trained"),):
-        handles.append(Line2D([], [], color=GREY, marker="o", markersize=5.5, linestyle="", label=text, **LOOKS[name]))
+    for name, text in (("held", "as trained"), ("calibrated", "calibrated"))[: 1 + after]:
+        handles.append(Line2D([], [], color=GREY, marker="o", label=text, **dot, **LOOKS[name]))
     handles.append(Line2D([], [], color=GREY, linewidth=1.2, label="two standard errors (Wilson)"))
     figure.legend(
         handles=handles, loc="outside lower center", ncols=min(len(handles), 5), fontsize=TICK_SIZE, frameon=False,

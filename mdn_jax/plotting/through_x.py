@@ -11,14 +11,7 @@ from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from mdn_jax._typing import Float, Key
 from mdn_jax.model import Ensemble, Model, evenly
-from mdn_jax.plotting.drawing import (
-    BANDS,
-    MANY,
-    draw_bands,
-    draw_components,
-    draw_data,
-    draw_density,
-)
+from mdn_jax.plotting.drawing import BANDS, MANY, draw_bands, draw_components, draw_data, draw_density
 from mdn_jax.plotting.statements import Components, bands_at, cell_density, components_at, draws_at
 from mdn_jax.plotting.style import (
     COLOURS,
@@ -163,15 +156,14 @@ def parameters_figure(
     live = np.flatnonzero(weights.max(axis=0) > LEAST_WEIGHT)
     share = weights / weights.max(axis=1, keepdims=True)
     figure, panels = new_figure(11, 3.9, 1, 3, sharex=True)
-    of_network = " per network" if networks > 1 else ""
-    titles = (f"Mixing coefficients{of_network}", "Means", "Standard deviations")
+    kinds = [_kind(int(k), weights.shape[1], networks) for k in live]
     solid = np.full_like(share, 1.0 if len(live) <= MANY else 0.6)
-    for axes, part, opacity in zip(panels[0], (weights, locs, stds), (solid, share, share), strict=True):
-        _draw_lines(
-            axes, xs, part[:, live], opacity[:, live], [_kind(int(k), weights.shape[1], networks) for k in live]
-        )
-    names = ("weight", target_name, f"std of {target_name}")
-    for axes, name, title in zip(panels[0], names, titles, strict=True):
+    for axes, part, opacity, name, title in (
+        (panels[0, 0], weights, solid, "weight", f"Mixing coefficients{' per network' if networks > 1 else ''}"),
+        (panels[0, 1], locs, share, target_name, "Means"),
+        (panels[0, 2], stds, share, f"std of {target_name}", "Standard deviations"),
+    ):
+        _draw_lines(axes, xs, part[:, live], opacity[:, live], kinds)
         label(axes, input_name, name, title)
     drawn = share[:, live] > LIGHTEST
     panels[0, 0].set(xlim=(xs[0], xs[-1]), ylim=(-0.03, 1.03))

@@ -1,6 +1,6 @@
 """Figures of a model without inputs: one density for all rows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,25 +9,14 @@ from matplotlib.figure import Figure
 from mdn_jax._typing import Float
 from mdn_jax.model import Ensemble, Model
 from mdn_jax.plotting.statements import Components, cell_density, components_at
-from mdn_jax.plotting.style import (
-    BLUE,
-    GREY,
-    INK,
-    RED,
-    columns_of,
-    label,
-    legend_below,
-    limits,
-    new_figure,
-)
+from mdn_jax.plotting.style import BLUE, GREY, INK, RED, columns_of, label, legend_below, limits, new_figure
+from mdn_jax.plotting.through_x import LogDensity
 
 __all__ = ["marginals_figure"]
 
 MOST_TARGETS = 6
 NUM_Y = 400
 LEAST_WEIGHT = 0.01
-
-LogDensity = Callable[[Float[np.ndarray, "N X"], Float[np.ndarray, "N D"]], Float[np.ndarray, " N"]]
 
 
 def marginals_figure(

@@ -7,7 +7,8 @@ through the rows and makes columns, `remarks` says what is strange about a table
 
 from mdn_jax.prediction.answers import answer, draw
 from mdn_jax.prediction.doors import predict, predict_samples, prepare
+from mdn_jax.prediction.questions import Asked
 from mdn_jax.prediction.remarks import remarks
 from mdn_jax.prediction.tables import typed
 
-__all__ = ["answer", "draw", "predict", "predict_samples", "prepare", "remarks", "typed"]
+__all__ = ["Asked", "answer", "draw", "predict", "predict_samples", "prepare", "remarks", "typed"]

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,13 +13,12 @@ from mdn_jax._checks import nearest, require
 from mdn_jax._typing import Key
 from mdn_jax.model import Ensemble, Kind, Model, Standardizer
 from mdn_jax.prediction.answers import OnProgress, Prepared, answer, draw
-from mdn_jax.prediction.questions import Question, check_question
+from mdn_jax.prediction.questions import Asked, Question, check_asked
 from mdn_jax.prediction.tables import Given, TableLike, read_wanted, typed
 from mdn_jax.storage import load
 
 __all__ = ["predict", "predict_samples", "prepare"]
 
-QUANTILES = (0.05, 0.5, 0.95)
 AnyModel = Model | Ensemble | str | os.PathLike
 
 
@@ -27,7 +26,7 @@ def predict(
     model: AnyModel,
     table: TableLike,
     *,
-    quantiles: Sequence[float] = QUANTILES,
+    quantiles: Sequence[float] = (0.05, 0.5, 0.95),
     num_modes: int = 1,
     interval: Kind = "highest-density",
     mass: float = 0.9,
@@ -76,19 +75,8 @@ def predict(
         >>> mdn.predict(fit.model, {"x": [0.5, 1.5]}, interval="central", keep=["x"]).columns
         ['x', 'y_mean', 'y_std', 'y_q05', 'y_q50', 'y_q95', 'y_mode', 'y_low', 'y_high']
     """
-    prepared = prepare(
-        model,
-        table,
-        quantiles=quantiles,
-        num_modes=num_modes,
-        interval=interval,
-        mass=mass,
-        calibrated=calibrated,
-        given=given,
-        keep=keep,
-        strict=strict,
-    )
-    return typed(answer(prepared, on_progress))
+    asked = Asked(quantiles, num_modes, interval, mass, calibrated)
+    return typed(answer(prepare(model, table, asked, given=given, keep=keep, strict=strict), on_progress))
 
 
 def predict_samples(
@@ -126,29 +114,22 @@ def predict_samples(
 def prepare(
     model: AnyModel,
     table: TableLike,
+    asked: Asked | None = None,
     *,
-    quantiles: Sequence[float] = QUANTILES,
-    num_modes: int = 1,
-    interval: Kind = "highest-density",
-    mass: float = 0.9,
-    calibrated: bool = False,
     given: Given | None = None,
     keep: Sequence[str] | str = (),
     strict: bool = False,
 ) -> Prepared:
     """Everything that can be refused, checked; the arguments are those of `predict`."""
-    model, given = _model_of(model), dict(given or {})
-    quantiles = check_question(quantiles, num_modes, mass)
-    kinds = get_args(Kind)
-    require(interval in kinds, f"interval {interval!r}: {nearest(interval, kinds)}")
+    model, asked, given = _model_of(model), asked or Asked(), dict(given or {})
+    quantiles = check_asked(asked)
     dims = _given_dims(model, given)
     free = tuple(dim for dim in range(len(model.target_names)) if dim not in dims)
-    masses = _masses(model, interval, mass, calibrated=calibrated, given=bool(given))
+    masses = _masses(model, asked, given=bool(given))
     wanted = read_wanted(model, table, given, keep, strict=strict)
-    question = Question(
-        quantiles, num_modes, interval, tuple(masses[dim] for dim in free), dims,
-        wanted.targets is not None, _member_sizes(model),
-    )  # fmt: skip
+    scored, members = wanted.targets is not None, _member_sizes(model)
+    own = tuple(masses[dim] for dim in free)
+    question = Question(quantiles, asked.num_modes, asked.interval, own, dims, scored, members)
     names = tuple(model.target_names[dim] for dim in free)
     return Prepared(model, question, wanted, names, _part(model.targets, free), _part(model.targets, dims))
 
@@ -176,17 +157,17 @@ def _given_dims(model: Model | Ensemble, given: Given) -> tuple[int, ...]:
     return tuple(names.index(name) for name in given)
 
 
-def _masses(model: Model | Ensemble, kind: Kind, mass: float, *, calibrated: bool, given: bool) -> list[float]:
+def _masses(model: Model | Ensemble, asked: Asked, *, given: bool) -> list[float]:
     """The mass to ask of each target's interval."""
-    if not calibrated:
-        return [mass] * len(model.target_names)
+    if not asked.calibrated:
+        return [asked.mass] * len(model.target_names)
     require(
         model.calibration is not None,
         "this model has no calibration: set dataset.calibration_fraction, say to 0.2, and train it again "
         "(in Python: mdn.calibrate)",
     )
     require(not given, "calibrated intervals hold without given targets only: drop one of the two")
-    return [float(needed) for needed in model.calibration.mass(kind, mass)]  # pyright: ignore
+    return [float(needed) for needed in model.calibration.mass(asked.interval, asked.mass)]  # pyright: ignore
 
 
 def _member_sizes(model: Model | Ensemble) -> tuple[int, ...]:

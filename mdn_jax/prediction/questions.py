@@ -1,14 +1,15 @@
 """What is asked about each row, and how one mixture answers it, in standard units."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import NamedTuple, Self, get_args
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from mdn_jax._checks import require
+from mdn_jax._checks import nearest, require
 from mdn_jax._typing import Float
 from mdn_jax.mixture import Mixture, condition, log_prob, marginal
 from mdn_jax.model import Kind, Rows
@@ -16,7 +17,17 @@ from mdn_jax.sampling import sample
 from mdn_jax.statistics import mean, quantile, std, weighted_modes
 from mdn_jax.statistics.line import peaks, profile, region
 
-__all__ = ["Draw", "Question", "check_question", "percent"]
+__all__ = ["Asked", "Draw", "Question", "check_asked", "percent"]
+
+
+class Asked(NamedTuple):
+    """What a user asks about each row, as `mdn.predict` explains it."""
+
+    quantiles: Sequence[float] = (0.05, 0.5, 0.95)
+    num_modes: int = 1
+    interval: Kind = "highest-density"
+    mass: float = 0.9
+    calibrated: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,14 +93,15 @@ class Draw:
         return sample(jax.random.fold_in(key, row.y["place"]), _known(mixture, self.given, row), (self.count,))
 
 
-def check_question(quantiles: Any, num_modes: int, mass: float) -> tuple[float, ...]:
+def check_asked(asked: Asked) -> tuple[float, ...]:
     """The quantiles in the order given, once what a user asked has been found possible."""
-    quantiles = tuple(float(q) for q in quantiles)
+    quantiles, kinds = tuple(float(q) for q in asked.quantiles), get_args(Kind)
     for q in quantiles:
         require(0 < q < 1, f"quantiles lie between 0 and 1, both excluded; got {q:g}")
     require(len(set(map(percent, quantiles))) == len(quantiles), f"quantiles are named twice: {quantiles}")
-    require(num_modes >= 1, f"num_modes must be 1 or more; got {num_modes}")
-    require(0 < mass < 1, f"mass must lie between 0 and 1, both excluded; got {mass:g}")
+    require(asked.num_modes >= 1, f"num_modes must be 1 or more; got {asked.num_modes}")
+    require(0 < asked.mass < 1, f"mass must lie between 0 and 1, both excluded; got {asked.mass:g}")
+    require(asked.interval in kinds, f"interval {asked.interval!r}: {nearest(asked.interval, kinds)}")
     return quantiles
 
 
