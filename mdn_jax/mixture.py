@@ -122,7 +122,8 @@ def responsibilities(
     """
     mixture, y, observed = check_target("responsibilities", mixture, y, observed)
     infinite = jnp.isinf(y)
-    shares = finite_shares(mixture, jnp.where(infinite, 0.0, y), observed)
+    log_normal = _log_normal(mixture, jnp.where(infinite, 0.0, y), observed)
+    shares = _log_sum(jax.nn.log_softmax(mixture.logits) + log_normal)[1]
     limit = jax.lax.stop_gradient(_shares_in_the_limit(mixture, y, observed))
     return jnp.where(jnp.any(infinite) | (jnp.sum(shares) == 0), limit, shares)
 
@@ -293,13 +294,6 @@ def check_target(
     mixture = check_single(function, mixture, **arrays)
     mixture, y = jax.tree.map(partial(jnp.asarray, dtype=promoted(y, *jax.tree.leaves(mixture))), (mixture, y))
     return mixture, y if observed is None else jnp.where(observed, y, 0.0), observed
-
-
-def finite_shares(
-    mixture: Mixture, y: Float[Array, " D"], observed: Bool[Array, " D"] | None = None
-) -> Float[Array, " K"]:
-    """`responsibilities` without a limit at infinity, at two thirds of the cost: 0 where every density vanishes."""
-    return _log_sum(jax.nn.log_softmax(mixture.logits) + _log_normal(mixture, y, observed))[1]
 
 
 def _whiten(

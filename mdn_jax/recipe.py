@@ -36,10 +36,7 @@ def table_recipe(num_rows: int, num_inputs: int) -> tuple[ModelConfig, TrainingC
     """
     small, large = num_rows < 4_000, num_rows >= 20_000
     model = ModelConfig(
-        num_components=10,
-        hidden_sizes=(50, 50) if small else (100, 100),
-        activation="silu",
-        min_std=1e-3,
+        num_components=10, hidden_sizes=(50, 50) if small else (100, 100), activation="silu", min_std=1e-3
     )
     training = TrainingConfig(
         optimizer="adamw",

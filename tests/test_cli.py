@@ -169,10 +169,7 @@ def test_control_c_exits_with_130_and_the_same_command_goes_on(place, no_figures
         ("run missing.toml", "missing.toml: no such config file"),
         ("run .", ". is a folder: give a config file (.toml)"),
         ("run small.toml --model.num-component 3", "unknown option '--model.num-component': did you mean '--model.num"),
-        (
-            "run small.toml --trainign.num-steps=3",
-            "unknown option '--trainign.num-steps': did you mean '--training.nu",
-        ),
+        ("run small.toml --trainign.num-steps=3", "unknown option '--trainign.num-steps': did you mean '--training.nu"),
         ("run small.toml extra", "unknown option 'extra'"),
         ("run small.toml --model.num-components three", "three"),
         ("run small.toml --model.num-components 2.5", "2.5"),

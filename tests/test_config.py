@@ -79,14 +79,8 @@ def test_tables_dots_and_inline_tables_mean_the_same():
         ("[dataste]\n" + DATA, "unknown key 'dataste': did you mean 'dataset'?"),
         (DATA + "num_pionts = 3\n", "unknown key 'dataset.num_pionts': did you mean 'num_points'?"),
         (MODEL + "num_component = 3\n", "unknown key 'model.num_component': did you mean 'num_components'?"),
-        (
-            TRAIN + "learning-rate = 3\n",
-            "unknown key 'training.learning-rate': did you mean 'learning_r",
-        ),
-        (
-            TRAIN + "zzz = 3\n",
-            "unknown key 'training.zzz': expected one of: objective, optimizer, learning_",
-        ),
+        (TRAIN + "learning-rate = 3\n", "unknown key 'training.learning-rate': did you mean 'learning_r"),
+        (TRAIN + "zzz = 3\n", "unknown key 'training.zzz': expected one of: objective, optimizer, learning_"),
         ('"model.num_components" = 3\n' + DATA, "unknown key 'model.num_components': "),
         ("", 'missing [dataset]: say which data, for example name = "inverse_sinusoid"'),
         # data
@@ -108,16 +102,10 @@ def test_tables_dots_and_inline_tables_mean_the_same():
         (MODEL + 'num_components = "3"\n', "model.num_components: input should be a valid integer; got '3'"),
         (MODEL + "num_components = 3.0\n", "model.num_components: input should be a valid integer; got 3.0"),
         (MODEL + "num_components = true\n", "model.num_components: input should be a valid integer; got True"),
-        (
-            TRAIN + "learning_rate = true\n",
-            "training.learning_rate: input should be a valid number; got True",
-        ),
+        (TRAIN + "learning_rate = true\n", "training.learning_rate: input should be a valid number; got True"),
         (TRAIN + 'learning_rate = "1e-3"\n', "training.learning_rate: input should be a valid number; got"),
         (MODEL + "hidden_sizes = 8\n", "model.hidden_sizes: input should be a valid tuple; got 8"),
-        (
-            MODEL + "hidden_sizes = [8, 0]\n",
-            "model.hidden_sizes.1: input should be greater than or equal to 1; g",
-        ),
+        (MODEL + "hidden_sizes = [8, 0]\n", "model.hidden_sizes.1: input should be greater than or equal to 1; g"),
         (MODEL + "hidden_sizes = [true]\n", "model.hidden_sizes.0: input should be a valid integer; got True"),
         ("model = 3\n" + DATA, "model: "),
         ("seed = true\n" + DATA, "seed: input should be a valid integer; got True"),
@@ -127,48 +115,21 @@ def test_tables_dots_and_inline_tables_mean_the_same():
         (MODEL + "num_components = 0\n", "model.num_components: input should be greater than or equal to 1; g"),
         (MODEL + "min_std = 0.0\n", "model.min_std: input should be greater than 0; got 0.0"),
         (MODEL + "min_std = nan\n", "model.min_std: input should be "),
-        (
-            TRAIN + "learning_rate = inf\n",
-            "training.learning_rate: input should be a finite number; got inf",
-        ),
+        (TRAIN + "learning_rate = inf\n", "training.learning_rate: input should be a finite number; got inf"),
         (TRAIN + "clip_norm = nan\n", "training.clip_norm: input should be greater than 0; got nan"),
         (TRAIN + "clip_norm = 0\n", "training.clip_norm: input should be greater than 0; got 0"),
-        (
-            TRAIN + "input_noise = -0.1\n",
-            "training.input_noise: input should be greater than or equal to 0;",
-        ),
-        (
-            TRAIN + "validation_fraction = 1.0\n",
-            "training.validation_fraction: input should be less than 1;",
-        ),
+        (TRAIN + "input_noise = -0.1\n", "training.input_noise: input should be greater than or equal to 0;"),
+        (TRAIN + "validation_fraction = 1.0\n", "training.validation_fraction: input should be less than 1;"),
         (TRAIN + "patience = 0\n", "training.patience: input should be greater than or equal to 1; got 0"),
-        (
-            TRAIN + "num_samples = 1\n",
-            "training.num_samples: input should be greater than or equal to 2;",
-        ),
+        (TRAIN + "num_samples = 1\n", "training.num_samples: input should be greater than or equal to 2;"),
         # choices
-        (
-            TRAIN + 'optimizer = "adan"\n',
-            "training.optimizer: input should be 'adam', 'adamw', 'sgd' or 'rmsp",
-        ),
-        (
-            MODEL + 'covariance = "unit"\n',
-            "model.covariance: input should be 'isotropic', 'diagonal', 'tied' or",
-        ),
+        (TRAIN + 'optimizer = "adan"\n', "training.optimizer: input should be 'adam', 'adamw', 'sgd' or 'rmsp"),
+        (MODEL + 'covariance = "unit"\n', "model.covariance: input should be 'isotropic', 'diagonal', 'tied' or"),
         (MODEL + 'activation = "tahn"\n', "model.activation: input should be 'tanh', 'relu',"),
-        (
-            TRAIN + 'batch_size = "all"\n',
-            "training.batch_size: input should be a valid integer or input should",
-        ),
-        (
-            TRAIN + "batch_size = 0\n",
-            "training.batch_size: input should be greater than or equal to 1 or inpu",
-        ),
+        (TRAIN + 'batch_size = "all"\n', "training.batch_size: input should be a valid integer or input should"),
+        (TRAIN + "batch_size = 0\n", "training.batch_size: input should be greater than or equal to 1 or inpu"),
         # both tables at once
-        (
-            TRAIN + 'objective = "squared_error"\n',
-            "squared_error trains one mean: set model.num_components = 1",
-        ),
+        (TRAIN + 'objective = "squared_error"\n', "squared_error trains one mean: set model.num_components = 1"),
         # TOML itself
         (
             "seed = 1\n[dataset\n",

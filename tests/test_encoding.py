@@ -27,11 +27,7 @@ TABLE = {
     "kind": texts("b", "a", None, "b"),
     "year": np.array([2000.0, 2001.0, 2002.0, 2003.0]),
 }
-NEW = {
-    "size": np.array([NAN, 0.5, 6.0]),
-    "kind": texts("c", "a", None),
-    "year": np.array([2000.0, NAN, 2004.0]),
-}
+NEW = {"size": np.array([NAN, 0.5, 6.0]), "kind": texts("c", "a", None), "year": np.array([2000.0, NAN, 2004.0])}
 
 
 def encoding(choice):
@@ -45,15 +41,11 @@ def test_missing_values_and_kinds_by_hand():
     # size: mean of 1, 5, 6; kind: one a and two b; a kind never seen and a missing one are the training shares
     trained = code.encode(TABLE)
     assert_array_equal(
-        trained.x,
-        [[1, 0, 0, 1, 0, 2000], [4, 1, 1, 0, 0, 2001], [5, 0, 1 / 3, 2 / 3, 1, 2002], [6, 0, 0, 1, 0, 2003]],
+        trained.x, [[1, 0, 0, 1, 0, 2000], [4, 1, 1, 0, 0, 2001], [5, 0, 1 / 3, 2 / 3, 1, 2002], [6, 0, 0, 1, 0, 2003]]
     )
     assert not trained.outside.any()
     new = code.encode(NEW)
-    assert_array_equal(
-        new.x,
-        [[4, 1, 1 / 3, 2 / 3, 0, 2000], [0.5, 0, 1, 0, 0, 2001.5], [6, 0, 1 / 3, 2 / 3, 1, 2004]],
-    )
+    assert_array_equal(new.x, [[4, 1, 1 / 3, 2 / 3, 0, 2000], [0.5, 0, 1, 0, 0, 2001.5], [6, 0, 1 / 3, 2 / 3, 1, 2004]])
     # an unknown kind; a number below its range and a missing year, which training never lacked; a number above
     assert_array_equal(new.outside, [True, True, True])
     assert new.unknown == {"kind": 1} and new.missing == {"size": 1, "kind": 1, "year": 1}

@@ -125,10 +125,7 @@ def test_an_objective_gives_a_value_and_a_weight_per_row():
     def network(x):
         return mdn.Mixture(jnp.zeros(1), x[None, :], mdn.Isotropic(jnp.zeros(1)))
 
-    for name, expected in {
-        "nll": -stats.norm.logpdf(np.arange(4)),
-        "squared_error": np.arange(4.0) ** 2,
-    }.items():
+    for name, expected in {"nll": -stats.norm.logpdf(np.arange(4)), "squared_error": np.arange(4.0) ** 2}.items():
         objective = mdn.Objective(name)
         values, weights = jax.jit(lambda rows, key, of=objective: of(network, rows, key))(rows, jax.random.key(0))
         assert_allclose(values, expected, rtol=1e-6, atol=1e-6)

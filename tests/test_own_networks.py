@@ -49,12 +49,7 @@ def trained(done):
 
 @pytest.mark.parametrize(
     ("optimizer", "schedule"),
-    [
-        ("sgd", "constant"),
-        ("adam", "linear"),
-        ("rmsprop", "cosine"),
-        ("adamw", "warmup_cosine"),
-    ],
+    [("sgd", "constant"), ("adam", "linear"), ("rmsprop", "cosine"), ("adamw", "warmup_cosine")],
 )
 def test_learning_rates_follow_the_closed_form(optimizer, schedule):
     done = fit(shift, {"c": jnp.array(3.0)}, optimizer=optimizer, schedule=schedule, num_steps=200, evaluate_every=20)

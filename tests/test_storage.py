@@ -221,13 +221,7 @@ def test_a_folder_is_two_files(saved):
     assert sorted(path.name for path in folder.iterdir()) == ["arrays.npz", "model.toml"]
     assert [path.name for path in folder.parent.iterdir()] == ["model"]  # nothing is left beside it
     description = tomllib.loads((folder / "model.toml").read_text(encoding="utf-8"))
-    assert description["format"] == 2 and set(description["versions"]) >= {
-        "mdn_jax",
-        "jax",
-        "flax",
-        "numpy",
-        "python",
-    }
+    assert description["format"] == 2 and set(description["versions"]) >= {"mdn_jax", "jax", "flax", "numpy", "python"}
     with np.load(folder / "arrays.npz", allow_pickle=False) as archive:
         assert "network/mlp/kernel/value" in archive.files or any("kernel" in name for name in archive.files)
         assert len(archive.files) == len(jax.tree.leaves(value)) + 1  # and a checksum of the description
@@ -324,10 +318,7 @@ def describe(folder, change):
     ("change", "message"),
     [
         (lambda d: d.update(format=3), r"written in format 3, which this version does not read \(only 2\): upgrade"),
-        (
-            lambda d: d.update(format=1),
-            r"written in format 1, which this version does not read .*: train again",
-        ),
+        (lambda d: d.update(format=1), r"written in format 1, which this version does not read .*: train again"),
         (lambda d: d.pop("model"), r"model.toml does not describe a model"),
         (lambda d: d["model"].update(kind="boat"), r"unknown kind of model 'boat'"),
         (lambda d: d["model"]["network"].pop("spec"), r"model.toml does not describe a model"),

@@ -70,11 +70,7 @@ def test_the_seed_never_moves_data():
 
 @pytest.mark.parametrize(
     ("values", "expected"),
-    [
-        ("[5, 10]", [(5,), (10,)]),
-        ("[[5], [10, 10]]", [(5,), (10, 10)]),
-        ("[5, [10, 10], []]", [(5,), (10, 10), ()]),
-    ],
+    [("[5, 10]", [(5,), (10,)]), ("[[5], [10, 10]]", [(5,), (10, 10)]), ("[5, [10, 10], []]", [(5,), (10, 10), ()])],
 )
 def test_hidden_sizes_as_numbers_or_lists(values, expected):
     space = space_of(f'"model.hidden_sizes" = {values}\n')

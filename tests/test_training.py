@@ -299,11 +299,7 @@ def test_an_objective_that_cannot_train_the_mixture_is_refused(model, training, 
     y = np.stack([Y, Y**2], axis=1)
     with pytest.raises(mdn.InputError, match=message):
         mdn.start(
-            jax.random.key(0),
-            X,
-            y,
-            model=MODEL.model_copy(update=model),
-            training=TRAINING.model_copy(update=training),
+            jax.random.key(0), X, y, model=MODEL.model_copy(update=model), training=TRAINING.model_copy(update=training)
         )
 
 

@@ -64,10 +64,7 @@ def _text(table: Path, columns: Sequence[ColumnSummary], targets: Sequence[str],
     if missing & set(targets):
         dataset["missing_targets"] = "marginalise" if len(targets) > 1 else "drop"
     kept = {name: value for name, value in dataset.items() if value != []}
-    lines = [
-        f"# What follows from what in {_plain(table.name)} ({columns[0].num_rows:,} rows)? Its columns:",
-        "#",
-    ]
+    lines = [f"# What follows from what in {_plain(table.name)} ({columns[0].num_rows:,} rows)? Its columns:", "#"]
     wide = max(len(_plain(column.name)) for column in columns)
     for column in columns:
         role = "target" if column.name in targets else _remark(column, used=column in inputs)

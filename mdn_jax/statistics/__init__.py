@@ -10,20 +10,6 @@ from mdn_jax.statistics.quantiles import cdf, interval, log_cdf, log_mass, log_s
 from mdn_jax.statistics.regions import density_level, highest_density, highest_density_mass
 
 __all__ = [
-    "cdf",
-    "covariance",
-    "density_level",
-    "highest_density",
-    "highest_density_mass",
-    "interval",
-    "log_cdf",
-    "log_mass",
-    "log_survival",
-    "mean",
-    "mode",
-    "modes",
-    "quantile",
-    "std",
-    "tail_mean",
-    "weighted_modes",
-]
+    "cdf", "covariance", "density_level", "highest_density", "highest_density_mass", "interval", "log_cdf",
+    "log_mass", "log_survival", "mean", "mode", "modes", "quantile", "std", "tail_mean", "weighted_modes",
+]  # fmt: skip

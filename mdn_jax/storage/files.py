@@ -92,15 +92,7 @@ def read_tree(
             arrays = {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise InputError(f"{folder}: {ARRAYS} is missing") from None
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        KeyError,
-        NotImplementedError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:  # pyright: ignore
+    except (OSError, ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:  # pyright: ignore
         raise InputError(f"{folder}: {ARRAYS} is damaged ({error}); restore it from a copy") from None
     checksum = arrays.pop(CHECKSUM, np.zeros(0, np.uint8)).tobytes()
     require(

@@ -5,16 +5,7 @@
 doors for many runs of one program, `fit_splits` for many splits of one table.
 """
 
-from mdn_jax.training.fitting import (
-    advance,
-    compile_chunk,
-    finish,
-    finish_runs,
-    fit,
-    start,
-    start_runs,
-    stop,
-)
+from mdn_jax.training.fitting import advance, compile_chunk, finish, finish_runs, fit, start, start_runs, stop
 from mdn_jax.training.member import Split
 from mdn_jax.training.objectives import Objective, Rows
 from mdn_jax.training.preparation import Data, check_objective, mixture_spec, prepare
@@ -22,23 +13,7 @@ from mdn_jax.training.splits import fit_splits
 from mdn_jax.training.state import Fit, OnEvaluation, TrainingState
 
 __all__ = [
-    "Data",
-    "Fit",
-    "Objective",
-    "OnEvaluation",
-    "Rows",
-    "Split",
-    "TrainingState",
-    "advance",
-    "check_objective",
-    "compile_chunk",
-    "finish",
-    "finish_runs",
-    "fit",
-    "fit_splits",
-    "mixture_spec",
-    "prepare",
-    "start",
-    "start_runs",
+    "Data", "Fit", "Objective", "OnEvaluation", "Rows", "Split", "TrainingState", "advance", "check_objective",
+    "compile_chunk", "finish", "finish_runs", "fit", "fit_splits", "mixture_spec", "prepare", "start", "start_runs",
     "stop",
-]
+]  # fmt: skip

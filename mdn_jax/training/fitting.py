@@ -24,14 +24,7 @@ from mdn_jax.model import ConstantStd, Functional, Model, device_dtype, ensemble
 from mdn_jax.networks import MDN, check_network
 from mdn_jax.training.member import DIVERGED, OK, STOPPED_EARLY, Member, Plan, Split, advance_member, start_member
 from mdn_jax.training.objectives import Objective, Rows
-from mdn_jax.training.preparation import (
-    Data,
-    check_objective,
-    member_rows,
-    mixture_spec,
-    prepare,
-    starting_bias,
-)
+from mdn_jax.training.preparation import Data, check_objective, member_rows, mixture_spec, prepare, starting_bias
 from mdn_jax.training.state import STATUS, Fit, OnEvaluation, TrainingState
 
 __all__ = ["advance", "advance_to_end", "compile_chunk", "finish", "finish_runs", "fit", "start", "start_runs", "stop"]
@@ -66,8 +59,7 @@ def start(
     model, training = model or ModelConfig(), training or TrainingConfig()
     own = params is not None
     require(
-        own == (apply is not None) == (spec is not None),
-        "a network of your own needs all of params, apply and spec",
+        own == (apply is not None) == (spec is not None), "a network of your own needs all of params, apply and spec"
     )
     data = prepare(
         x, y, weights, training.shared_fraction,

@@ -18,15 +18,7 @@ from mdn_jax.model import Standardizer, check_weights
 from mdn_jax.training.member import Split
 from mdn_jax.training.objectives import Rows
 
-__all__ = [
-    "Data",
-    "check_objective",
-    "input_units",
-    "member_rows",
-    "mixture_spec",
-    "prepare",
-    "starting_bias",
-]
+__all__ = ["Data", "check_objective", "input_units", "member_rows", "mixture_spec", "prepare", "starting_bias"]
 
 
 FEW, APART, FEWEST = 0.005, 1 / 2, 20  # without this share of its rows, at least so many, a column spreads by less
