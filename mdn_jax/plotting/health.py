@@ -155,8 +155,8 @@ def _series(names: Sequence[str]) -> dict[tuple[str, str | None], tuple[str, str
     """(region, target) -> colour and marker; a lone target has no joint region."""
     if len(names) == 1:
         return {("central", names[0]): (BLUE, "o"), ("highest_density", names[0]): (BLUE, "D")}
-    colours = {("central", name): (colour, "o") for name, colour in zip(names, COLOURS, strict=False)}
-    return colours | {("joint", None): (INK, "s")}
+    found: dict[tuple[str, str | None], tuple[str, str]] = {("joint", None): (INK, "s")}
+    return {("central", name): (colour, "o") for name, colour in zip(names, COLOURS, strict=False)} | found
 
 
 def _mark(
