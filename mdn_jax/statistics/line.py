@@ -29,7 +29,6 @@ __all__ = ["Line", "mass_above", "peaks", "profile", "region"]
 TAIL = np.array([5.0, 6.5, 9.0, 12.0])
 OFFSETS = np.concatenate([-TAIL[::-1], np.linspace(-4.0, 4.0, 17), TAIL])  # standard deviations from a centre
 SPARE = 2  # peaks that rounding may add to the K that there can be
-UNROLL = 5  # components in one turn of the loop
 LOWEST, HALVINGS, NEWTONS = 45.0, 12, 6  # nats below the highest node, and steps, to the level of a mass
 STRAIGHT_ERROR, CUBIC_ERROR = 0.2, 0.05  # nats that a level may be off by straight lines, and by cubics
 CELL_STEPS = 3  # of Newton's, to where a cubic crosses a level
@@ -201,7 +200,7 @@ def _shape(parts: Components, y: Float[Array, " S"]) -> Any:
         return tuple(a + b for a, b in zip(sums, more, strict=True)), None
 
     columns = parts.weights, parts.heights, parts.locs, 1 / parts.stds
-    return jax.lax.scan(add, (jnp.zeros_like(y),) * 4, columns, unroll=UNROLL)[0]
+    return jax.lax.scan(add, (jnp.zeros_like(y),) * 4, columns)[0]
 
 
 def _log_shape(parts: Components, y: Float[Array, " S"]) -> tuple[Array, Array, Array, Array]:
