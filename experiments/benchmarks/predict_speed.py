@@ -10,10 +10,11 @@ the ratio is taken within a repeat.
 COMMAND: python experiments/benchmarks/predict_speed.py --before ../an_older_checkout
 TIME:    three minutes
 DEVICE:  CPU
-RESULT (2026-11-25, AMD EPYC, 2 cores, other work running; over 2 repeats, against the commit of 2026-11-23):
-    50 components, 1 target:   0.68 (0.67..0.70) of the time before; 28.3 and 29.7 s
-    10 components, 1 target:   0.71 (0.64..0.77); 4.3 and 3.9 s
-    5 components, 2 targets:   0.66 (0.65..0.68)
+RESULT (2026-11-25, AMD EPYC, 2 cores; against the commit of 2026-11-23):
+    50 components, 1 target:   0.48 of the time before (30,000 rows, once); with other work, 100,000 rows, two repeats,
+                               0.68 (0.67..0.70): 28.3 and 29.7 s
+    10 components, 1 target:   0.40; 0.71 (0.64..0.77): 4.3 and 3.9 s
+    5 components, 2 targets:   0.41; 0.66 (0.65..0.68)
 """
 
 import os
