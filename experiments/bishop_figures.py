@@ -24,8 +24,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import mdn_jax as mdn
-from mdn_jax.datasets import PROBLEMS, Dataset, load
-from mdn_jax.plotting import cell_density, components_at, draw_data
+from mdn_jax.data import PROBLEMS, Dataset, load
+from mdn_jax.judging import cell_density, components_at
+from mdn_jax.plotting import draw_data
 from mdn_jax.plotting.style import BLUE, COLOURS, GREY, INK, RED, density_norm, label, new_figure, note_below
 from mdn_jax.runs import read_config
 

@@ -24,8 +24,9 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 import mdn_jax as mdn
-from mdn_jax.datasets import PROBLEMS, Dataset, load
-from mdn_jax.plotting import cell_density, components_at, draw_components, draw_data, draw_density, draws_at
+from mdn_jax.data import PROBLEMS, Dataset, load
+from mdn_jax.judging import cell_density, components_at, draws_at
+from mdn_jax.plotting import draw_components, draw_data, draw_density
 from mdn_jax.plotting.style import ORANGE, density_norm, label
 
 Objective = Literal["squared_error", "nll"]

@@ -31,7 +31,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 import mdn_jax as mdn
-from mdn_jax.datasets import load
+from mdn_jax.data import load
 from mdn_jax.plotting.style import BLUE, COLOURS, GREY, INK, RED, label, new_figure
 from mdn_jax.runs import read_config
 

@@ -21,7 +21,7 @@ import os
 import time
 from pathlib import Path
 
-from mdn_jax.members import use_cpu_devices
+from mdn_jax.devices import use_cpu_devices
 
 use_cpu_devices(os.cpu_count() or 1)  # before JAX starts: networks spread over them
 

@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from mdn_jax._checks import InputError
 from mdn_jax._checks import check_kinds as _check_kinds
+from mdn_jax._version import __version__ as __version__
 from mdn_jax.config import Config, DatasetConfig, ModelConfig, TrainingConfig
-from mdn_jax.head import MixtureSpec, initial_bias, unpack
-from mdn_jax.losses import crps, energy_score, nll, squared_error
-from mdn_jax.mixture import Mixture, affine, condition, log_prob, marginal, merge, responsibilities
-from mdn_jax.model import ConstantStd, Ensemble, Functional, Model, Standardizer, calibrate, ensemble, evaluate
+from mdn_jax.distributions.mixture import Mixture, affine, condition, log_prob, marginal, merge, responsibilities
+from mdn_jax.distributions.sampling import graves_bias, rsample, sample, sketch_rnn_temper, temper
+from mdn_jax.distributions.scales import Diagonal, Isotropic, Triangular
+from mdn_jax.heads import MixtureSpec, initial_bias, unpack
+from mdn_jax.judging import calibrate, evaluate
+from mdn_jax.models import ConstantStd, Ensemble, Functional, Model, Standardizer, ensemble
 from mdn_jax.networks import MDN, MLP
 from mdn_jax.recipe import table_recipe
-from mdn_jax.sampling import graves_bias, rsample, sample, sketch_rnn_temper, temper
-from mdn_jax.scales import Diagonal, Isotropic, Triangular
 from mdn_jax.statistics import (
     cdf,
     covariance,
@@ -32,6 +33,7 @@ from mdn_jax.statistics import (
     std,
     tail_mean,
 )
+from mdn_jax.statistics.scores import crps, energy_score, nll, squared_error
 from mdn_jax.storage import load, save
 from mdn_jax.training import Fit, Objective, Rows, TrainingState, advance, finish, fit, fit_splits, start, stop
 
@@ -49,7 +51,6 @@ __all__ = [
     "predict_samples", "quantile", "responsibilities", "rsample", "sample", "save", "sketch_rnn_temper",
     "squared_error", "start", "std", "stop", "sweep", "table_recipe", "tail_mean", "temper", "unpack",
 ]  # fmt: skip
-__version__ = "0.1.0"
 
 # who comes in by the front door may have swapped something; inside, functions call each other as they are
 _PUBLIC = {name: value for name, value in globals().items() if name in __all__ and inspect.isfunction(value)}

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Protocol, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from mdn_jax._checks import InputError, nearest, require
-from mdn_jax.head import Covariance
+from mdn_jax.heads import Covariance
 from mdn_jax.networks import Activation
 
 __all__ = [

@@ -9,7 +9,7 @@ import pytest
 from small_runs import write_table
 
 from mdn_jax import cli, runs
-from mdn_jax.datasets import load
+from mdn_jax.data import load
 
 FEW = {"num-steps": 60, "evaluate-every": 30, "batch-size": 32, "ensemble-size": 1}
 SMALL = [f"--training.{name}={value}" for name, value in FEW.items()] + [

@@ -117,7 +117,7 @@ def test_a_table_is_answered_row_by_row_and_what_is_strange_is_counted(place, ca
 )
 def test_what_is_strange_is_named(trained, table, expected):
     prepared = prediction.prepare(trained, pl.DataFrame(table))
-    assert prediction.remarks(prepared, prediction.answer(prepared)) == expected
+    assert prediction.notices_of(prepared, prediction.answer(prepared)) == expected
 
 
 def test_only_the_inputs_that_are_most_often_strange_are_named():
@@ -129,7 +129,7 @@ def test_only_the_inputs_that_are_most_often_strange_are_named():
     )
     new = np.array([[0.5, 2, 2, 2, 2], [0.5, 0.5, 2, 2, 0.5], [0.5, 0.5, 0.5, 2, -2]])
     prepared = prediction.prepare(fit.model, dict(zip(names, new.T, strict=True)))
-    (line,) = prediction.remarks(prepared, prediction.answer(prepared))
+    (line,) = prediction.notices_of(prepared, prediction.answer(prepared))
     assert line.endswith(": 'd' in 3 rows, 'c' in 2 rows, 'e' in 2 rows and 1 other input")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import mdn_jax as mdn
-from mdn_jax.datasets import load
+from mdn_jax.data import load
 from mdn_jax.runs import read_config
 from mdn_jax.sweeps.search import Members
 from mdn_jax.sweeps.space import read_space

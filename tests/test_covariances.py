@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import mdn_jax as mdn
-from mdn_jax.datasets import PROBLEMS
+from mdn_jax.data import PROBLEMS
 
 NUM_TRAIN, NUM_TEST = 5_000, 10_000
 

@@ -14,20 +14,21 @@ from small_runs import config_of
 
 import mdn_jax as mdn
 from mdn_jax import baselines
-from mdn_jax.datasets import Dataset, Part
-from mdn_jax.diagnosis import (
+from mdn_jax.data import Dataset, Part
+from mdn_jax.encoding import Encoding
+from mdn_jax.heads.mixture import raw_scale
+from mdn_jax.judging import (
     coverage_interval,
     coverage_sentences,
     diagnose,
     judge,
     kinds_in,
     measure_coverage,
+    needed_masses,
     residual_autocorrelation,
 )
-from mdn_jax.diagnosis.components import component_floors
-from mdn_jax.encoding import Encoding
-from mdn_jax.head import raw_scale
-from mdn_jax.model import Calibration, ConstantStd, evenly, needed_masses
+from mdn_jax.judging.components import component_floors
+from mdn_jax.models import Calibration, ConstantStd, evenly
 
 SPEC = mdn.MixtureSpec(num_components=3, min_std=0.01)
 LOG_STD = math.log(0.5)  # in the target's units 1

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import mdn_jax as mdn
 from mdn_jax.encoding import Column, Encoding, missing_in
-from mdn_jax.model import Calibration
+from mdn_jax.models import Calibration
 from mdn_jax.training import prepare
 
 NAN = np.nan

@@ -16,10 +16,10 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 import mdn_jax as mdn
-from mdn_jax import plotting
-from mdn_jax.metrics import Scores
+from mdn_jax import judging, plotting
+from mdn_jax.judging.conditionals import bands_at
+from mdn_jax.judging.metrics import Scores
 from mdn_jax.plotting.joint import _surfaces
-from mdn_jax.plotting.statements import bands_at
 from mdn_jax.plotting.through_x import NUM_X
 
 KEY = jax.random.key(0)
@@ -219,7 +219,7 @@ def test_the_exact_density_shares_the_colours():
 def test_bands_are_the_densest_cells_of_a_fine_grid():
     model, xs = make_model(1, 1), np.linspace(0, 2, 12)[:, None]
     levels, medians = bands_at(model, xs, (0.5, 0.9))
-    parts = plotting.components_at(model, xs)
+    parts = judging.components_at(model, xs)
     for row, (weights, locs, stds) in enumerate(zip(parts.weights, parts.locs[..., 0], parts.stds[..., 0])):
         edges = np.linspace((locs - 8 * stds).min(), (locs + 8 * stds).max(), 40_001)
         below = scipy.stats.norm.cdf(edges[:, None], locs, stds) @ weights
@@ -241,23 +241,23 @@ def test_cells_hold_all_the_probability_also_of_ridges_thinner_than_a_cell():
     model = make_model(1, 1)
     thin = mdn.Model(model.network, model.inputs, make_units(1, 0.0, 1e-4))
     edges = np.linspace(-1, 1, 11)
-    np.testing.assert_allclose(plotting.cell_density(thin, np.zeros((2, 1)), edges).sum(axis=1) * 0.2, 1.0, rtol=1e-5)
+    np.testing.assert_allclose(judging.cell_density(thin, np.zeros((2, 1)), edges).sum(axis=1) * 0.2, 1.0, rtol=1e-5)
 
 
 def test_large_offsets_keep_their_digits():
     near, far = make_model(1, 1), make_model(1, 1, shift=1.7e9)
     x, edges = np.zeros((1, 1)), np.linspace(-5, 11, 33)
     np.testing.assert_allclose(
-        plotting.cell_density(far, x, edges + 1.7e9), plotting.cell_density(near, x, edges), atol=1e-5
+        judging.cell_density(far, x, edges + 1.7e9), judging.cell_density(near, x, edges), atol=1e-5
     )
-    np.testing.assert_allclose(plotting.draws_at(KEY, far, x, 5) - 1.7e9, plotting.draws_at(KEY, near, x, 5), atol=1e-5)
+    np.testing.assert_allclose(judging.draws_at(KEY, far, x, 5) - 1.7e9, judging.draws_at(KEY, near, x, 5), atol=1e-5)
 
 
 def test_parameters_are_the_components_and_hidden_ones_are_counted():
     model = make_model(1, 1)
     dead = mdn.Model(jax.tree_util.Partial(silence, model.network), model.inputs, model.targets)
     x, _ = make_rows(1, 1)
-    weights = plotting.components_at(dead, x).weights
+    weights = judging.components_at(dead, x).weights
     assert (weights.max(axis=0) > 0.01).tolist() == [True, True, False]
     figure = plotting.parameters_figure(dead, x, input_name="time", target_name="height")
     assert figure.get_supxlabel().startswith("2 of 3 components, one colour each")
@@ -267,7 +267,7 @@ def test_parameters_are_the_components_and_hidden_ones_are_counted():
     lines = panels(figure)[0].get_lines()
     at = np.asarray(lines[0].get_xdata())[:, None]
     drawn = np.stack([line.get_ydata() for line in lines], axis=1)
-    np.testing.assert_allclose(drawn, plotting.components_at(dead, at).weights[:, :2], rtol=1e-6)
+    np.testing.assert_allclose(drawn, judging.components_at(dead, at).weights[:, :2], rtol=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(3))

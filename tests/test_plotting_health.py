@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mdn_jax.diagnosis import Diagnosis
+from mdn_jax.judging import Diagnosis
 from mdn_jax.plotting import health_figure
 from mdn_jax.plotting.style import GREY, RED
 

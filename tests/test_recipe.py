@@ -35,7 +35,7 @@ def tiny(num_rows, num_inputs):
 def place(tmp_path, monkeypatch):
     """A working directory with a table of 40 rows, 36 of them to train on, and a config that leaves all else."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(recipe, "table_recipe", tiny)
+    monkeypatch.setattr(recipe.table, "table_recipe", tiny)
     write_table("table.csv")
     (tmp_path / "small.toml").write_text(TABLE)
     return tmp_path
@@ -104,7 +104,7 @@ def test_the_recipe_counts_rows_and_inputs_after_encoding(resolved):
 
 
 def test_without_a_recipe_nothing_is_filled_and_nothing_read(resolved, monkeypatch):
-    monkeypatch.setattr(recipe, "table_recipe", None)
+    monkeypatch.setattr(recipe.table, "table_recipe", None)
     config, dataset = runs.fill_in(parse(TABLE.replace('recipe = "table"', ""), "small")[0])
     assert dataset is None
     (runs.configs.Path("table.csv")).unlink()
@@ -150,7 +150,7 @@ def test_a_run_is_recognised_and_its_config_gives_the_same_numbers(place, no_fig
     assert first["num_train"] + first["num_validation"] == 36
     # what was resolved needs neither the recipe nor, once it is finished, the data
     (place / "copy.toml").write_bytes((place / "runs/small/config.toml").read_bytes())
-    monkeypatch.setattr(recipe, "table_recipe", None)
+    monkeypatch.setattr(recipe.table, "table_recipe", None)
     assert cli.main(["run", "copy.toml", "--out", "again"]) == 0
     second = json.loads((place / "again/metrics.json").read_text())
     for name in ("test_nll", "test_rmse", "val_nll", "best_step", "num_train", "num_parameters"):
@@ -161,7 +161,7 @@ def test_a_run_is_recognised_and_its_config_gives_the_same_numbers(place, no_fig
     (place / "table.csv").rename(place / "moved.csv")
     assert cli.main(["run", "copy.toml", "--out", "again"]) == 0
     (place / "moved.csv").rename(place / "table.csv")
-    monkeypatch.setattr(recipe, "table_recipe", tiny)
+    monkeypatch.setattr(recipe.table, "table_recipe", tiny)
     assert cli.main(["run", "small.toml", "--training.patience", "5"]) == 0
     assert f"{first['test_nll']:.4f}" in capsys.readouterr().out
 

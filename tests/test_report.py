@@ -8,9 +8,9 @@ import pytest
 
 from mdn_jax import runs
 from mdn_jax.config import parse
-from mdn_jax.datasets import load
+from mdn_jax.data import load
 from mdn_jax.report import report_html
-from mdn_jax.report.words import few, listed, number, percent, sentence
+from mdn_jax.report.text import few, listed, number, percent, sentence
 
 EVIL = '<script>alert("1")</script>'
 VOID = {"meta", "img", "br"}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mdn_jax import DatasetConfig
-from mdn_jax.datasets import PROBLEMS, load
+from mdn_jax.data import PROBLEMS, load
 from mdn_jax.runs import oracle_scores
 
 UPPER_ARM, FOREARM = 0.8, 0.2

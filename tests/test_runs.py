@@ -14,8 +14,8 @@ from small_runs import FOLDER, LEAST_SQUARES, TEXT, config_of, content, names, w
 
 import mdn_jax as mdn
 from mdn_jax import runs
-from mdn_jax.datasets import PROBLEMS
-from mdn_jax.datasets import load as load_dataset
+from mdn_jax.data import PROBLEMS
+from mdn_jax.data import load as load_dataset
 
 CONTRACT = {
     "test_nll", "test_rmse", "test_crps", "coverage_90", "num_parameters", "train_seconds", "compile_seconds",

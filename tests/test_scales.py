@@ -10,7 +10,7 @@ from cases import Case, covariances_of, pick
 from numpy.testing import assert_allclose
 
 import mdn_jax as mdn
-from mdn_jax.scales import to_common, whiten_observed
+from mdn_jax.distributions.scales import to_common, whiten_observed
 
 pytestmark = pytest.mark.usefixtures("x64")
 

@@ -9,7 +9,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from numpy.testing import assert_allclose
 
 import mdn_jax as mdn
-from mdn_jax.model import ConstantStd
+from mdn_jax.models import ConstantStd
 from mdn_jax.networks import MDN
 
 XS = np.random.default_rng(0).normal(size=(8, 2)).astype(np.float32)

@@ -10,9 +10,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import mdn_jax as mdn
 from mdn_jax import DatasetConfig, InputError
-from mdn_jax.datasets import load
-from mdn_jax.datasets.splits import split_rows
-from mdn_jax.model import row_nll
+from mdn_jax.data import load
+from mdn_jax.data.splits import split_rows
+from mdn_jax.judging import row_nll
 
 # Rows of a table
 

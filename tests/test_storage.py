@@ -16,7 +16,7 @@ from numpy.testing import assert_array_equal
 
 import mdn_jax as mdn
 from mdn_jax import storage
-from mdn_jax.model import Calibration
+from mdn_jax.models import Calibration
 
 RNG = np.random.default_rng(0)
 

@@ -11,7 +11,7 @@ from small_sweeps import GRID, TPE, assert_same_sweep, space_of, sweep
 
 from mdn_jax import cli
 from mdn_jax._checks import InputError
-from mdn_jax.datasets import load
+from mdn_jax.data import load
 from mdn_jax.storage import read_rows
 from mdn_jax.sweeps import cluster, planning
 from mdn_jax.sweeps.cluster import on_cluster

@@ -12,7 +12,7 @@ from small_sweeps import BASE, GRID, assert_same_model, space_of
 
 import mdn_jax as mdn
 from mdn_jax import cli, runs
-from mdn_jax.datasets import load as load_dataset
+from mdn_jax.data import load as load_dataset
 from mdn_jax.sweeps import driver, training
 from mdn_jax.sweeps.results import write_ensemble
 from mdn_jax.sweeps.training import Source

@@ -10,7 +10,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from mdn_jax import DatasetConfig, InputError, cli
-from mdn_jax.datasets import column_names, load, read_table, summarise
+from mdn_jax.data import column_names, load, read_table, summarise
 
 COUNT = 40
 RNG = np.random.default_rng(0)

@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import mdn_jax as mdn
-from mdn_jax.model import evaluate_standard
+from mdn_jax.judging import evaluate_standard
 
 MODEL = mdn.ModelConfig(num_components=2, hidden_sizes=(4,))
 TRAINING = mdn.TrainingConfig(num_steps=40, evaluate_every=10, batch_size=16)

@@ -32,7 +32,7 @@ import jax
 import numpy as np
 
 import mdn_jax as mdn
-from mdn_jax.datasets import load
+from mdn_jax.data import load
 from mdn_jax.runs import read_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"

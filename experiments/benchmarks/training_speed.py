@@ -30,7 +30,7 @@ import numpy as np
 import optax
 
 import mdn_jax as mdn
-from mdn_jax.datasets import PROBLEMS
+from mdn_jax.data import PROBLEMS
 
 HIDDEN, COMPONENTS = 24, 24
 NUM_ROWS, NUM_VALIDATION = 2_500, 278  # the validation share of 2,778 rows is a tenth

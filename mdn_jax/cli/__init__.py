@@ -16,13 +16,13 @@ from pathlib import Path
 import jax
 import jaxlib
 
-from mdn_jax import __version__
 from mdn_jax._checks import InputError, nearest, require
+from mdn_jax._version import __version__
 from mdn_jax.cli.predicting import predict
 from mdn_jax.cli.running import plot, run
 from mdn_jax.cli.starting import new
 from mdn_jax.cli.sweeping import sweep
-from mdn_jax.members import use_cpu_devices
+from mdn_jax.devices import use_cpu_devices
 
 __all__ = ["main"]
 

@@ -12,7 +12,7 @@ import tyro
 
 from mdn_jax._checks import require
 from mdn_jax.cli.flags import parse_flags
-from mdn_jax.model import Kind
+from mdn_jax.models import Kind
 
 __all__ = ["predict"]
 
@@ -75,7 +75,7 @@ def _check_places(paths: list[Path], options: _Predict) -> None:
 
 
 def _predict(options: _Predict, samples: Path) -> int:
-    from mdn_jax.prediction import Asked, answer, draw, prepare, remarks, typed  # noqa: PLC0415
+    from mdn_jax.prediction import Asked, answer, draw, notices_of, prepare, typed  # noqa: PLC0415
     from mdn_jax.storage import write_frames  # noqa: PLC0415
 
     given, keep = _given(options.given), "all" if options.keep == ("all",) else options.keep
@@ -88,7 +88,7 @@ def _predict(options: _Predict, samples: Path) -> int:
     if options.samples:
         frames[samples] = draw(prepared, jax.random.key(options.seed), options.samples)
     write_frames(frames)
-    for line in remarks(prepared, frame):
+    for line in notices_of(prepared, frame):
         print(line)
     for path, written in frames.items():
         print(f"{path}: {written.height:,} rows of {written.width} columns")

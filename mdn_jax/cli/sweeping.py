@@ -207,7 +207,7 @@ def _print_status(folder: Path) -> int:
 
 def _take_out(folder: Path, options: _Sweep) -> int:
     """Members of a sweep as a run folder, as one model, or as an Optuna study."""
-    from mdn_jax.datasets import load  # noqa: PLC0415
+    from mdn_jax.data import load  # noqa: PLC0415
     from mdn_jax.storage import BATCHES, read_rows  # noqa: PLC0415
     from mdn_jax.sweeps.driver import open_space  # noqa: PLC0415
     from mdn_jax.sweeps.results import export_member, write_ensemble  # noqa: PLC0415
@@ -239,8 +239,8 @@ def _print_plan(space: Any) -> int:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    from mdn_jax.datasets import load  # noqa: PLC0415
-    from mdn_jax.members import num_devices, runs_in_turn  # noqa: PLC0415
+    from mdn_jax.data import load  # noqa: PLC0415
+    from mdn_jax.devices import num_devices, runs_in_turn  # noqa: PLC0415
     from mdn_jax.sweeps.planning import COMPILING, most_at_once, programs  # noqa: PLC0415
     from mdn_jax.sweeps.search import Members  # noqa: PLC0415
     from mdn_jax.sweeps.space import value_of  # noqa: PLC0415

@@ -10,24 +10,19 @@ from mdn_jax.plotting.health import health_figure
 from mdn_jax.plotting.joint import contours_figure
 from mdn_jax.plotting.predictions import predictions_figure, rows_figure
 from mdn_jax.plotting.replicates import Sufficient, smallest_sufficient
-from mdn_jax.plotting.statements import Components, cell_density, components_at, draws_at
 from mdn_jax.plotting.sweeping import sweep_figures
 from mdn_jax.plotting.through_x import density_figure, parameters_figure, samples_figure
 from mdn_jax.plotting.unconditional import marginals_figure
 
 __all__ = [
-    "Components",
     "Sufficient",
     "calibration_figure",
-    "cell_density",
-    "components_at",
     "contours_figure",
     "density_figure",
     "draw_bands",
     "draw_components",
     "draw_data",
     "draw_density",
-    "draws_at",
     "health_figure",
     "loss_figure",
     "marginals_figure",

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from mdn_jax._typing import ArrayLike, Float
 from mdn_jax.plotting.style import BLUE, COLOURS, GREY, INK, RED, columns_of, label, legend_below, new_figure
-from mdn_jax.plotting.sweep_looks import fence
+from mdn_jax.plotting.sweep_style import fence
 
 __all__ = ["calibration_figure", "loss_figure"]
 

@@ -11,7 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.image import AxesImage
 
 from mdn_jax._typing import Float
-from mdn_jax.plotting.statements import Components
+from mdn_jax.judging.conditionals import Components
 from mdn_jax.plotting.style import DENSITY_COLOURS, INK, ORANGE, density_norm, dots
 
 __all__ = ["BANDS", "MANY", "NEGLIGIBLE", "draw_bands", "draw_components", "draw_data", "draw_density"]

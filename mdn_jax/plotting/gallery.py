@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mdn_jax._typing import ArrayLike, Float
-from mdn_jax.metrics import Scores
-from mdn_jax.model import Ensemble, Model
+from mdn_jax.judging.metrics import Scores
+from mdn_jax.models import Ensemble, Model
 from mdn_jax.plotting.diagnostics import calibration_figure, loss_figure
 from mdn_jax.plotting.joint import contours_figure
 from mdn_jax.plotting.predictions import predictions_figure, rows_figure

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from mdn_jax.diagnosis import Diagnosis, coverage_interval
-from mdn_jax.diagnosis.coverage import ROWS_BY_WIDTH
+from mdn_jax.judging import Diagnosis, coverage_interval
+from mdn_jax.judging.coverage import ROWS_BY_WIDTH
 from mdn_jax.plotting.style import BLUE, COLOURS, GREY, INK, LABEL_SIZE, RED, TICK_SIZE, columns_of, label, new_figure
 
 __all__ = ["health_figure"]

@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mdn_jax._typing import Float, Key
-from mdn_jax.model import Ensemble, Model, evenly
+from mdn_jax.judging.conditionals import draws_at, joint_log_density
+from mdn_jax.models import Ensemble, Model, evenly
 from mdn_jax.plotting.drawing import BANDS, draw_data
-from mdn_jax.plotting.statements import draws_at, joint_log_density
 from mdn_jax.plotting.style import BLUE, CROWD, INK, MARGIN, RED, TITLE_SIZE, label, legend_below, limits, new_figure
 
 __all__ = ["contours_figure"]

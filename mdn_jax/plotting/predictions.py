@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mdn_jax._typing import Float
-from mdn_jax.model import Ensemble, Model, evenly
+from mdn_jax.judging.conditionals import bands_at, cell_density, joint_log_density
+from mdn_jax.models import Ensemble, Model, evenly
 from mdn_jax.plotting.drawing import BANDS, draw_data, draw_density
-from mdn_jax.plotting.statements import bands_at, cell_density, joint_log_density
 from mdn_jax.plotting.style import (
     BLUE,
     CROWD,

@@ -11,7 +11,7 @@ from matplotlib.transforms import ScaledTranslation, Transform
 from mdn_jax._typing import Float
 from mdn_jax.plotting.replicates import DATA_SEED, SEED, Spread, Sweep, best_settings, distinct, is_numeric, spread_of
 from mdn_jax.plotting.style import BLUE, COLOURS, GREY, INK, LABEL_SIZE, RED, dots, label, new_figure
-from mdn_jax.plotting.sweep_looks import (
+from mdn_jax.plotting.sweep_style import (
     caption_below,
     fence,
     losses_note,

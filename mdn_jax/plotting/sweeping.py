@@ -21,7 +21,7 @@ from mdn_jax.plotting.replicates import (
 )
 from mdn_jax.plotting.style import BLUE, GREY, INK, RED, TICK_SIZE, dots, label, new_figure
 from mdn_jax.plotting.sweep_axes import axis_figure
-from mdn_jax.plotting.sweep_looks import caption_below, fence, losses_note, name_of, replicates, set_losses, tick_names
+from mdn_jax.plotting.sweep_style import caption_below, fence, losses_note, name_of, replicates, set_losses, tick_names
 
 __all__ = ["sweep_figures"]
 

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from mdn_jax._typing import Float, Key
-from mdn_jax.model import Ensemble, Model, evenly
+from mdn_jax.judging.conditionals import Components, bands_at, cell_density, components_at, draws_at
+from mdn_jax.models import Ensemble, Model, evenly
 from mdn_jax.plotting.drawing import BANDS, MANY, draw_bands, draw_components, draw_data, draw_density
-from mdn_jax.plotting.statements import Components, bands_at, cell_density, components_at, draws_at
 from mdn_jax.plotting.style import (
     COLOURS,
     CROWD,

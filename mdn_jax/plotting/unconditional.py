@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mdn_jax._typing import Float
-from mdn_jax.model import Ensemble, Model
-from mdn_jax.plotting.statements import Components, cell_density, components_at
+from mdn_jax.judging.conditionals import Components, cell_density, components_at
+from mdn_jax.models import Ensemble, Model
 from mdn_jax.plotting.style import BLUE, GREY, INK, RED, columns_of, label, legend_below, limits, new_figure
 from mdn_jax.plotting.through_x import LogDensity
 

@@ -1,14 +1,14 @@
 """New tables answered: what a trained model says about each row, as columns.
 
 `tables` reads what a model needs of a table, `questions` says what is asked and asks it of one mixture, `answers` goes
-through the rows and makes columns, `remarks` says what is strange about a table, `doors` holds `mdn.predict` and
+through the rows and makes columns, `notices` says what is strange about a table, `predicting` holds `mdn.predict` and
 `mdn.predict_samples`. Everything between a table and the standard units of a model is float64 on the host.
 """
 
 from mdn_jax.prediction.answers import answer, draw
-from mdn_jax.prediction.doors import predict, predict_samples, prepare
+from mdn_jax.prediction.notices import notices_of
+from mdn_jax.prediction.predicting import predict, predict_samples, prepare
 from mdn_jax.prediction.questions import Asked
-from mdn_jax.prediction.remarks import remarks
 from mdn_jax.prediction.tables import typed
 
-__all__ = ["Asked", "answer", "draw", "predict", "predict_samples", "prepare", "remarks", "typed"]
+__all__ = ["Asked", "answer", "draw", "notices_of", "predict", "predict_samples", "prepare", "typed"]

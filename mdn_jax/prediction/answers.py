@@ -10,7 +10,7 @@ import numpy as np
 
 from mdn_jax._checks import require
 from mdn_jax._typing import Bool, Float, Key
-from mdn_jax.model import Ensemble, Model, Rows, Standardizer, in_nats, map_rows
+from mdn_jax.models import Ensemble, Model, Rows, Standardizer, in_nats, map_rows
 from mdn_jax.prediction.questions import Draw, Question, percent
 from mdn_jax.prediction.tables import Wanted
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from mdn_jax._checks import InputError, nearest, require
 from mdn_jax._typing import Bool, Float
-from mdn_jax.datasets import column_names
-from mdn_jax.datasets.tables import as_numbers, as_texts, open_table  # the same values as in training, from frames too
+from mdn_jax.data import column_names
+from mdn_jax.data.tables import as_numbers, as_texts, open_table  # the same values as in training, from frames too
 from mdn_jax.encoding import Encoding, missing_in, refuse_missing
-from mdn_jax.model import Ensemble, Model
+from mdn_jax.models import Ensemble, Model
 
 __all__ = ["Given", "TableLike", "Wanted", "read_wanted", "typed"]
 

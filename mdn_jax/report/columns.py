@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from mdn_jax.config import Config
-from mdn_jax.datasets import Dataset
+from mdn_jax.data import Dataset
 from mdn_jax.report.page import paragraph, section, table
-from mdn_jax.report.words import few, listed, number, percent
+from mdn_jax.report.text import few, listed, number, percent
 
 __all__ = ["data_section", "inputs_of"]
 

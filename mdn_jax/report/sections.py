@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from mdn_jax.config import Config
-from mdn_jax.datasets import Dataset
-from mdn_jax.diagnosis import coverage_interval
-from mdn_jax.diagnosis.coverage import FEWEST, MOST_KINDS
+from mdn_jax.data import Dataset
+from mdn_jax.judging import coverage_interval
+from mdn_jax.judging.coverage import FEWEST, MOST_KINDS
 from mdn_jax.report.columns import data_section, inputs_of
 from mdn_jax.report.page import details, figure, heading, items, page, paragraph, preformatted, section, table, tiles
-from mdn_jax.report.words import few, listed, number, percent, sentence
+from mdn_jax.report.text import few, listed, number, percent, sentence
 
 __all__ = ["report_html"]
 

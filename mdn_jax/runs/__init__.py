@@ -9,11 +9,10 @@ runs/NAME/  config.toml   the resolved config: running it again gives the same n
             metrics.json  written last: it marks a whole run
 
 `configs` reads configs, `starting` writes a first one, `folder` knows whose a folder is, `running` trains in one,
-`judging` finds what is wrong, `writing` saves and draws.
+`writing` judges, saves and draws.
 """
 
 from mdn_jax.runs.configs import absolute, changed_by_hand, fill_in, note, read_config, resolve, seal
-from mdn_jax.runs.judging import evaluate_part
 from mdn_jax.runs.running import run
 from mdn_jax.runs.starting import new_config
 from mdn_jax.runs.writing import Outcome, draw_figures, oracle_scores, write_run
@@ -23,7 +22,6 @@ __all__ = [
     "absolute",
     "changed_by_hand",
     "draw_figures",
-    "evaluate_part",
     "fill_in",
     "new_config",
     "note",

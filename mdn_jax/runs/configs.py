@@ -5,8 +5,8 @@ from typing import Any
 
 from mdn_jax._checks import InputError, require
 from mdn_jax.config import Config, parse
-from mdn_jax.datasets import Dataset, table_checksum
-from mdn_jax.datasets import load as load_dataset
+from mdn_jax.data import Dataset, table_checksum
+from mdn_jax.data import load as load_dataset
 from mdn_jax.recipe import complete, is_complete
 
 __all__ = ["absolute", "changed_by_hand", "fill_in", "note", "read_config", "resolve", "seal"]

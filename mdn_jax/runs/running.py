@@ -11,9 +11,10 @@ import numpy as np
 import tomli_w
 
 from mdn_jax.config import Config
-from mdn_jax.datasets import Dataset
-from mdn_jax.datasets import load as load_dataset
-from mdn_jax.model import Ensemble, Model, Rows, row_nll
+from mdn_jax.data import Dataset
+from mdn_jax.data import load as load_dataset
+from mdn_jax.judging import row_nll
+from mdn_jax.models import Ensemble, Model, Rows
 from mdn_jax.runs.configs import resolve
 from mdn_jax.runs.folder import CHECKPOINT, CONFIG, claim
 from mdn_jax.runs.writing import Outcome, write_run

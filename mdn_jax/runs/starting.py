@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mdn_jax._checks import nearest, require
-from mdn_jax.datasets import ColumnSummary, summarise
-from mdn_jax.model import FEWEST_TO_CALIBRATE
+from mdn_jax.data import ColumnSummary, summarise
+from mdn_jax.models import FEWEST_TO_CALIBRATE
 from mdn_jax.storage import write_text
 
 __all__ = ["new_config"]

@@ -11,16 +11,16 @@ import tomli_w
 
 from mdn_jax._checks import require
 from mdn_jax.config import Config
-from mdn_jax.datasets import Dataset
-from mdn_jax.datasets import load as load_dataset
-from mdn_jax.diagnosis import Diagnosis
-from mdn_jax.metrics import Scores
-from mdn_jax.model import Ensemble, Model, calibrate, num_parameters
+from mdn_jax.data import Dataset
+from mdn_jax.data import load as load_dataset
+from mdn_jax.judging import Diagnosis, calibrate
+from mdn_jax.judging.findings import diagnosis_of, evaluate_part, findings
+from mdn_jax.judging.metrics import Scores
+from mdn_jax.models import Ensemble, Model, num_parameters
 from mdn_jax.report import report_html
 from mdn_jax.runs.configs import read_config
 from mdn_jax.runs.folder import CONFIG, FIGURES, HISTORY, METRICS, MODEL, REPORT
 from mdn_jax.runs.history import read_history, write_history
-from mdn_jax.runs.judging import diagnosis_of, evaluate_part, findings
 from mdn_jax.storage import load, save, versions, write_text
 from mdn_jax.training import Fit
 

@@ -15,8 +15,8 @@ from jax import Array
 
 from mdn_jax._checks import check_single
 from mdn_jax._typing import Bool, Float, Scalar
-from mdn_jax.mixture import Mixture, log_prob
-from mdn_jax.scales import PRECISION
+from mdn_jax.distributions.mixture import Mixture, log_prob
+from mdn_jax.distributions.scales import PRECISION
 from mdn_jax.statistics.line import peaks, profile
 
 __all__ = ["mode", "modes", "weighted_modes"]

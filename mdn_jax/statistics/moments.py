@@ -8,8 +8,8 @@ from jax import Array
 
 from mdn_jax._checks import check_single
 from mdn_jax._typing import Float
-from mdn_jax.mixture import Mixture
-from mdn_jax.scales import PRECISION, length
+from mdn_jax.distributions.mixture import Mixture
+from mdn_jax.distributions.scales import PRECISION, length
 
 __all__ = ["covariance", "mean", "std"]
 

@@ -12,8 +12,8 @@ from jax.scipy.stats import norm
 
 from mdn_jax._checks import check_range, check_single, require
 from mdn_jax._typing import Float, Scalar
-from mdn_jax.mixture import Mixture, check_target
-from mdn_jax.scales import LOG_2PI, PRECISION, Triangular
+from mdn_jax.distributions.mixture import Mixture, check_target
+from mdn_jax.distributions.scales import LOG_2PI, PRECISION, Triangular
 
 __all__ = ["bisect", "cdf", "interval", "log_cdf", "log_mass", "log_survival", "quantile", "tail_mean"]
 

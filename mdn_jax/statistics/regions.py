@@ -6,8 +6,8 @@ from jax import Array
 
 from mdn_jax._checks import check_range, check_single, require
 from mdn_jax._typing import Bool, Float, Key, Scalar
-from mdn_jax.mixture import Mixture, log_prob
-from mdn_jax.sampling import sample
+from mdn_jax.distributions.mixture import Mixture, log_prob
+from mdn_jax.distributions.sampling import sample
 from mdn_jax.statistics.line import mass_above, profile, region
 from mdn_jax.statistics.quantiles import cdf
 

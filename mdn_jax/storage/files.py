@@ -25,6 +25,7 @@ import tomli_w
 
 from mdn_jax._checks import InputError, require
 from mdn_jax._typing import PyTree
+from mdn_jax._version import __version__
 
 __all__ = [
     "DESCRIPTION",
@@ -164,8 +165,6 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def versions() -> dict[str, str]:
     """Versions of what computes the numbers."""
-    from mdn_jax import __version__  # noqa: PLC0415  (the front door imports this module)
-
     libraries = {name: version(name) for name in ("jax", "flax", "optax", "numpy")}
     return {"mdn_jax": __version__, **libraries, "python": sys.version.split()[0]}
 

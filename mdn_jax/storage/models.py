@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mdn_jax._checks import InputError, require
-from mdn_jax.model import Ensemble, Model
+from mdn_jax.models import Ensemble, Model
 from mdn_jax.storage.files import DESCRIPTION, read_tree, write_tree
 from mdn_jax.storage.record import BATCHES, read_member
 from mdn_jax.storage.structure import build, describe, kept_with

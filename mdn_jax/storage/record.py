@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from mdn_jax._checks import InputError, require
-from mdn_jax.model import Ensemble, Model
+from mdn_jax.models import Ensemble, Model
 from mdn_jax.storage.files import (
     FORMAT,
     check_format,

@@ -8,8 +8,8 @@ import numpy as np
 
 from mdn_jax._checks import InputError, require
 from mdn_jax.encoding import Encoding
-from mdn_jax.head import MixtureSpec
-from mdn_jax.model import Calibration, ConstantStd, Ensemble, Functional, Model, Standardizer
+from mdn_jax.heads import MixtureSpec
+from mdn_jax.models import Calibration, ConstantStd, Ensemble, Functional, Model, Standardizer
 from mdn_jax.networks import MDN
 
 __all__ = ["build", "describe", "kept_with"]

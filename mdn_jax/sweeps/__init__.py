@@ -4,7 +4,7 @@
 one batch, `checkpoint` keeps it, `driver` is the loop, `results` what comes out.
 """
 
-from mdn_jax.sweeps.doors import sweep
+from mdn_jax.sweeps.library import sweep
 from mdn_jax.sweeps.results import Group, SweepResult
 
 __all__ = ["Group", "SweepResult", "sweep"]

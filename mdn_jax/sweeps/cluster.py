@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from mdn_jax._checks import InputError, require
-from mdn_jax.datasets import Dataset
-from mdn_jax.members import use_cpu_devices
+from mdn_jax.data import Dataset
+from mdn_jax.devices import use_cpu_devices
 from mdn_jax.storage import Batch, versions
 from mdn_jax.sweeps.session import Interrupted, Session
 from mdn_jax.sweeps.training import Source, Work, begin, harvest, train_work

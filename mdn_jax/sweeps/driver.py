@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from mdn_jax._checks import InputError, require
 from mdn_jax.config import differences
-from mdn_jax.datasets import load as load_dataset
+from mdn_jax.data import load as load_dataset
 from mdn_jax.runs import read_config
 from mdn_jax.storage import BATCHES, Batch, drop_rows, read_rows, write_batch, write_text
 from mdn_jax.sweeps.checkpoint import load_checkpoint, save_checkpoint

@@ -9,7 +9,7 @@ import numpy as np
 
 from mdn_jax._checks import require
 from mdn_jax.config import Config
-from mdn_jax.members import memory_for_members, num_devices, runs_in_turn
+from mdn_jax.devices import memory_for_members, num_devices, runs_in_turn
 from mdn_jax.sweeps.search import Members
 from mdn_jax.sweeps.space import by_program
 from mdn_jax.sweeps.training import Source, Work

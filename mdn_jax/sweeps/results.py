@@ -16,8 +16,9 @@ import numpy as np
 from mdn_jax._checks import require
 from mdn_jax._typing import PyTree
 from mdn_jax.config import Config
-from mdn_jax.model import Ensemble, Model, ensemble, stack
-from mdn_jax.runs import Outcome, evaluate_part, oracle_scores, seal, write_run
+from mdn_jax.judging import evaluate_part
+from mdn_jax.models import Ensemble, Model, ensemble, stack
+from mdn_jax.runs import Outcome, oracle_scores, seal, write_run
 from mdn_jax.storage import BATCHES, Trained, read_member, read_trained, save, write_text
 from mdn_jax.sweeps.search import Row, export_study, importance, is_finished
 from mdn_jax.sweeps.space import Space, member_config

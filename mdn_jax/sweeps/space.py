@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError
 
 from mdn_jax._checks import InputError, nearest, require
 from mdn_jax.config import TABLES, Config, Strict, TrainingConfig, validate, varying_fields
-from mdn_jax.datasets import table_checksum
+from mdn_jax.data import table_checksum
 from mdn_jax.runs import note, seal
 
 __all__ = ["SEEDS", "Axis", "Search", "Settings", "Space", "by_program", "member_config", "program_of"]

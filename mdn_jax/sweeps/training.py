@@ -17,9 +17,10 @@ from mdn_jax._checks import require
 from mdn_jax._compiling import jit
 from mdn_jax._typing import Float
 from mdn_jax.config import Config, DatasetConfig
-from mdn_jax.datasets import Dataset
-from mdn_jax.members import map_members, num_devices, place_members, runs_in_turn
-from mdn_jax.model import Ensemble, Model, Rows, chunk_nll, in_nats, num_parameters, row_chunks, stack, standard_rows
+from mdn_jax.data import Dataset
+from mdn_jax.devices import map_members, num_devices, place_members, runs_in_turn
+from mdn_jax.judging import chunk_nll
+from mdn_jax.models import Ensemble, Model, Rows, in_nats, num_parameters, row_chunks, stack, standard_rows
 from mdn_jax.storage import Batch, Trained
 from mdn_jax.sweeps.space import Settings, by_program, program_of
 from mdn_jax.training import (

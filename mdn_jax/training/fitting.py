@@ -17,10 +17,10 @@ from mdn_jax._checks import require
 from mdn_jax._compiling import jit
 from mdn_jax._typing import ArrayLike, Float, Key, PyTree
 from mdn_jax.config import ModelConfig, TrainingConfig, varying_fields
+from mdn_jax.devices import map_members, place_members
 from mdn_jax.encoding import Encoding
-from mdn_jax.head import MixtureSpec
-from mdn_jax.members import map_members, place_members
-from mdn_jax.model import ConstantStd, Functional, Model, device_dtype, ensemble
+from mdn_jax.heads import MixtureSpec
+from mdn_jax.models import ConstantStd, Functional, Model, device_dtype, ensemble
 from mdn_jax.networks import MDN, check_network
 from mdn_jax.training.member import DIVERGED, OK, STOPPED_EARLY, Member, Plan, Split, advance_member, start_member
 from mdn_jax.training.objectives import Objective, Rows

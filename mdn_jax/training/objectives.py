@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from mdn_jax._typing import Float, Key
-from mdn_jax.losses import crps, energy_score, nll, squared_error
-from mdn_jax.model import Rows
+from mdn_jax.models import Rows
+from mdn_jax.statistics.scores import crps, energy_score, nll, squared_error
 
 __all__ = ["Objective", "Rows"]
 

@@ -13,8 +13,8 @@ from mdn_jax._printing import warn
 from mdn_jax._typing import ArrayLike, Float, Int, PyTree
 from mdn_jax.config import ModelConfig, TrainingConfig
 from mdn_jax.encoding import Encoding
-from mdn_jax.head import MixtureSpec, initial_bias
-from mdn_jax.model import Standardizer, check_weights
+from mdn_jax.heads import MixtureSpec, initial_bias
+from mdn_jax.models import Standardizer, check_weights
 from mdn_jax.training.member import Split
 from mdn_jax.training.objectives import Rows
 

@@ -9,7 +9,7 @@ import numpy as np
 from mdn_jax._checks import require
 from mdn_jax._typing import ArrayLike, Key
 from mdn_jax.config import ModelConfig, TrainingConfig
-from mdn_jax.model import Rows
+from mdn_jax.models import Rows
 from mdn_jax.training.fitting import advance_to_end, finish_runs, start_runs
 from mdn_jax.training.member import Split
 from mdn_jax.training.preparation import Data, member_rows, prepare

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mdn_jax._printing import ShortRepr
-from mdn_jax.model import Ensemble, Model
+from mdn_jax.models import Ensemble, Model
 from mdn_jax.training.member import OK, Member, Plan
 from mdn_jax.training.preparation import Data
 

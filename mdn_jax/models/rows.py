@@ -1,0 +1,127 @@
+"""Rows of data in a model's standard units, and a function mapped over any number of them by one program."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mdn_jax._checks import require
+from mdn_jax._compiling import jit
+from mdn_jax._typing import ArrayLike, Float, Int, PyTree
+from mdn_jax.distributions.mixture import Mixture
+from mdn_jax.models.model import Ensemble, Model
+from mdn_jax.models.units import Standardizer, device_dtype
+
+__all__ = ["ROWS_AT_ONCE", "Rows", "check_weights", "evenly", "in_nats", "map_rows", "row_chunks", "standard_rows"]
+
+ROWS_AT_ONCE = 8_192  # rows evaluated side by side: bounds memory, and no device gains from more
+POINTS_PER_COMPONENT = 33  # where a highest-density region looks at each component: the most that is held for a row
+ROWS_PER_CALL = (64, 512)  # on CPU: few programs, of as many rows side by side as fit a cache, in all cores' threads
+
+
+class Rows(NamedTuple):
+    """Data in standard units: any pytrees whose leaves lead with N.
+
+    Attributes:
+        x: inputs.
+        y: targets.
+        weight: (N,) how much each row counts; 0 leaves it out.
+        observed: (N, D) which targets are known, or None where all are.
+    """
+
+    x: PyTree
+    y: PyTree
+    weight: Any  # Float[Array, " N"], on the host a NumPy array
+    observed: Any = None  # Bool[Array, "N D"]
+
+
+def standard_rows(
+    model: Any, x: PyTree, y: ArrayLike, *, weights: ArrayLike | None = None, observed: ArrayLike | None = None
+) -> Rows:
+    """N rows in the standard units of a model (or of whatever has `inputs` and `targets`), on the host."""
+    y = np.asarray(y, np.float64)
+    y = y[:, None] if y.ndim == 1 else y
+    size = model.targets.shift.shape[0]
+    require(y.ndim == 2 and y.shape[1] == size, f"evaluate takes targets (N, {size}); got {y.shape}")
+    if model.inputs is not None:
+        x = np.asarray(x, np.float64)
+        size = model.inputs.shift.shape[0]
+        require(x.ndim == 2 and x.shape[1] == size, f"evaluate takes inputs (N, {size}); got {x.shape}")
+        x = model.inputs.standardize(x)
+    rows = {len(leaf) for leaf in jax.tree.leaves((x, y))}
+    require(len(rows) == 1, f"evaluate takes as many inputs as targets; got {sorted(rows)} rows")
+    z, known = model.targets.standardize(y), None
+    if observed is not None:
+        known = np.asarray(observed, bool)
+        known = known[:, None] if known.ndim == 1 else known
+        require(known.shape == y.shape, f"observed must have the shape of y, {y.shape}; got {known.shape}")
+        z = np.where(known, z, 0.0)
+    return Rows(x, z, np.ones(len(y)) if weights is None else check_weights(weights, len(y)), known)
+
+
+def check_weights(weights: ArrayLike, count: int) -> Float[np.ndarray, " N"]:
+    """The weights of `count` rows in float64, or an `InputError`."""
+    weight = np.asarray(weights, np.float64)
+    require(weight.shape == (count,), f"weights must have shape ({count},); got {weight.shape}")
+    require(bool((weight >= 0).all() and 0 < weight.max() < np.inf), "weights must be 0 or more, finite, and not all 0")
+    return weight
+
+
+def evenly(count: int, most: int) -> Int[np.ndarray, " R"]:
+    """Indices of at most `most` of `count` rows, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
+
+
+def map_rows(function: Callable[[Mixture, Rows], PyTree], model: Model | Ensemble, rows: Rows) -> PyTree:
+    """`function(mixture, row)` of N rows, all in standard units, by one program whatever N is.
+
+    Args:
+        function: of one mixture and one row; the same object again finds the compiled program.
+        model: maps an x in standard units to a mixture.
+        rows: on the host.
+
+    Returns:
+        The results stacked along N, on the host.
+    """
+    model = replace(model, calibration=None)  # one program, however many rows calibrated it
+    first = jax.tree.map(lambda leaf: jnp.asarray(leaf[0], device_dtype(leaf)), rows)
+    count, dim = jax.eval_shape(model.standardized, first.x).locs.shape
+    sizes, numbers = (ROWS_PER_CALL, 2**17) if jax.default_backend() == "cpu" else ((2**17,), 2**25)
+    size = next((size for size in sizes if size >= len(rows.weight)), sizes[-1])
+    fitting = numbers // (POINTS_PER_COMPONENT * count * dim)
+    at_once = 2 ** min(max(fitting, 64), size).bit_length() // 2
+
+    def call(start: int) -> PyTree:
+        places = np.minimum(np.arange(start, start + size), len(rows.weight) - 1)
+        part = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[places], device_dtype(leaf)), rows)
+        found = _map_rows(function, at_once, model, part)
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(rows.weight) - start], found)
+
+    parts = [call(0)]  # compiles
+    with ThreadPoolExecutor() as pool:
+        parts += pool.map(call, range(size, len(rows.weight), size))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+
+
+@jit(static_argnums=(0, 1))
+def _map_rows(function: Callable, at_once: int, model: Model | Ensemble, rows: Rows) -> PyTree:
+    return jax.lax.map(lambda row: function(model.standardized(row.x), row), rows, batch_size=at_once)
+
+
+def row_chunks(rows: Rows) -> Iterator[Rows]:
+    """N rows in chunks of one size, which one program serves whatever N is; the last is filled up with its last row."""
+    rows, count = jax.tree.map(lambda leaf: np.asarray(leaf, device_dtype(leaf)), rows), len(rows.weight)
+    for first in range(0, count, ROWS_AT_ONCE):
+        chosen = np.minimum(np.arange(first, first + ROWS_AT_ONCE), count - 1)
+        yield jax.tree.map(lambda leaf, chosen=chosen: leaf[chosen], rows)
+
+
+def in_nats(values: ArrayLike, targets: Standardizer, observed: ArrayLike | None = None) -> Float[np.ndarray, "..."]:
+    """-log p in standard units as nats of the original y; of the observed targets, where some are not."""
+    log_scale = np.log(np.asarray(targets.scale))
+    offset = log_scale.sum() if observed is None else np.asarray(observed, np.float64) @ log_scale
+    return np.asarray(values, np.float64) + offset

@@ -1,0 +1,93 @@
+"""Units: what is fitted to data lives on the host in float64, where timestamps keep their digits."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from mdn_jax._printing import ShortRepr, warn
+from mdn_jax._typing import ArrayLike, Float
+from mdn_jax.distributions.mixture import Mixture, affine
+
+__all__ = ["Standardizer", "device_dtype"]
+
+
+COARSE = 0.01  # standard deviations that neighbouring numbers may lie apart
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False, repr=False)
+class Standardizer(ShortRepr):
+    """z = (y - shift) / scale, per column.
+
+    Attributes:
+        shift: (D,) column means.
+        scale: (D,) column standard deviations; 1 for a constant column.
+
+    Example:
+        >>> import numpy as np, mdn_jax as mdn
+        >>> units = mdn.Standardizer.fit(np.array([[1.7e9], [1.7e9 + 2.0]]))
+        >>> print(units.standardize(np.array([[1.7e9 + 2.0]])))
+        [[1.]]
+    """
+
+    shift: Float[Array | np.ndarray, " D"]
+    scale: Float[Array | np.ndarray, " D"]
+
+    @classmethod
+    def fit(cls, y: ArrayLike) -> Self:
+        """Means and standard deviations of (N, D) or (N,) data, in float64; NaN is left out."""
+        y = np.asarray(y, np.float64)
+        y = y[:, None] if y.ndim == 1 else y
+        if y.shape[1] == 0:
+            return cls(np.zeros(0), np.ones(0))
+        # powers of two, so that the squares of large or tiny numbers are numbers too, and no digit changes
+        power = np.frexp(np.nanmax(np.abs(y), axis=0))[1]
+        y = np.ldexp(y, -power)
+        shift, scale = np.ldexp(np.nanmean(y, axis=0), power), np.ldexp(np.nanstd(y, axis=0), power)
+        # a column of one value has a spread of rounding errors only
+        constant = scale <= 1e-12 * np.maximum(np.abs(shift), 1e-300)
+        return cls(shift, np.where(constant, 1.0, scale))
+
+    @classmethod
+    def identity(cls, size: int) -> Self:
+        """Units that change nothing."""
+        return cls(np.zeros(size), np.ones(size))
+
+    def standardize(self, y: ArrayLike) -> Any:
+        """(..., D) in original units to standard units: float64 for NumPy arrays, traceable for JAX's."""
+        return (y - self.shift) / self.scale
+
+    def restore(self, mixture: Mixture) -> Mixture:
+        """A mixture in standard units to one in original units."""
+        self.warn_unless_held("target", mixture.locs.dtype)
+        return affine(mixture, shift=jnp.asarray(self.shift), scale=jnp.asarray(self.scale))
+
+    def warn_unless_held(self, kind: str, dtype: Any) -> None:
+        """A warning where numbers of `dtype` in original units are coarser than what they shall tell apart."""
+        limits, shift, scale = jnp.finfo(dtype), self.shift, self.scale
+        if isinstance(shift, np.ndarray) and isinstance(scale, np.ndarray):  # neither traced nor on a device
+            top, step = 0.01 * float(limits.max), float(limits.eps)
+            lost = (step * abs(shift) > COARSE * scale) | (step * scale < limits.tiny) | (abs(shift) + scale > top)
+            for column in np.flatnonzero(lost)[:1]:
+                warn(
+                    f"{kind} {column} is {shift[column]:.3g} give or take {scale[column]:.2g}, which {limits.dtype} "
+                    "cannot hold: ask mdn.predict, which answers in float64, or set jax_enable_x64"
+                )
+
+    def compose(self, inner: "Standardizer") -> "Standardizer":
+        """The units of `inner`, which are relative to these, by themselves."""
+        return Standardizer(self.shift + self.scale * inner.shift, self.scale * inner.scale)
+
+    def within(self, outer: "Standardizer") -> "Standardizer":
+        """The change from `outer`'s standard units to these, computed on the host in float64."""
+        return Standardizer((self.shift - outer.shift) / outer.scale, self.scale / outer.scale)
+
+
+def device_dtype(leaf: ArrayLike) -> Any:
+    """JAX's float (float32, or float64 under `jax_enable_x64`) for the host's float64; None for any other."""
+    dtype = getattr(leaf, "dtype", None) or np.result_type(leaf)
+    return jax.dtypes.canonicalize_dtype(float) if dtype == np.float64 else None

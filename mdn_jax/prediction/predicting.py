@@ -1,0 +1,184 @@
+"""`mdn.predict` and `mdn.predict_samples`: tables in, tables out."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mdn_jax._checks import nearest, require
+from mdn_jax._typing import Key
+from mdn_jax.models import Ensemble, Kind, Model, Standardizer
+from mdn_jax.prediction.answers import OnProgress, Prepared, answer, draw
+from mdn_jax.prediction.questions import Asked, Question, check_asked
+from mdn_jax.prediction.tables import Given, TableLike, read_wanted, typed
+from mdn_jax.storage import load
+
+__all__ = ["predict", "predict_samples", "prepare"]
+
+AnyModel = Model | Ensemble | str | os.PathLike
+
+
+def predict(
+    model: AnyModel,
+    table: TableLike,
+    *,
+    quantiles: Sequence[float] = (0.05, 0.5, 0.95),
+    num_modes: int = 1,
+    interval: Kind = "highest-density",
+    mass: float = 0.9,
+    calibrated: bool = False,
+    given: Given | None = None,
+    keep: Sequence[str] | str = (),
+    strict: bool = False,
+    on_progress: OnProgress | None = None,
+) -> Any:
+    """What a model says about each row of a table; the twin of `mdn-jax predict`.
+
+    The columns of the result, for each target NAME: `NAME_mean`, `NAME_std`, its quantiles `NAME_q05`, ...; `NAME_mode`
+    of the best joint mode; the ends of an interval, `NAME_low` and `NAME_high` of a central one, `NAME_low_1`,
+    `NAME_high_1`, `NAME_low_2`, ... of the pieces of a highest-density region (as many as any row has, the others
+    empty); of an ensemble `NAME_disagreement`, the standard deviation over its members of their means. Then, once:
+    `log_prob` in nats of the targets as they are, where the table holds all of them (missing ones integrated out), and
+    `outside_training`: whether an input is beyond what training saw.
+
+    Args:
+        model: from `fit` or `load`, or the path of a run or a saved model. It must know the names of its columns.
+        table: a .csv, .parquet or .npz file, a polars DataFrame, or a mapping of name -> (N,) values.
+        quantiles: shares in (0, 1).
+        num_modes: with 2 or more, also `NAME_mode_1`, ... and `mode_weight_1`, ...: the best modes, and the total
+            weight of the components that lead uphill to each.
+        interval: "highest-density" or "central".
+        mass: that the intervals hold, in (0, 1).
+        calibrated: ask the intervals for the mass that held the share `mass` of rows kept apart (`mdn.calibrate`).
+        given: targets that are known, target -> a number or the name of a column; the others are predicted from them
+            too.
+        keep: columns of the table to put first; "all" for all.
+        strict: refuse categories that training never saw, in place of flagging them.
+        on_progress: called as `f(rows done, rows in all)` after each chunk.
+
+    Returns:
+        A polars DataFrame with one row per row of the table, in its order.
+
+    Raises:
+        InputError: for a missing column, values that the model refuses, a model that does not know its columns, or
+            options out of range.
+
+    Example:
+        >>> import jax, numpy as np, mdn_jax as mdn
+        >>> x = np.linspace(-1, 1, 64)[:, None]
+        >>> training = mdn.TrainingConfig(num_steps=2, evaluate_every=1)
+        >>> fit = mdn.fit(jax.random.key(0), x, x**2, training=training, input_names=("x",), target_names=("y",))
+        >>> mdn.predict(fit.model, {"x": [0.5, 1.5]}, interval="central", keep=["x"]).columns
+        ['x', 'y_mean', 'y_std', 'y_q05', 'y_q50', 'y_q95', 'y_mode', 'y_low', 'y_high']
+    """
+    asked = Asked(quantiles, num_modes, interval, mass, calibrated)
+    return typed(answer(prepare(model, table, asked, given=given, keep=keep, strict=strict), on_progress))
+
+
+def predict_samples(
+    key: Key, model: AnyModel, table: TableLike, num_samples: int, *, given: Given | None = None, strict: bool = False
+) -> Any:
+    """Independent samples of the targets of each row of a table; the twin of `mdn-jax predict --samples`.
+
+    Args:
+        key: a PRNG key; a row's samples depend on it and on the row's place only.
+        model: as for `predict`.
+        table: as for `predict`.
+        num_samples: how many for each row.
+        given: targets that are known, as for `predict`.
+        strict: refuse categories that training never saw.
+
+    Returns:
+        A polars DataFrame with `num_samples` rows per row of the table: `row` and `sample`, both from 0, and the
+        targets.
+
+    Raises:
+        InputError: as `predict`.
+
+    Example:
+        >>> import jax, numpy as np, mdn_jax as mdn
+        >>> x = np.linspace(-1, 1, 64)[:, None]
+        >>> training = mdn.TrainingConfig(num_steps=2, evaluate_every=1)
+        >>> fit = mdn.fit(jax.random.key(0), x, x**2, training=training, input_names=("x",), target_names=("y",))
+        >>> mdn.predict_samples(jax.random.key(1), fit.model, {"x": [0.5, 1.5]}, 10).shape
+        (20, 3)
+    """
+    require(num_samples >= 1, f"num_samples must be 1 or more; got {num_samples}")
+    return draw(prepare(model, table, given=given, strict=strict), key, num_samples)
+
+
+def prepare(
+    model: AnyModel,
+    table: TableLike,
+    asked: Asked | None = None,
+    *,
+    given: Given | None = None,
+    keep: Sequence[str] | str = (),
+    strict: bool = False,
+) -> Prepared:
+    """Everything that can be refused, checked; the arguments are those of `predict`."""
+    model, asked, given = _model_of(model), asked or Asked(), dict(given or {})
+    quantiles = check_asked(asked)
+    dims = _given_dims(model, given)
+    free = tuple(dim for dim in range(len(model.target_names)) if dim not in dims)
+    masses = _masses(model, asked, given=bool(given))
+    wanted = read_wanted(model, table, given, keep, strict=strict)
+    scored, members = wanted.targets is not None, _member_sizes(model)
+    own = tuple(masses[dim] for dim in free)
+    question = Question(quantiles, asked.num_modes, asked.interval, own, dims, scored, members)
+    names = tuple(model.target_names[dim] for dim in free)
+    return Prepared(model, question, wanted, names, _part(model.targets, free), _part(model.targets, dims))
+
+
+def _model_of(model: AnyModel) -> Model | Ensemble:
+    """A model that knows its columns, read where it is a path."""
+    if not isinstance(model, Model | Ensemble):
+        path = Path(model).expanduser()
+        best = path / "best"
+        require(not best.is_dir(), f"{path} is a sweep: give {best}, or a member's or an ensemble's folder")
+        model = load(path)
+    known = bool(model.target_names) and model.inputs is not None
+    known = known and (model.encoding is not None or len(model.input_names) == len(model.inputs.shift))  # pyright: ignore
+    require(known, "this model does not know its columns: give fit the input_names and target_names, or call it with x")
+    return model
+
+
+def _given_dims(model: Model | Ensemble, given: Given) -> tuple[int, ...]:
+    names = model.target_names
+    for name, value in given.items():
+        require(name in names, f"given: {name!r} is not a target of this model: {nearest(name, names)}")
+        finite = isinstance(value, str) or np.isfinite(value)
+        require(finite, f"given: {name!r} is {value}: give a finite number or the name of a column")
+    require(len(given) < len(names), f"given names all targets ({', '.join(names)}): nothing is left to predict")
+    return tuple(names.index(name) for name in given)
+
+
+def _masses(model: Model | Ensemble, asked: Asked, *, given: bool) -> list[float]:
+    """The mass to ask of each target's interval."""
+    if not asked.calibrated:
+        return [asked.mass] * len(model.target_names)
+    require(
+        model.calibration is not None,
+        "this model has no calibration: set dataset.calibration_fraction, say to 0.2, and train it again "
+        "(in Python: mdn.calibrate)",
+    )
+    require(not given, "calibrated intervals hold without given targets only: drop one of the two")
+    return [float(needed) for needed in model.calibration.mass(asked.interval, asked.mass)]  # pyright: ignore
+
+
+def _member_sizes(model: Model | Ensemble) -> tuple[int, ...]:
+    """Components of each member of an ensemble."""
+    if not isinstance(model, Ensemble):
+        return ()
+    x = jnp.zeros(len(model.inputs.shift))  # pyright: ignore[reportOptionalMemberAccess]
+    return tuple(jax.eval_shape(member, x).num_components for member in model.models)
+
+
+def _part(units: Standardizer, dims: tuple[int, ...]) -> Standardizer:
+    """Units of some of the targets."""
+    chosen = list(dims)
+    return Standardizer(np.asarray(units.shift, np.float64)[chosen], np.asarray(units.scale, np.float64)[chosen])

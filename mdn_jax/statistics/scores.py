@@ -1,0 +1,162 @@
+r"""Scores of one mixture against one target: one example in, one number out, never reduced.
+
+All are proper scores but `squared_error`, which sees the mean alone; lower is better. Take the mean over a batch
+yourself: `jax.vmap(mdn.nll)(mixtures, ys).mean()`.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.scipy.special import erf
+from jax.scipy.stats import norm
+
+from mdn_jax._checks import require
+from mdn_jax._typing import Bool, Float, Key, Scalar
+from mdn_jax.distributions.mixture import Mixture, check_target, log_prob
+from mdn_jax.distributions.scales import PRECISION, length
+
+__all__ = ["crps", "energy_score", "nll", "squared_error"]
+
+NARROWEST = 1e-18  # of the widest component's standard deviation: its square is still a float32
+
+
+def nll(mixture: Mixture, y: Float[Array, " D"], *, observed: Bool[Array, " D"] | None = None) -> Scalar:
+    """Negative log-likelihood: -log p(y), in nats. Negative where the density exceeds 1.
+
+    Args:
+        mixture: one mixture.
+        y: (D,) one target.
+        observed: (D,) which targets are known; the others are integrated out.
+
+    Returns:
+        () nats, constants included.
+
+    Raises:
+        InputError: for a batch (use `jax.vmap(mdn.nll)`).
+
+    Example:
+        >>> import jax.numpy as jnp, mdn_jax as mdn
+        >>> mixture = mdn.Mixture(jnp.zeros(1), jnp.zeros((1, 1)), mdn.Isotropic(jnp.zeros(1)))
+        >>> print(round(float(mdn.nll(mixture, jnp.zeros(1))), 4))
+        0.9189
+    """
+    mixture, y, observed = check_target("nll", mixture, y, observed)
+    return -log_prob(mixture, y, observed=observed)
+
+
+def squared_error(mixture: Mixture, y: Float[Array, " D"]) -> Scalar:
+    """Squared distance of the target from the mixture's mean: |y - E[Y]|^2, summed over the D targets.
+
+    Args:
+        mixture: one mixture.
+        y: (D,) one target.
+
+    Returns:
+        () squared units of the target.
+
+    Raises:
+        InputError: for a batch (use `jax.vmap(mdn.squared_error)`).
+
+    Example:
+        >>> import jax.numpy as jnp, mdn_jax as mdn
+        >>> mixture = mdn.Mixture(jnp.zeros(1), jnp.zeros((1, 1)), mdn.Isotropic(jnp.zeros(1)))
+        >>> print(mdn.squared_error(mixture, jnp.array([3.0])))
+        9.0
+    """
+    mixture, y, _ = check_target("squared_error", mixture, y)
+    # y - E[Y] as a mean of distances, which a large offset leaves their digits
+    return jnp.sum(jnp.einsum("k,kd->d", mixture.weights, y[None, :] - mixture.locs, precision=PRECISION) ** 2)
+
+
+def crps(mixture: Mixture, y: Float[Array, " D"]) -> Scalar:
+    """Continuous ranked probability score of the marginals, averaged over the D targets, in closed form.
+
+    CRPS = E|Y - y| - E|Y - Y'| / 2 for each target. It does not see correlations: see `energy_score`.
+    Equivalent to `scoringrules.crps_mixnorm`.
+
+    Args:
+        mixture: one mixture.
+        y: (D,) one target.
+
+    Returns:
+        () in the units of the targets.
+
+    Raises:
+        InputError: for a batch (use `jax.vmap(mdn.crps)`).
+
+    Example:
+        >>> import jax, jax.numpy as jnp, mdn_jax as mdn
+        >>> mixture = mdn.Mixture(jnp.zeros(1), jnp.zeros((1, 1)), mdn.Isotropic(jnp.zeros(1)))
+        >>> print(round(float(jax.jit(mdn.crps)(mixture, jnp.zeros(1))), 4))
+        0.2337
+
+    References:
+        E. P. Grimit, T. Gneiting, V. J. Berrocal and N. A. Johnson, "The continuous ranked probability score for
+        circular variables and its application to mesoscale forecast ensemble verification", 2006.
+    """
+    mixture, y, _ = check_target("crps", mixture, y)
+    return jnp.mean(marginal_crps(mixture, y))
+
+
+def energy_score(key: Key, mixture: Mixture, y: Float[Array, " D"], num_samples: int) -> Scalar:
+    """Energy score E|Y - y| - E|Y - Y'| / 2, an unbiased estimate that sees correlations; CRPS where D = 1.
+
+    Every component is sampled `num_samples` times and weighted by its probability, so that the estimate has
+    gradients in the weights too.
+
+    Args:
+        key: a PRNG key.
+        mixture: one mixture.
+        y: (D,) one target.
+        num_samples: draws of EACH component, at least 2.
+
+    Returns:
+        () in the units of the targets.
+
+    Raises:
+        InputError: for a batch (use `jax.vmap` over keys, mixtures and targets), or num_samples below 2.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, mdn_jax as mdn
+        >>> mixture = mdn.Mixture(jnp.zeros(1), jnp.zeros((1, 1)), mdn.Isotropic(jnp.zeros(1)))
+        >>> print(mdn.energy_score(jax.random.key(0), mixture, jnp.zeros(1), 2000).round(1))
+        0.2
+
+    References:
+        T. Gneiting and A. E. Raftery, "Strictly proper scoring rules, prediction, and estimation", 2007, eq. 22.
+    """
+    mixture, y, _ = check_target("energy_score", mixture, y)
+    require(num_samples >= 2, f"energy_score needs num_samples of at least 2 (pairs of draws); got {num_samples}")
+    count = mixture.num_components
+    noise = jax.random.normal(key, (num_samples, *mixture.locs.shape), mixture.locs.dtype)
+    draws = (mixture.locs - y[None, :])[None] + jax.vmap(mixture.scale.colour)(noise)  # as seen from the target
+    weights = mixture.weights
+    to_target = jnp.mean(length(draws), axis=0)
+    pairs = length(draws[:, None, :, None, :] - draws[None, :, None, :, :])  # (S, S, K, K)
+    totals = jnp.sum(pairs, axis=(0, 1))  # a draw's distance to itself adds 0: only the count must leave it out
+    own = jnp.eye(count, dtype=totals.dtype)
+    to_other = totals / (num_samples**2 - num_samples * own)
+    second = jnp.einsum("k,l,kl->", weights, weights, to_other, precision=PRECISION)
+    return jnp.sum(weights * to_target) - 0.5 * second
+
+
+def marginal_crps(mixture: Mixture, y: Float[Array, " D"]) -> Float[Array, " D"]:
+    """The CRPS of each target's marginal, before `crps` takes their mean."""
+    weights, stds = mixture.weights, mixture.scale.std(mixture.target_dim)
+    unit = jax.lax.stop_gradient(jnp.max(stds, axis=0))  # in units of the widest, squares are neither large nor tiny
+    variances = jnp.maximum(stds / unit[None, :], NARROWEST) ** 2
+    to_target = _mean_distance((y[None, :] - mixture.locs) / unit[None, :], variances)
+    apart = (mixture.locs[:, None, :] - mixture.locs[None, :, :]) / unit[None, None, :]
+    to_other = _mean_distance(apart, variances[:, None, :] + variances[None, :, :])
+    first = jnp.einsum("k,kd->d", weights, to_target, precision=PRECISION)
+    second = jnp.einsum("k,l,kld->d", weights, weights, to_other, precision=PRECISION)
+    return unit * (first - 0.5 * second)
+
+
+def _mean_distance(shift: Float[Array, "..."], variance: Float[Array, "..."]) -> Float[Array, "..."]:
+    """E|X| for X normal with mean `shift`: 2 s phi(m / s) + m erf(m / (s sqrt(2)))."""
+    scale = jnp.sqrt(variance)
+    z = shift / scale
+    return 2 * scale * norm.pdf(z) + shift * erf(math.sqrt(0.5) * z)
