@@ -26,9 +26,10 @@ import numpy as np
 from jax import Array
 
 from mdn_jax._checks import nearest, require
-from mdn_jax._typing import ArrayLike, Float
+from mdn_jax._typing import ArrayLike, Float, Key
 from mdn_jax.distributions.mixture import Mixture
 from mdn_jax.distributions.scales import Diagonal, Isotropic, Scale, Triangular
+from mdn_jax.distributions.units import Standardizer
 
 __all__ = ["Covariance", "MixtureSpec", "initial_bias", "unpack"]
 
@@ -97,6 +98,27 @@ class MixtureSpec:
     def num_outputs(self) -> int:
         """How many raw outputs a network needs."""
         return self.outputs_shared + self.num_components * self.outputs_per_component
+
+    def unpack(self, raw: Float[Array, " P"]) -> Mixture:
+        """`mdn.unpack`."""
+        return unpack(self, raw)
+
+    def initial_bias(self, y: ArrayLike) -> Float[Array, " P"]:
+        """`mdn.initial_bias`."""
+        return initial_bias(self, y)
+
+    def units(self, y: ArrayLike, weight: ArrayLike | None = None) -> Standardizer:
+        """The units in which targets (N, D) are learnt: each column's mean and standard deviation."""
+        return Standardizer.fit(y)
+
+    def kernel(self, key: Key, fan_in: int) -> Float[Array, "H P"]:
+        """A last layer's weights (LeCun normal): those of fewer components are a prefix of those of more."""
+        draw = jax.nn.initializers.lecun_normal()
+        shared_key, component_key = jax.random.split(key)
+        shared = draw(shared_key, (fan_in, self.outputs_shared)) if self.outputs_shared else jnp.zeros((fan_in, 0))
+        keys = jax.vmap(lambda k: jax.random.fold_in(component_key, k))(jnp.arange(self.num_components))
+        own = jax.vmap(lambda key: draw(key, (fan_in, self.outputs_per_component)), out_axes=1)(keys)
+        return jnp.concatenate([shared, by_role(self, own)], axis=1)
 
 
 def unpack(spec: MixtureSpec, raw: Float[Array, " P"]) -> Mixture:

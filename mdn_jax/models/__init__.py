@@ -5,10 +5,10 @@ of the original y. `units` holds the standardizers, `model` the models and ensem
 `calibration` the masses that make intervals hold what they promise.
 """
 
+from mdn_jax.distributions.units import Standardizer, device_dtype
 from mdn_jax.models.calibration import FEWEST_TO_CALIBRATE, Calibration, Kind
 from mdn_jax.models.model import ConstantStd, Ensemble, Functional, Model, ensemble, num_parameters, stack
 from mdn_jax.models.rows import ROWS_AT_ONCE, Rows, check_weights, evenly, in_nats, map_rows, row_chunks, standard_rows
-from mdn_jax.models.units import Standardizer, device_dtype
 
 __all__ = [
     "FEWEST_TO_CALIBRATE", "ROWS_AT_ONCE", "Calibration", "ConstantStd", "Ensemble", "Functional", "Kind", "Model",

@@ -14,10 +14,10 @@ from mdn_jax._printing import ShortRepr
 from mdn_jax._typing import Float, PyTree
 from mdn_jax.distributions.mixture import Mixture, merge
 from mdn_jax.distributions.scales import Diagonal
+from mdn_jax.distributions.units import Standardizer, device_dtype
 from mdn_jax.encoding import Encoding
 from mdn_jax.heads import MixtureSpec, unpack
 from mdn_jax.models.calibration import Calibration
-from mdn_jax.models.units import Standardizer, device_dtype
 
 __all__ = ["ConstantStd", "Ensemble", "Functional", "Model", "ensemble", "num_parameters", "stack"]
 

@@ -13,8 +13,8 @@ from mdn_jax._checks import require
 from mdn_jax._compiling import jit
 from mdn_jax._typing import ArrayLike, Float, Int, PyTree
 from mdn_jax.distributions.mixture import Mixture
+from mdn_jax.distributions.units import Standardizer, device_dtype
 from mdn_jax.models.model import Ensemble, Model
-from mdn_jax.models.units import Standardizer, device_dtype
 
 __all__ = ["ROWS_AT_ONCE", "Rows", "check_weights", "evenly", "in_nats", "map_rows", "row_chunks", "standard_rows"]
 

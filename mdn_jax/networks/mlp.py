@@ -15,7 +15,6 @@ from mdn_jax._checks import InputError, nearest, require
 from mdn_jax._typing import Float, Key, PyTree
 from mdn_jax.distributions.mixture import Mixture
 from mdn_jax.heads import MixtureSpec, unpack
-from mdn_jax.heads.mixture import by_role
 
 __all__ = ["MDN", "MLP", "Activation", "check_network"]
 
@@ -137,7 +136,7 @@ class MDN(nnx.Module):
         self.mlp = MLP(input_dim, hidden_sizes, spec.num_outputs, activation, key=trunk_key)
         fan_in = self.mlp.kernel[...].shape[0]
         if fan_in:
-            self.mlp.kernel = nnx.Param(_head_kernel(head_key, fan_in, spec))
+            self.mlp.kernel = nnx.Param(spec.kernel(head_key, fan_in))
         if bias is not None:
             expected, got = (spec.num_outputs,), jnp.shape(bias)
             require(got == expected, f"bias must have shape {expected}, as initial_bias gives it; got {got}")
@@ -180,13 +179,3 @@ def _spread(key: Key, kernel: Float[Array, "X H"]) -> tuple[Float[Array, "X H"],
     slope = min(max(0.7 * units ** (1 / input_dim) / INPUT_REACH, 1.0), 2.0)  # Nguyen and Widrow's, within reason
     centres = jax.random.uniform(key, kernel.shape, kernel.dtype, -INPUT_REACH, INPUT_REACH)
     return slope * kernel, -jnp.sum(slope * kernel * centres, axis=0)
-
-
-def _head_kernel(key: Key, fan_in: int, spec: MixtureSpec) -> Float[Array, "H P"]:
-    """What is shared and each component's columns, drawn apart, in the order that `unpack` reads."""
-    draw = jax.nn.initializers.lecun_normal()
-    shared_key, component_key = jax.random.split(key)
-    shared = draw(shared_key, (fan_in, spec.outputs_shared)) if spec.outputs_shared else jnp.zeros((fan_in, 0))
-    keys = jax.vmap(lambda k: jax.random.fold_in(component_key, k))(jnp.arange(spec.num_components))
-    own = jax.vmap(lambda key: draw(key, (fan_in, spec.outputs_per_component)), out_axes=1)(keys)
-    return jnp.concatenate([shared, by_role(spec, own)], axis=1)
