@@ -13,8 +13,8 @@ from mdn_jax.distributions.sampling import graves_bias, rsample, sample, sketch_
 from mdn_jax.distributions.scales import Diagonal, Isotropic, Triangular
 from mdn_jax.heads import MixtureSpec, initial_bias, unpack
 from mdn_jax.judging import calibrate, evaluate
-from mdn_jax.models import ConstantStd, Ensemble, Functional, Model, Standardizer, ensemble
-from mdn_jax.networks import MDN, MLP
+from mdn_jax.models import Conditional, ConstantStd, Functional, Model, Standardizer, ensemble
+from mdn_jax.networks import MLP
 from mdn_jax.recipe import table_recipe
 from mdn_jax.statistics import (
     cdf,
@@ -34,7 +34,7 @@ from mdn_jax.statistics import (
     tail_mean,
 )
 from mdn_jax.statistics.scores import crps, energy_score, nll, squared_error
-from mdn_jax.storage import load, save
+from mdn_jax.storage import load, load_state, save, save_state
 from mdn_jax.training import Fit, Objective, Rows, TrainingState, advance, finish, fit, fit_splits, start, stop
 
 if TYPE_CHECKING:
@@ -42,13 +42,13 @@ if TYPE_CHECKING:
     from mdn_jax.sweeps import sweep
 
 __all__ = [
-    "MDN", "MLP", "Config", "ConstantStd", "DatasetConfig", "Diagonal", "Ensemble", "Fit", "Functional", "InputError",
+    "MLP", "Conditional", "Config", "ConstantStd", "DatasetConfig", "Diagonal", "Fit", "Functional", "InputError",
     "Isotropic", "Mixture", "MixtureSpec", "Model", "ModelConfig", "Objective", "Rows", "Standardizer",
     "TrainingConfig", "TrainingState", "Triangular", "advance", "affine", "calibrate", "cdf", "condition",
     "covariance", "crps", "density_level", "energy_score", "ensemble", "evaluate", "finish", "fit", "fit_splits",
-    "graves_bias", "highest_density", "highest_density_mass", "initial_bias", "interval", "load", "log_cdf",
+    "graves_bias", "highest_density", "highest_density_mass", "initial_bias", "interval", "load", "load_state", "log_cdf",
     "log_mass", "log_prob", "log_survival", "marginal", "mean", "merge", "mode", "modes", "nll", "predict",
-    "predict_samples", "quantile", "responsibilities", "rsample", "sample", "save", "sketch_rnn_temper",
+    "predict_samples", "quantile", "responsibilities", "rsample", "sample", "save", "save_state", "sketch_rnn_temper",
     "squared_error", "start", "std", "stop", "sweep", "table_recipe", "tail_mean", "temper", "unpack",
 ]  # fmt: skip
 

@@ -1,5 +1,6 @@
 """Units: what is fitted to data lives on the host in float64, where timestamps keep their digits."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -56,6 +57,11 @@ class Standardizer(ShortRepr):
     def identity(cls, size: int) -> Self:
         """Units that change nothing."""
         return cls(np.zeros(size), np.ones(size))
+
+    def part(self, columns: Sequence[int]) -> "Standardizer":
+        """The units of some of the columns, in the order given."""
+        chosen = list(columns)
+        return Standardizer(np.asarray(self.shift, np.float64)[chosen], np.asarray(self.scale, np.float64)[chosen])
 
     def standardize(self, y: ArrayLike) -> Any:
         """(..., D) in original units to standard units: float64 for NumPy arrays, traceable for JAX's."""

@@ -19,7 +19,7 @@ from mdn_jax.data import Dataset, Part
 from mdn_jax.heads import MixtureSpec
 from mdn_jax.judging.metrics import Scores
 from mdn_jax.judging.scoring import evaluate
-from mdn_jax.models import ConstantStd, Functional, Model, Standardizer, evenly
+from mdn_jax.models import Conditional, ConstantStd, Functional, Model, Standardizer, evenly
 from mdn_jax.training import fit
 
 __all__ = ["baseline_scores", "baseline_sentences", "least_squares", "marginal_gaussian", "one_gaussian"]
@@ -147,8 +147,8 @@ def _line_scores(
 ) -> Scores:
     """Scores of a linear model of one component: coefficients, level first, and deviations, in standard units."""
     params = {"level": coefficients[0], "slope": coefficients[1:]}
-    network = Functional(params, _linear, MixtureSpec(1, len(std), "unit"))
-    model = Model(ConstantStd(network, np.log(std)), Standardizer.fit(train.x), targets)
+    line = Conditional(Functional(params, _linear), None, MixtureSpec(1, len(std), "unit"))
+    model = Model(ConstantStd(line, np.log(std)), Standardizer.fit(train.x), targets)
     return evaluate(model, test.x, test.y, weights=test.weight, observed=~np.isnan(test.y))
 
 

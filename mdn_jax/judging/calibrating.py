@@ -13,14 +13,14 @@ from mdn_jax._typing import ArrayLike, Float, PyTree
 from mdn_jax.distributions.mixture import Mixture, log_prob, marginal
 from mdn_jax.distributions.sampling import sample
 from mdn_jax.models.calibration import FEWEST_TO_CALIBRATE, Calibration
-from mdn_jax.models.model import Ensemble, Model
+from mdn_jax.models.model import Model
 from mdn_jax.models.rows import Rows, evenly, map_rows, standard_rows
 from mdn_jax.statistics import cdf, highest_density_mass
 
 __all__ = ["calibrate", "needed_masses"]
 
 NUM_SAMPLES, DRAWS_AT_ONCE = 1_000, 100  # draws that tell the mass of a joint region, within 0.016
-AnyModel = TypeVar("AnyModel", bound=Model | Ensemble)
+AnyModel = TypeVar("AnyModel", bound=Model)
 MOST = 5_000  # rows that are looked at: what holds 90 % of them holds 90 % of others within 0.5 %
 
 
@@ -61,7 +61,7 @@ def calibrate(model: AnyModel, x: PyTree, y: ArrayLike) -> AnyModel:
     return replace(model, calibration=needed_masses(model, x, y))
 
 
-def needed_masses(model: Model | Ensemble, x: PyTree, y: ArrayLike) -> Calibration:
+def needed_masses(model: Model, x: PyTree, y: ArrayLike) -> Calibration:
     """The mass that each region needs to reach each of N targets; NaN where a target is missing."""
     y = np.asarray(y, np.float64)
     y = y[:, None] if y.ndim == 1 else y

@@ -9,7 +9,7 @@ import numpy as np
 from mdn_jax._typing import Bool, Float
 from mdn_jax.judging.metrics import LIVE_SHARE, Scores
 from mdn_jax.judging.rows import Judged
-from mdn_jax.models import Ensemble, Model
+from mdn_jax.models import Model
 
 __all__ = ["Diagnosis", "diagnose"]
 
@@ -100,7 +100,7 @@ class Diagnosis:
 
 
 def diagnose(
-    model: Model | Ensemble,
+    model: Model,
     scores: Scores,
     judged: Judged,
     *,
@@ -146,15 +146,12 @@ def diagnose(
     )
 
 
-def component_floors(model: Model | Ensemble, num_components: int) -> Float[np.ndarray, "K D"]:
+def component_floors(model: Model, num_components: int) -> Float[np.ndarray, "K D"]:
     """The smallest sigma of each component in the units of the targets; 0 where the network sets none."""
-    scale = np.asarray(model.targets.scale, np.float64)
-    if isinstance(model, Model):
-        spec = getattr(model.network, "spec", None)  # a network of your own may have none
-        floor = 0.0 if spec is None or spec.covariance == "unit" else spec.min_std
-        return np.tile(floor * scale, (num_components, 1))
-    each = num_components // len(model.models)
-    return np.concatenate([scale * component_floors(member, each) for member in model.models])
+    networks = model.networks
+    heads = [getattr(network.conditional, "head", None) for network in networks]  # least squares shows none
+    floors = [getattr(head, "min_std", 0.0) * np.asarray(one.targets.scale) for head, one in zip(heads, networks)]
+    return np.repeat(np.stack(floors), num_components // len(networks), axis=0)
 
 
 def _entropy(shares: Float[np.ndarray, "*N K"]) -> Float[np.ndarray, "*N"]:

@@ -16,7 +16,7 @@ from mdn_jax._compiling import jit
 from mdn_jax._typing import ArrayLike, Float, Key
 from mdn_jax.distributions.mixture import Mixture, log_prob
 from mdn_jax.distributions.sampling import sample
-from mdn_jax.models import Ensemble, Model, Rows, map_rows
+from mdn_jax.models import Model, Rows, map_rows
 from mdn_jax.statistics import cdf, mean, quantile
 from mdn_jax.statistics.line import profile, region
 
@@ -39,7 +39,7 @@ class Components(NamedTuple):
     mean: np.ndarray
 
 
-def components_at(model: Model | Ensemble, x: ArrayLike) -> Components:
+def components_at(model: Model, x: ArrayLike) -> Components:
     """The components and the conditional mean at each x.
 
     Args:
@@ -54,7 +54,7 @@ def components_at(model: Model | Ensemble, x: ArrayLike) -> Components:
     return Components(weights, shift + scale * locs, scale * stds, shift + scale * means)
 
 
-def draws_at(key: Key, model: Model | Ensemble, x: ArrayLike, num_samples: int) -> Float[np.ndarray, "R S D"]:
+def draws_at(key: Key, model: Model, x: ArrayLike, num_samples: int) -> Float[np.ndarray, "R S D"]:
     """`num_samples` draws at each x.
 
     Args:
@@ -72,7 +72,7 @@ def draws_at(key: Key, model: Model | Ensemble, x: ArrayLike, num_samples: int) 
 
 
 def cell_density(
-    model: Model | Ensemble, x: ArrayLike, edges: Float[np.ndarray, " E+1"], target: int = 0
+    model: Model, x: ArrayLike, edges: Float[np.ndarray, " E+1"], target: int = 0
 ) -> Float[np.ndarray, "R E"]:
     """The density of one target, averaged exactly over each cell: no ridge is lost between two cells.
 
@@ -91,7 +91,7 @@ def cell_density(
 
 
 def bands_at(
-    model: Model | Ensemble, x: ArrayLike, masses: Sequence[float]
+    model: Model, x: ArrayLike, masses: Sequence[float]
 ) -> tuple[Float[np.ndarray, "R M"], Float[np.ndarray, " R"]]:
     """The density at the ends of each x's highest-density regions of M masses, and its median; for D = 1.
 
@@ -110,7 +110,7 @@ def bands_at(
 
 
 def joint_log_density(
-    model: Model | Ensemble, x: ArrayLike, points: Float[np.ndarray, "R G D"]
+    model: Model, x: ArrayLike, points: Float[np.ndarray, "R G D"]
 ) -> Float[np.ndarray, "R G"]:
     """The log density of each x at G points of its own, in nats of the units of y."""
     shift, scale = _units(model)
@@ -123,17 +123,17 @@ def _bands(mixture: Mixture, row: Rows) -> tuple[Float[Array, " M"], Float[Array
     return jax.vmap(lambda mass: region(line, mass)[2])(row.y), quantile(mixture, 0.5)
 
 
-def _units(model: Model | Ensemble) -> tuple[np.ndarray, np.ndarray]:
+def _units(model: Model) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(model.targets.shift, np.float64), np.asarray(model.targets.scale, np.float64)
 
 
-def _standard(model: Model | Ensemble, x: ArrayLike) -> Float[Array, "R X"]:
+def _standard(model: Model, x: ArrayLike) -> Float[Array, "R X"]:
     x = np.asarray(x, np.float64)
     return jnp.asarray(x if model.inputs is None else model.inputs.standardize(x), jnp.float32)
 
 
 @jit
-def _components(model: Model | Ensemble, x: Float[Array, "R X"]) -> tuple[Array, Array, Array, Array]:
+def _components(model: Model, x: Float[Array, "R X"]) -> tuple[Array, Array, Array, Array]:
     def one(x: Array) -> tuple[Array, Array, Array, Array]:
         mixture = model.standardized(x)
         return mixture.weights, mixture.locs, mixture.scale.std(mixture.target_dim), mean(mixture)
@@ -142,14 +142,14 @@ def _components(model: Model | Ensemble, x: Float[Array, "R X"]) -> tuple[Array,
 
 
 @jit(static_argnames="num_samples")
-def _draws(model: Model | Ensemble, x: Float[Array, "R X"], key: Key, num_samples: int) -> Float[Array, "R S D"]:
+def _draws(model: Model, x: Float[Array, "R X"], key: Key, num_samples: int) -> Float[Array, "R S D"]:
     keys = jax.random.split(key, x.shape[0])
     # one x at a time: the generator compiles five times as long under vmap
     return jax.lax.map(lambda row: sample(row[0], model.standardized(row[1]), (num_samples,)), (keys, x))
 
 
 @jit
-def _cdf_at(model: Model | Ensemble, x: Float[Array, "R X"], edges: Float[Array, " E"]) -> Float[Array, "R E D"]:
+def _cdf_at(model: Model, x: Float[Array, "R X"], edges: Float[Array, " E"]) -> Float[Array, "R E D"]:
     def one(x: Array) -> Array:
         mixture = model.standardized(x)
         return jax.vmap(lambda edge: cdf(mixture, jnp.full(mixture.target_dim, edge)))(edges)
@@ -158,7 +158,7 @@ def _cdf_at(model: Model | Ensemble, x: Float[Array, "R X"], edges: Float[Array,
 
 
 @jit
-def _log_prob_at(model: Model | Ensemble, x: Float[Array, "R X"], points: Float[Array, "R G D"]) -> Float[Array, "R G"]:
+def _log_prob_at(model: Model, x: Float[Array, "R X"], points: Float[Array, "R G D"]) -> Float[Array, "R G"]:
     def one(row: tuple[Array, Array]) -> Array:
         mixture = model.standardized(row[0])
         return jax.vmap(lambda point: log_prob(mixture, point))(row[1])

@@ -16,7 +16,7 @@ from mdn_jax.judging.dependence import Autocorrelation, residual_autocorrelation
 from mdn_jax.judging.metrics import Scores
 from mdn_jax.judging.rows import Judged, judge
 from mdn_jax.judging.scoring import evaluate
-from mdn_jax.models import Ensemble, Model
+from mdn_jax.models import Model
 from mdn_jax.training import Fit, fit
 
 __all__ = ["diagnosis_of", "evaluate_part", "findings"]
@@ -24,7 +24,7 @@ __all__ = ["diagnosis_of", "evaluate_part", "findings"]
 FEWEST_ROWS, MOST_ROWS, COMPONENT_ROWS = 500, 2_000, 40_000  # to judge: as many as many components allow
 
 
-def evaluate_part(model: Model | Ensemble, part: Part) -> Scores:
+def evaluate_part(model: Model, part: Part) -> Scores:
     """Scores of a model on rows of the data."""
     return evaluate(model, part.x, part.y, weights=part.weight, observed=part.observed)
 
@@ -66,7 +66,7 @@ def findings(config: Config, dataset: Dataset, trained: Fit, scores: Scores) -> 
 
 
 def diagnosis_of(
-    model: Model | Ensemble, dataset: Dataset, scores: Scores, statuses: tuple[str, ...]
+    model: Model, dataset: Dataset, scores: Scores, statuses: tuple[str, ...]
 ) -> tuple[Diagnosis, Judged]:
     """The diagnosis of a model from evenly spread test rows, and what those rows said."""
     test = dataset.test

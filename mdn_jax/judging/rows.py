@@ -10,7 +10,7 @@ from jax import Array
 from mdn_jax._typing import ArrayLike, Bool, Float, Int, PyTree
 from mdn_jax.distributions.mixture import Mixture, responsibilities
 from mdn_jax.judging.calibrating import needed_masses
-from mdn_jax.models import Ensemble, Model, Rows, evenly, map_rows, standard_rows
+from mdn_jax.models import Model, Rows, evenly, map_rows, standard_rows
 
 __all__ = ["Judged", "judge"]
 
@@ -37,7 +37,7 @@ class Judged(NamedTuple):
 
 
 def judge(
-    model: Model | Ensemble,
+    model: Model,
     x: PyTree,
     y: ArrayLike,
     *,

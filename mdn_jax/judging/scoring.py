@@ -10,7 +10,7 @@ from mdn_jax._compiling import jit
 from mdn_jax._typing import ArrayLike, Float, PyTree
 from mdn_jax.distributions.mixture import Mixture
 from mdn_jax.judging.metrics import Scores, score
-from mdn_jax.models import Ensemble, Model
+from mdn_jax.models import Model
 from mdn_jax.models.rows import Rows, in_nats, map_rows, row_chunks, standard_rows
 from mdn_jax.statistics import nll
 
@@ -18,7 +18,7 @@ __all__ = ["chunk_nll", "evaluate", "evaluate_standard", "row_nll"]
 
 
 def evaluate(
-    model: Model | Ensemble,
+    model: Model,
     x: PyTree,
     y: ArrayLike,
     *,
@@ -55,7 +55,7 @@ def evaluate(
     return scores if weights is None else replace(scores, weight=np.asarray(weights, np.float64))
 
 
-def evaluate_standard(model: Model | Ensemble, rows: Rows) -> Scores:
+def evaluate_standard(model: Model, rows: Rows) -> Scores:
     """`evaluate` for rows that are in standard units already; the scores are in original ones."""
     row_values = row_nll(model, rows)
     scores = {name: np.asarray(value, np.float64) for name, value in map_rows(_score, model, rows).items()}
@@ -73,14 +73,14 @@ def _score(mixture: Mixture, row: Rows) -> dict[str, Float[Array, "..."]]:
     return {name: values for name, values in scores.items() if name != "nll"}
 
 
-def row_nll(model: Model | Ensemble, rows: Rows) -> Float[np.ndarray, " N"]:
+def row_nll(model: Model, rows: Rows) -> Float[np.ndarray, " N"]:
     """-log p of N rows in nats of the original y, for rows in standard units."""
     model = replace(model, calibration=None)
     parts = [np.asarray(_nll_program(model, part)) for part in row_chunks(rows)]
     return in_nats(np.concatenate(parts)[: len(rows.weight)], model.targets, rows.observed)
 
 
-def chunk_nll(model: Model | Ensemble, rows: Rows) -> Float[Array, " R"]:
+def chunk_nll(model: Model, rows: Rows) -> Float[Array, " R"]:
     """-log p of a chunk of rows, all in standard units; traceable."""
     return jax.vmap(lambda row: nll(model.standardized(row.x), row.y, observed=row.observed))(rows)
 

@@ -1,5 +1,6 @@
-"""A network between two standardizers, and several of them as one."""
+"""A conditional distribution between units: one network's, or that of several networks merged."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,15 +12,14 @@ from jax import Array
 
 from mdn_jax._checks import require
 from mdn_jax._printing import ShortRepr
-from mdn_jax._typing import Float, PyTree
-from mdn_jax.distributions.mixture import Mixture, merge
-from mdn_jax.distributions.scales import Diagonal
+from mdn_jax._typing import Float, Key, PyTree
+from mdn_jax.distributions import Diagonal, Mixture, merge
 from mdn_jax.distributions.units import Standardizer, device_dtype
 from mdn_jax.encoding import Encoding
-from mdn_jax.heads import MixtureSpec, unpack
 from mdn_jax.models.calibration import Calibration
+from mdn_jax.networks import Architecture, takes_key
 
-__all__ = ["ConstantStd", "Ensemble", "Functional", "Model", "ensemble", "num_parameters", "stack"]
+__all__ = ["Conditional", "ConstantStd", "Functional", "Merger", "Model", "ensemble", "num_parameters", "stack"]
 
 
 @jax.tree_util.register_dataclass
@@ -29,17 +29,48 @@ class Functional:
 
     Attributes:
         params: a pytree of floating arrays.
-        apply: `apply(params, x) -> raw (spec.num_outputs,)`, for one example.
-        spec: which mixture the outputs describe.
+        apply: `apply(params, x) -> raw (P,)` for one example, or `apply(params, x, key)`: with a key it is training
+            (dropout), with None it is not.
     """
 
     params: PyTree
-    apply: Callable[[PyTree, Any], Float[Array, " P"]] = field(metadata={"static": True})
-    spec: MixtureSpec = field(metadata={"static": True})
+    apply: Callable[..., Float[Array, " P"]] = field(metadata={"static": True})
 
-    def __call__(self, x: PyTree) -> Mixture:
-        """The mixture of one example."""
-        return unpack(self.spec, self.apply(self.params, x))
+    def __call__(self, x: PyTree, key: Key | None = None) -> Float[Array, " P"]:
+        """The raw outputs of one example."""
+        return self.apply(self.params, x, key) if takes_key(self.apply, 2) else self.apply(self.params, x)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class Conditional:
+    """p(y | x) in standard units: `head.unpack(network(x) + offset)`.
+
+    Attributes:
+        network: maps one x to raw outputs (P,), or (T, P) for T distributions; `network(x, key)` where it draws numbers
+            in training.
+        offset: (P,) added to the raw outputs, trained; it starts at `head.initial_bias`. None for none.
+        head: makes the distribution.
+        architecture: how the network was built, so that it can be saved; None for one of your own.
+    """
+
+    network: Callable[..., Float[Array, "*T P"]]
+    offset: Float[Array, " P"] | None
+    head: Any = field(metadata={"static": True})
+    architecture: Architecture | None = field(default=None, metadata={"static": True})
+
+    def __call__(self, x: PyTree, key: Key | None = None) -> Any:
+        """The distribution of one example, or a batch of them; a key makes it training."""
+        raw = self.network(x, key) if self.draws else self.network(x)
+        unpack = self.head.unpack
+        for _ in raw.shape[:-1]:
+            unpack = jax.vmap(unpack)
+        return unpack(raw if self.offset is None else raw + self.offset)
+
+    @property
+    def draws(self) -> bool:
+        """Whether the network takes a key."""
+        return takes_key(self.network)
 
 
 @jax.tree_util.register_dataclass
@@ -48,29 +79,46 @@ class ConstantStd:
     """Least squares as a distribution: a network's mean, with one standard deviation per target everywhere.
 
     Attributes:
-        network: maps x to a mixture of one component.
+        conditional: maps x to a mixture of one component.
         log_std: (D,) in standard units.
     """
 
-    network: Callable[[Any], Mixture]
+    conditional: Callable[[Any], Any]
     log_std: Float[Array | np.ndarray, " D"]
 
     def __call__(self, x: PyTree) -> Mixture:
         """The normal distribution of one example."""
-        mixture = self.network(x)
+        mixture = self.conditional(x)
         return Mixture(mixture.logits, mixture.locs, Diagonal(jnp.asarray(self.log_std)[None, :]))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class Merger:
+    """The networks of an ensemble as ONE conditional distribution, each network counting alike.
+
+    Attributes:
+        models: one for each network, in units relative to the ensemble's.
+    """
+
+    models: tuple["Model", ...]
+
+    def __call__(self, x: PyTree) -> Any:
+        """The exact mixture of all networks' distributions of one example."""
+        return merge([model(x) for model in self.models])
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False, repr=False)
 class Model(ShortRepr):
-    """What `fit` gives: call it with one x for the mixture of y.
+    """A trained model: call it with one x for the distribution of y.
 
     A pytree: pass it through `jax.jit`, or map it with `jax.vmap(model)(xs)`. Inside a transformation x is float32
     already; `evaluate` standardises on the host, in float64.
 
     Attributes:
-        network: maps one x in standard units to a mixture in standard units.
+        conditional: maps one x in standard units to a distribution in standard units: a `Conditional`, `ConstantStd`,
+            or the `Merger` of an ensemble.
         inputs: units of x; None where the network takes x as given.
         targets: units of y.
         input_names: X names, or none.
@@ -79,7 +127,7 @@ class Model(ShortRepr):
         calibration: from `calibrate`, or None.
     """
 
-    network: Callable[[Any], Mixture]
+    conditional: Callable[[Any], Any]
     inputs: Standardizer | None
     targets: Standardizer
     input_names: tuple[str, ...] = field(default=(), metadata={"static": True})
@@ -87,64 +135,41 @@ class Model(ShortRepr):
     encoding: Encoding | None = field(default=None, metadata={"static": True})
     calibration: Calibration | None = None
 
-    def __call__(self, x: PyTree) -> Mixture:
-        """x (X,) -> the mixture of y in original units; a warning where float32 cannot hold such units.
+    def __call__(self, x: PyTree) -> Any:
+        """x (X,) -> the distribution of y in original units; a warning where float32 cannot hold such units.
 
         Raises:
             InputError: for a batch (use `jax.vmap(model)(xs)`).
         """
         return self.targets.restore(self.standardized(_standard_input(self.inputs, x)))
 
-    def standardized(self, x: PyTree) -> Mixture:
-        """The mixture in standard units, for an x in standard units."""
-        return self.network(x)
+    def standardized(self, x: PyTree) -> Any:
+        """The distribution in standard units, for an x in standard units."""
+        return self.conditional(x)
+
+    @property
+    def networks(self) -> tuple["Model", ...]:
+        """The networks of an ensemble, each a model in original units; of any other model itself alone."""
+        if not isinstance(self.conditional, Merger):
+            return (self,)
+        return tuple(
+            replace(
+                model,
+                inputs=None if model.inputs is None else self.inputs.compose(model.inputs),  # pyright: ignore
+                targets=self.targets.compose(model.targets),
+            )
+            for model in self.conditional.models
+        )
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True, eq=False, repr=False)
-class Ensemble(ShortRepr):
-    """Several models as ONE: its output is the exact mixture of all of theirs. Made by `ensemble`.
-
-    Attributes:
-        models: the members, each in units relative to `inputs` and `targets`.
-        inputs: units of x.
-        targets: units of y.
-        input_names: X names, or none.
-        target_names: D names, or none.
-        encoding: how a table's columns become x, or None.
-        calibration: from `calibrate`, or None.
-    """
-
-    models: tuple[Model, ...]
-    inputs: Standardizer | None
-    targets: Standardizer
-    input_names: tuple[str, ...] = field(default=(), metadata={"static": True})
-    target_names: tuple[str, ...] = field(default=(), metadata={"static": True})
-    encoding: Encoding | None = field(default=None, metadata={"static": True})
-    calibration: Calibration | None = None
-
-    def __call__(self, x: PyTree) -> Mixture:
-        """x (X,) -> the mixture of y in original units."""
-        return self.targets.restore(self.standardized(_standard_input(self.inputs, x)))
-
-    def members(self, x: PyTree) -> list[Mixture]:
-        """x (X,) -> the members' own mixtures in original units."""
-        x = _standard_input(self.inputs, x)
-        return [self.targets.restore(model(x)) for model in self.models]
-
-    def standardized(self, x: PyTree) -> Mixture:
-        """The mixture in standard units, for an x in standard units."""
-        return merge([model(x) for model in self.models])
-
-
-def ensemble(models: Sequence[Model | Ensemble]) -> Ensemble:
+def ensemble(models: Sequence[Model]) -> Model:
     """Models of any shapes as ONE model whose output is one exact mixture, equally weighted.
 
     Args:
-        models: over the same inputs and targets; an ensemble's members count one by one.
+        models: over the same inputs and targets; an ensemble's networks count one by one.
 
     Returns:
-        An `Ensemble`.
+        A `Model` of all their `networks`.
 
     Raises:
         InputError: for none, or for models over different columns.
@@ -154,12 +179,12 @@ def ensemble(models: Sequence[Model | Ensemble]) -> Ensemble:
         >>> x = np.linspace(-1, 1, 64)[:, None]
         >>> training = mdn.TrainingConfig(num_steps=2, evaluate_every=1)
         >>> fits = [mdn.fit(jax.random.key(seed), x, x**2, training=training) for seed in (0, 1)]
-        >>> mdn.ensemble([fit.model for fit in fits])(x[0]).num_components
-        20
+        >>> model = mdn.ensemble([fit.model for fit in fits])
+        >>> len(model.networks), model(x[0]).num_components
+        (2, 20)
     """
     require(len(models) > 0, "ensemble takes at least one model; got none")
     first = models[0]
-    flat: list[Model] = []
     for model in models:
         require(
             model.targets.shift.shape == first.targets.shift.shape
@@ -170,32 +195,25 @@ def ensemble(models: Sequence[Model | Ensemble]) -> Ensemble:
             and model.encoding == first.encoding,
             "ensemble takes models over the same inputs and targets",
         )
-        flat.extend(_absolute(model))
-    return Ensemble(
-        models=tuple(
-            replace(
-                model,
-                calibration=None,
-                inputs=None if model.inputs is None else model.inputs.within(first.inputs),  # pyright: ignore
-                targets=model.targets.within(first.targets),
-            )
-            for model in flat
-        ),
-        inputs=first.inputs,
-        targets=first.targets,
-        input_names=first.input_names,
-        target_names=first.target_names,
-        encoding=first.encoding,
+    relative = (
+        replace(
+            network,
+            calibration=None,
+            inputs=None if network.inputs is None else network.inputs.within(first.inputs),  # pyright: ignore
+            targets=network.targets.within(first.targets),
+        )
+        for model in models
+        for network in model.networks
     )
+    return replace(first, conditional=Merger(tuple(relative)), calibration=None)
 
 
-def num_parameters(model: Model | Ensemble) -> int:
+def num_parameters(model: Model) -> int:
     """Numbers in a model's networks."""
-    models = model.models if isinstance(model, Ensemble) else (model,)
-    return sum(leaf.size for one in models for leaf in jax.tree.leaves(one.network))
+    return sum(math.prod(leaf.shape) for one in model.networks for leaf in jax.tree.leaves(one.conditional))
 
 
-def stack(models: Sequence[Model | Ensemble]) -> PyTree:
+def stack(models: Sequence[Model]) -> PyTree:
     """Models of one structure as one whose leaves lead with M, on the host."""
     return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *models)
 
@@ -213,17 +231,3 @@ def _standard_input(inputs: Standardizer | None, x: PyTree) -> PyTree:
         inputs.warn_unless_held("input", x.dtype)
     z = inputs.standardize(x)
     return jnp.asarray(z, device_dtype(z))
-
-
-def _absolute(model: Model | Ensemble) -> list[Model]:
-    """A model, or an ensemble's members, in units of their own."""
-    if isinstance(model, Model):
-        return [model]
-    return [
-        replace(
-            member,
-            inputs=None if member.inputs is None else model.inputs.compose(member.inputs),  # pyright: ignore
-            targets=model.targets.compose(member.targets),
-        )
-        for member in model.models
-    ]

@@ -14,7 +14,7 @@ from mdn_jax._compiling import jit
 from mdn_jax._typing import ArrayLike, Float, Int, PyTree
 from mdn_jax.distributions.mixture import Mixture
 from mdn_jax.distributions.units import Standardizer, device_dtype
-from mdn_jax.models.model import Ensemble, Model
+from mdn_jax.models.model import Model
 
 __all__ = ["ROWS_AT_ONCE", "Rows", "check_weights", "evenly", "in_nats", "map_rows", "row_chunks", "standard_rows"]
 
@@ -60,13 +60,13 @@ def standard_rows(
         known = known[:, None] if known.ndim == 1 else known
         require(known.shape == y.shape, f"observed must have the shape of y, {y.shape}; got {known.shape}")
         z = np.where(known, z, 0.0)
-    return Rows(x, z, np.ones(len(y)) if weights is None else check_weights(weights, len(y)), known)
+    return Rows(x, z, np.ones(len(y)) if weights is None else check_weights(weights, y.shape[:-1]), known)
 
 
-def check_weights(weights: ArrayLike, count: int) -> Float[np.ndarray, " N"]:
-    """The weights of `count` rows in float64, or an `InputError`."""
+def check_weights(weights: ArrayLike, shape: tuple[int, ...]) -> Float[np.ndarray, "N *T"]:
+    """Weights of a shape in float64, or an `InputError`."""
     weight = np.asarray(weights, np.float64)
-    require(weight.shape == (count,), f"weights must have shape ({count},); got {weight.shape}")
+    require(weight.shape == shape, f"weights must have shape {shape}; got {weight.shape}")
     require(bool((weight >= 0).all() and 0 < weight.max() < np.inf), "weights must be 0 or more, finite, and not all 0")
     return weight
 
@@ -76,7 +76,7 @@ def evenly(count: int, most: int) -> Int[np.ndarray, " R"]:
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
 
 
-def map_rows(function: Callable[[Mixture, Rows], PyTree], model: Model | Ensemble, rows: Rows) -> PyTree:
+def map_rows(function: Callable[[Mixture, Rows], PyTree], model: Model, rows: Rows) -> PyTree:
     """`function(mixture, row)` of N rows, all in standard units, by one program whatever N is.
 
     Args:
@@ -108,7 +108,7 @@ def map_rows(function: Callable[[Mixture, Rows], PyTree], model: Model | Ensembl
 
 
 @jit(static_argnums=(0, 1))
-def _map_rows(function: Callable, at_once: int, model: Model | Ensemble, rows: Rows) -> PyTree:
+def _map_rows(function: Callable, at_once: int, model: Model, rows: Rows) -> PyTree:
     return jax.lax.map(lambda row: function(model.standardized(row.x), row), rows, batch_size=at_once)
 
 

@@ -1,5 +1,42 @@
-"""Networks: functions of one example with parameters."""
+"""Networks: `network(x) -> raw outputs` of one example, pytrees of floating arrays.
 
-from mdn_jax.networks.mlp import MDN, MLP, Activation, check_network
+A network that draws numbers in training takes a key as well: `network(x, key)`, None where it is evaluated. `NETWORKS`
+is the table of names; `build(key, x, num_outputs, **options)` makes one for x, one standardised example, and is given
+the head too where it has a parameter `spec`.
+"""
 
-__all__ = ["MDN", "MLP", "Activation", "check_network"]
+import inspect
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mdn_jax._typing import Key, PyTree
+from mdn_jax.networks.checking import check_network, takes_key
+from mdn_jax.networks.mlp import MLP, Activation, mlp
+
+__all__ = ["MLP", "NETWORKS", "Activation", "Architecture", "check_network", "mlp", "takes_key"]
+
+NETWORKS: dict[str, Callable] = {"mlp": mlp}
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """How a network is built, as a static value: equal ones share their compiled programs.
+
+    Attributes:
+        name: of the build function, as a config says it.
+        build: `build(key, x, num_outputs, **options) -> network`.
+        options: of `build`, as JSON.
+        input_shape: of one standardised x.
+    """
+
+    name: str
+    build: Callable
+    options: str
+    input_shape: tuple[int, ...]
+
+    def __call__(self, key: Key, x: PyTree, head: Any) -> Callable:
+        """A network for one x under a head."""
+        named = {"spec": head} if "spec" in inspect.signature(self.build).parameters else {}
+        return self.build(key, x, head.num_outputs, **json.loads(self.options), **named)

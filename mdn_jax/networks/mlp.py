@@ -1,24 +1,18 @@
-"""Networks, in Flax NNX's tree style: modules are pytrees, used with plain `jax.jit`, `vmap`, `grad` and `scan`."""
+"""The multilayer perceptron, in Flax NNX's tree style: a pytree, used with plain `jax.jit`, `vmap`, `grad`, `scan`."""
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
-from flax.errors import InvalidRngError, TraceContextError
 from jax import Array
 
-from mdn_jax._checks import InputError, nearest, require
-from mdn_jax._typing import Float, Key, PyTree
-from mdn_jax.distributions.mixture import Mixture
-from mdn_jax.heads import MixtureSpec, unpack
+from mdn_jax._checks import nearest, require
+from mdn_jax._typing import Float, Key
 
-__all__ = ["MDN", "MLP", "Activation", "check_network"]
+__all__ = ["MLP", "Activation", "mlp"]
 
-PURE = "leave dropout out (module.eval()), take LayerNorm for BatchNorm, a cell in jax.lax.scan for nnx.RNN"
 INPUT_REACH = 3**0.5  # a uniform input with standard deviation 1 reaches this far
 Activation = Literal["tanh", "relu", "elu", "gelu", "silu", "softplus", "sigmoid", "sin"]
 _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
@@ -41,6 +35,7 @@ class MLP(nnx.Module):
         hidden_sizes: units of each hidden layer.
         output_dim: size of the output.
         activation: by name.
+        use_bias: whether the last layer has a bias.
         key: draws the weights (LeCun normal). The first layer's units are centred at places spread over standardised
             inputs; other biases start at 0.
 
@@ -60,10 +55,11 @@ class MLP(nnx.Module):
     def __init__(
         self,
         input_dim: int,
-        hidden_sizes: tuple[int, ...],
+        hidden_sizes: Sequence[int],
         output_dim: int,
         activation: Activation = "tanh",
         *,
+        use_bias: bool = True,
         key: Key,
     ) -> None:
         require(activation in _ACTIVATIONS, f"unknown activation {activation!r}: {nearest(activation, _ACTIVATIONS)}")
@@ -85,92 +81,41 @@ class MLP(nnx.Module):
             jax.nn.initializers.lecun_normal()(keys[0], (fan_in, output_dim)) if fan_in else jnp.zeros((0, output_dim))
         )
         self.kernel = nnx.Param(kernel)
-        self.bias = nnx.Param(jnp.zeros(output_dim))
+        self.bias = nnx.Param(jnp.zeros(output_dim)) if use_bias else None
 
     def __call__(self, x: Float[Array, " X"]) -> Float[Array, " P"]:
         """Raw outputs of one example: x (X,) -> (output_dim,)."""
         for layer in self.hidden:
             x = _ACTIVATIONS[self.activation](layer(x))
-        if self.kernel[...].shape[0] == 0:
-            return self.bias[...]
-        return x @ self.kernel[...] + self.bias[...]
+        fan_in, output_dim = self.kernel[...].shape
+        raw = x @ self.kernel[...] if fan_in else jnp.zeros(output_dim, self.kernel[...].dtype)
+        return raw if self.bias is None else raw + self.bias[...]
 
 
-class MDN(nnx.Module):
-    """A mixture density network: an MLP whose outputs are unpacked into a mixture.
-
-    Each component's head weights are drawn with `fold_in(key, k)`, so that a network with fewer components is a
-    prefix of one with more.
+def mlp(
+    key: Key,
+    x: Float[Array, " X"],
+    num_outputs: int,
+    hidden_sizes: Sequence[int] = (32, 32),
+    activation: Activation = "silu",
+    spec: Any = None,
+) -> MLP:
+    """An `MLP` under a head: without a last bias, which is the model's offset, and with the head's own last weights.
 
     Args:
-        input_dim: X; with 0 the network is a bias vector, an ordinary Gaussian mixture.
-        hidden_sizes: units of each hidden layer.
-        spec: which mixture.
-        activation: by name.
-        bias: (spec.num_outputs,) where the raw outputs start, say `initial_bias(spec, y)`.
         key: draws the weights.
-
-    Raises:
-        InputError: for an unknown activation, or a bias of another shape.
-
-    Example:
-        >>> import jax, jax.numpy as jnp, mdn_jax as mdn
-        >>> network = mdn.MDN(1, (24,), mdn.MixtureSpec(num_components=5), key=jax.random.key(0))
-        >>> network(jnp.ones(1)).locs.shape
-        (5, 1)
+        x: (X,) one standardised example.
+        num_outputs: P.
+        hidden_sizes: units of each hidden layer.
+        activation: by name.
+        spec: the head; where it draws the last weights itself (`kernel`), fewer components are a prefix of more.
     """
-
-    def __init__(
-        self,
-        input_dim: int,
-        hidden_sizes: tuple[int, ...],
-        spec: MixtureSpec,
-        activation: Activation = "tanh",
-        *,
-        bias: Float[Array, " P"] | None = None,
-        key: Key,
-    ) -> None:
-        trunk_key, head_key = jax.random.split(key)
-        self.spec = spec
-        self.input_dim, self.hidden_sizes = input_dim, tuple(hidden_sizes)
-        self.mlp = MLP(input_dim, hidden_sizes, spec.num_outputs, activation, key=trunk_key)
-        fan_in = self.mlp.kernel[...].shape[0]
-        if fan_in:
-            self.mlp.kernel = nnx.Param(spec.kernel(head_key, fan_in))
-        if bias is not None:
-            expected, got = (spec.num_outputs,), jnp.shape(bias)
-            require(got == expected, f"bias must have shape {expected}, as initial_bias gives it; got {got}")
-            self.mlp.bias = nnx.Param(jnp.asarray(bias))
-
-    def __call__(self, x: Float[Array, " X"]) -> Mixture:
-        """The mixture of one example: x (X,) -> Mixture."""
-        return unpack(self.spec, self.mlp(x))
-
-
-def check_network(params: PyTree, apply: Callable[[PyTree, Any], Array], x: PyTree) -> PyTree:
-    """The parameters of a network of your own in JAX's float, where its calls are functions; x leads with N."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        place = f"params{jax.tree_util.keystr(path)}"
-        require(
-            hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating),
-            f"params must be a pytree of floating arrays; got {type(leaf).__name__} at {place}: "
-            "keep it in apply instead" + f" (nnx.split(module, nnx.Param, ...)), and {PURE}" * ("rngs" in place),
-        )
-    params = jax.tree.map(lambda leaf: jnp.asarray(leaf, float if leaf.dtype == np.float32 else None), params)
-    one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype), x)
-    try:
-        program = jax.make_jaxpr(lambda params, xs: jax.vmap(lambda x: apply(params, x))(xs))(params, one)
-    except (TraceContextError, InvalidRngError) as error:
-        said = str(error).partition(" (http")[0]
-        raise InputError(f"apply must be a function of params and x alone; {said}: {PURE}") from None
-    kinds = (jax.dtypes.prng_key, np.uint32)  # a key in each row is no frozen chance
-    keyed = any(jnp.issubdtype(leaf.dtype, kind) for leaf in jax.tree.leaves(x) for kind in kinds)
-    require(
-        keyed or not re.search(r"\brandom_bits\b|\brng_", str(program)),
-        f"apply draws random numbers, and without a key it draws the same for every row and step: {PURE}; numbers that "
-        "shall stay are drawn before and kept in params or apply",
-    )
-    return params
+    trunk_key, head_key = jax.random.split(key)
+    network = MLP(x.shape[0], hidden_sizes, num_outputs, activation, use_bias=False, key=trunk_key)
+    fan_in = network.kernel[...].shape[0]
+    if fan_in and spec is not None:
+        network.kernel = nnx.Param(spec.kernel(head_key, fan_in))
+    return network
 
 
 def _spread(key: Key, kernel: Float[Array, "X H"]) -> tuple[Float[Array, "X H"], Float[Array, " H"]]:

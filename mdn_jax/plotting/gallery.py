@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from mdn_jax._typing import ArrayLike, Float
 from mdn_jax.judging.metrics import Scores
-from mdn_jax.models import Ensemble, Model
+from mdn_jax.models import Model
 from mdn_jax.plotting.diagnostics import calibration_figure, loss_figure
 from mdn_jax.plotting.joint import contours_figure
 from mdn_jax.plotting.predictions import predictions_figure, rows_figure
@@ -22,7 +22,7 @@ SEED = 0  # of the samples drawn: the same model gives the same figures
 
 
 def run_figures(
-    model: Model | Ensemble,
+    model: Model,
     train_x: Float[np.ndarray, "N X"],
     train_y: Float[np.ndarray, "N D"],
     test_x: Float[np.ndarray, "N X"],

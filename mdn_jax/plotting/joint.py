@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from mdn_jax._typing import Float, Key
 from mdn_jax.judging.conditionals import draws_at, joint_log_density
-from mdn_jax.models import Ensemble, Model, evenly
+from mdn_jax.models import Model, evenly
 from mdn_jax.plotting.drawing import BANDS, draw_data
 from mdn_jax.plotting.style import BLUE, CROWD, INK, MARGIN, RED, TITLE_SIZE, label, legend_below, limits, new_figure
 
@@ -26,7 +26,7 @@ RING = {"marker": "o", "markersize": 11, "markerfacecolor": "none", "linestyle":
 
 def contours_figure(
     key: Key,
-    model: Model | Ensemble,
+    model: Model,
     x: Float[np.ndarray, "N X"],
     y: Float[np.ndarray, "N 2"],
     *,
@@ -72,7 +72,7 @@ def contours_figure(
 
 
 def _shared_density(
-    key: Key, model: Model | Ensemble, y: Float[np.ndarray, "N 2"], target_names: Sequence[str]
+    key: Key, model: Model, y: Float[np.ndarray, "N 2"], target_names: Sequence[str]
 ) -> Figure:
     """Data and samples under the contours of one density."""
     draws, grids, heights, levels = _surfaces(key, model, np.zeros((1, 0)))
@@ -91,7 +91,7 @@ def _shared_density(
     return figure
 
 
-def _surfaces(key: Key, model: Model | Ensemble, x: Float[np.ndarray, "R X"]) -> tuple[np.ndarray, ...]:
+def _surfaces(key: Key, model: Model, x: Float[np.ndarray, "R X"]) -> tuple[np.ndarray, ...]:
     """Samples (R, S, 2), grids (R, 2, G), log densities on them (R, G, G) and levels (R, 2)."""
     draws = draws_at(key, model, x, NUM_SAMPLES)
     grids = np.array([[np.linspace(*limits(row[:, axis], RARE), GRID) for axis in range(2)] for row in draws])

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from mdn_jax._typing import Float
 from mdn_jax.judging.conditionals import bands_at, cell_density, joint_log_density
-from mdn_jax.models import Ensemble, Model, evenly
+from mdn_jax.models import Model, evenly
 from mdn_jax.plotting.drawing import BANDS, draw_data, draw_density
 from mdn_jax.plotting.style import (
     BLUE,
@@ -68,7 +68,7 @@ def predictions_figure(
 
 
 def rows_figure(
-    model: Model | Ensemble, x: Float[np.ndarray, "N X"], y: Float[np.ndarray, "N 1"], *, target_name: str = "y"
+    model: Model, x: Float[np.ndarray, "N X"], y: Float[np.ndarray, "N 1"], *, target_name: str = "y"
 ) -> Figure:
     """The whole predicted density of some rows, one column each, with what was observed.
 

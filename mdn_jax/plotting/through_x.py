@@ -11,7 +11,7 @@ from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from mdn_jax._typing import Float, Key
 from mdn_jax.judging.conditionals import Components, bands_at, cell_density, components_at, draws_at
-from mdn_jax.models import Ensemble, Model, evenly
+from mdn_jax.models import Model, evenly
 from mdn_jax.plotting.drawing import BANDS, MANY, draw_bands, draw_components, draw_data, draw_density
 from mdn_jax.plotting.style import (
     COLOURS,
@@ -41,7 +41,7 @@ LogDensity = Callable[[Float[np.ndarray, "N X"], Float[np.ndarray, "N D"]], Floa
 
 def samples_figure(
     key: Key,
-    model: Model | Ensemble,
+    model: Model,
     x: Float[np.ndarray, "N 1"],
     y: Float[np.ndarray, "N 1"],
     *,
@@ -82,7 +82,7 @@ def samples_figure(
 
 
 def density_figure(
-    model: Model | Ensemble,
+    model: Model,
     x: Float[np.ndarray, "N 1"],
     y: Float[np.ndarray, "N 1"],
     *,
@@ -134,7 +134,7 @@ def density_figure(
 
 
 def parameters_figure(
-    model: Model | Ensemble, x: Float[np.ndarray, "N 1"], *, input_name: str = "x", target_name: str = "y"
+    model: Model, x: Float[np.ndarray, "N 1"], *, input_name: str = "x", target_name: str = "y"
 ) -> Figure:
     """Mixing coefficients, means and standard deviations of the components along x.
 
@@ -151,7 +151,7 @@ def parameters_figure(
     """
     xs = np.linspace(*limits(x), NUM_X)
     parts = components_at(model, xs[:, None])
-    networks = len(model.models) if isinstance(model, Ensemble) else 1
+    networks = len(model.networks)
     weights, locs, stds = networks * parts.weights, parts.locs[..., 0], parts.stds[..., 0]
     live = np.flatnonzero(weights.max(axis=0) > LEAST_WEIGHT)
     share = weights / weights.max(axis=1, keepdims=True)

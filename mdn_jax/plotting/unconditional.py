@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from mdn_jax._typing import Float
 from mdn_jax.judging.conditionals import Components, cell_density, components_at
-from mdn_jax.models import Ensemble, Model
+from mdn_jax.models import Model
 from mdn_jax.plotting.style import BLUE, GREY, INK, RED, columns_of, label, legend_below, limits, new_figure
 from mdn_jax.plotting.through_x import LogDensity
 
@@ -20,7 +20,7 @@ LEAST_WEIGHT = 0.01
 
 
 def marginals_figure(
-    model: Model | Ensemble,
+    model: Model,
     y: Float[np.ndarray, "N D"],
     target_names: Sequence[str],
     *,

@@ -10,7 +10,7 @@ import numpy as np
 
 from mdn_jax._checks import require
 from mdn_jax._typing import Bool, Float, Key
-from mdn_jax.models import Ensemble, Model, Rows, Standardizer, in_nats, map_rows
+from mdn_jax.models import Model, Rows, Standardizer, in_nats, map_rows
 from mdn_jax.prediction.questions import Draw, Question, percent
 from mdn_jax.prediction.tables import Wanted
 
@@ -27,7 +27,7 @@ OnProgress = Callable[[int, int], None]
 class Prepared:
     """A model, what is asked of it about each row, and what it needs of a table."""
 
-    model: Model | Ensemble
+    model: Model
     question: Question
     wanted: Wanted
     names: tuple[str, ...]  # of the targets that are predicted
@@ -35,7 +35,7 @@ class Prepared:
     given_units: Standardizer  # of the targets that are given
 
     @property
-    def program(self) -> Model | Ensemble:
+    def program(self) -> Model:
         """The model without names, so that models of one structure share a compiled program."""
         return replace(self.model, input_names=(), target_names=(), encoding=None)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from mdn_jax._checks import nearest, require
 from mdn_jax._typing import Key
-from mdn_jax.models import Ensemble, Kind, Model, Standardizer
+from mdn_jax.models import Kind, Model, Standardizer
 from mdn_jax.prediction.answers import OnProgress, Prepared, answer, draw
 from mdn_jax.prediction.questions import Asked, Question, check_asked
 from mdn_jax.prediction.tables import Given, TableLike, read_wanted, typed
@@ -19,7 +19,7 @@ from mdn_jax.storage import load
 
 __all__ = ["predict", "predict_samples", "prepare"]
 
-AnyModel = Model | Ensemble | str | os.PathLike
+AnyModel = Model | str | os.PathLike
 
 
 def predict(
@@ -127,16 +127,16 @@ def prepare(
     free = tuple(dim for dim in range(len(model.target_names)) if dim not in dims)
     masses = _masses(model, asked, given=bool(given))
     wanted = read_wanted(model, table, given, keep, strict=strict)
-    scored, members = wanted.targets is not None, _member_sizes(model)
+    scored, members = wanted.targets is not None, _network_sizes(model)
     own = tuple(masses[dim] for dim in free)
     question = Question(quantiles, asked.num_modes, asked.interval, own, dims, scored, members)
     names = tuple(model.target_names[dim] for dim in free)
-    return Prepared(model, question, wanted, names, _part(model.targets, free), _part(model.targets, dims))
+    return Prepared(model, question, wanted, names, model.targets.part(free), model.targets.part(dims))
 
 
-def _model_of(model: AnyModel) -> Model | Ensemble:
+def _model_of(model: AnyModel) -> Model:
     """A model that knows its columns, read where it is a path."""
-    if not isinstance(model, Model | Ensemble):
+    if not isinstance(model, Model):
         path = Path(model).expanduser()
         best = path / "best"
         require(not best.is_dir(), f"{path} is a sweep: give {best}, or a member's or an ensemble's folder")
@@ -147,7 +147,7 @@ def _model_of(model: AnyModel) -> Model | Ensemble:
     return model
 
 
-def _given_dims(model: Model | Ensemble, given: Given) -> tuple[int, ...]:
+def _given_dims(model: Model, given: Given) -> tuple[int, ...]:
     names = model.target_names
     for name, value in given.items():
         require(name in names, f"given: {name!r} is not a target of this model: {nearest(name, names)}")
@@ -157,7 +157,7 @@ def _given_dims(model: Model | Ensemble, given: Given) -> tuple[int, ...]:
     return tuple(names.index(name) for name in given)
 
 
-def _masses(model: Model | Ensemble, asked: Asked, *, given: bool) -> list[float]:
+def _masses(model: Model, asked: Asked, *, given: bool) -> list[float]:
     """The mass to ask of each target's interval."""
     if not asked.calibrated:
         return [asked.mass] * len(model.target_names)
@@ -170,15 +170,9 @@ def _masses(model: Model | Ensemble, asked: Asked, *, given: bool) -> list[float
     return [float(needed) for needed in model.calibration.mass(asked.interval, asked.mass)]  # pyright: ignore
 
 
-def _member_sizes(model: Model | Ensemble) -> tuple[int, ...]:
-    """Components of each member of an ensemble."""
-    if not isinstance(model, Ensemble):
+def _network_sizes(model: Model) -> tuple[int, ...]:
+    """Components of each network of an ensemble; none of a network alone."""
+    if len(model.networks) == 1:
         return ()
     x = jnp.zeros(len(model.inputs.shift))  # pyright: ignore[reportOptionalMemberAccess]
-    return tuple(jax.eval_shape(member, x).num_components for member in model.models)
-
-
-def _part(units: Standardizer, dims: tuple[int, ...]) -> Standardizer:
-    """Units of some of the targets."""
-    chosen = list(dims)
-    return Standardizer(np.asarray(units.shift, np.float64)[chosen], np.asarray(units.scale, np.float64)[chosen])
+    return tuple(jax.eval_shape(network, x).num_components for network in model.networks)

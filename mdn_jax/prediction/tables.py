@@ -13,7 +13,7 @@ from mdn_jax._typing import Bool, Float
 from mdn_jax.data import column_names
 from mdn_jax.data.tables import as_numbers, as_texts, open_table  # the same values as in training, from frames too
 from mdn_jax.encoding import Encoding, missing_in, refuse_missing
-from mdn_jax.models import Ensemble, Model
+from mdn_jax.models import Model
 
 __all__ = ["Given", "TableLike", "Wanted", "read_wanted", "typed"]
 
@@ -36,7 +36,7 @@ class Wanted:
 
 
 def read_wanted(
-    model: Model | Ensemble, table: TableLike, given: Given, keep: Sequence[str] | str, *, strict: bool
+    model: Model, table: TableLike, given: Given, keep: Sequence[str] | str, *, strict: bool
 ) -> Wanted:
     """Read what a model needs of a table.
 

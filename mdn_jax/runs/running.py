@@ -14,7 +14,7 @@ from mdn_jax.config import Config
 from mdn_jax.data import Dataset
 from mdn_jax.data import load as load_dataset
 from mdn_jax.judging import row_nll
-from mdn_jax.models import Ensemble, Model, Rows
+from mdn_jax.models import Model, Rows
 from mdn_jax.runs.configs import resolve
 from mdn_jax.runs.folder import CHECKPOINT, CONFIG, claim
 from mdn_jax.runs.writing import Outcome, write_run
@@ -133,16 +133,15 @@ def _outcome(state: TrainingState, clock: _Clock) -> Outcome:
     )
 
 
-def _mean_nll(model: Model | Ensemble, rows: Rows) -> float:
+def _mean_nll(model: Model, rows: Rows) -> float:
     return float(np.average(row_nll(model, rows), weights=np.asarray(rows.weight)))
 
 
 def _own_nll(state: TrainingState, fit: Fit) -> float:
     """The members' mean NLL, each on its own validation rows."""
     split = jax.tree.map(np.asarray, state.members.split)
-    models = fit.model.models if isinstance(fit.model, Ensemble) else (fit.model,)
     data, values = state.data, []
-    for index, model in enumerate(models):
+    for index, model in enumerate(fit.model.networks):
         rows = jax.tree.map(lambda leaf, own=split.validation[index]: leaf[own], data.rows)
         values.append(_mean_nll(replace(model, inputs=data.inputs, targets=data.targets), rows))
     return float(np.mean(values))

@@ -16,7 +16,7 @@ from mdn_jax.data import load as load_dataset
 from mdn_jax.judging import Diagnosis, calibrate
 from mdn_jax.judging.findings import diagnosis_of, evaluate_part, findings
 from mdn_jax.judging.metrics import Scores
-from mdn_jax.models import Ensemble, Model, num_parameters
+from mdn_jax.models import Model, num_parameters
 from mdn_jax.report import report_html
 from mdn_jax.runs.configs import read_config
 from mdn_jax.runs.folder import CONFIG, FIGURES, HISTORY, METRICS, MODEL, REPORT
@@ -129,7 +129,7 @@ def _draw(
     folder: Path,
     config: Config,
     dataset: Dataset,
-    model: Model | Ensemble,
+    model: Model,
     scores: Scores,
     history: dict[str, np.ndarray],
     metrics: dict[str, Any],

@@ -6,7 +6,7 @@ writes tables, `models` holds the doors.
 
 from mdn_jax.storage.files import read_tree, versions, write_folder, write_text, write_tree
 from mdn_jax.storage.frames import check_table_path, write_frames
-from mdn_jax.storage.models import load, save
+from mdn_jax.storage.models import load, load_state, save, save_state
 from mdn_jax.storage.record import BATCHES, Batch, Trained, drop_rows, read_member, read_rows, read_trained, write_batch
 
 __all__ = [

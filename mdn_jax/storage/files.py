@@ -44,7 +44,7 @@ __all__ = [
     "write_tree",
 ]
 
-FORMAT = 2  # 1 had other standard deviations for the same raw outputs
+FORMAT = 3  # 1 had other standard deviations for the same raw outputs, 2 the offset inside the network
 DESCRIPTION, ARRAYS, CHECKSUM = "model.toml", "arrays.npz", "description_sha256"
 
 

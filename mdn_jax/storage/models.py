@@ -1,26 +1,28 @@
 """A model to a folder and back."""
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mdn_jax._checks import InputError, require
-from mdn_jax.models import Ensemble, Model
+from mdn_jax.models import Model
 from mdn_jax.storage.files import DESCRIPTION, read_tree, write_tree
 from mdn_jax.storage.record import BATCHES, read_member
-from mdn_jax.storage.structure import build, describe, kept_with
+from mdn_jax.storage.structure import build, describe
+from mdn_jax.training import TrainingState
 
-__all__ = ["load", "save"]
+__all__ = ["load", "load_state", "save", "save_state"]
 
 
-def save(path: str | os.PathLike, model: Model | Ensemble) -> None:
+def save(path: str | os.PathLike, model: Model) -> None:
     """Write a model to a folder, replacing a model that was there.
 
     Args:
         path: the folder.
-        model: from `fit`, `ensemble` or `load`. Around a network of your own (`Functional`) only its parameters are
-            kept: `load` needs `like`.
+        model: from `fit`, `ensemble` or `load`. Of a network or head of your own its parameters and options are kept,
+            never its code: `load` is given that.
 
     Raises:
         InputError: where `path` holds something that is not a saved model.
@@ -38,21 +40,23 @@ def save(path: str | os.PathLike, model: Model | Ensemble) -> None:
 
 
 def load(
-    path: str | os.PathLike, *, like: Model | Ensemble | None = None, member: int | None = None
-) -> Model | Ensemble:
+    path: str | os.PathLike, network: Any = None, head: Callable | None = None, *, member: int | None = None
+) -> Model:
     """Read a model that `save` wrote. Loading never executes code from the folder.
 
     Args:
         path: the folder, or a run's folder that holds it as `model/`.
-        like: a model of the same structure, for a network of your own; its arrays, encoding and calibration are
-            replaced.
+        network: of a network that is not ours the function that built it, or `Functional(params, apply)` with
+            parameters of the same structure.
+        head: of a head that is not ours its class.
         member: of a sweep's folder, the number of the member.
 
     Returns:
         The model.
 
     Raises:
-        InputError: for a missing, damaged or newer folder, or a structure that differs from `like`.
+        InputError: for a missing, damaged or newer folder, a network or head that is needed (it is named), or one of
+            another structure.
 
     Example:
         >>> import mdn_jax as mdn
@@ -63,18 +67,58 @@ def load(
     folder = Path(path)
     if member is not None:
         require((folder / BATCHES).is_dir(), f"{folder}: no sweep there ({BATCHES}/ is missing)")
-        return read_member(folder / BATCHES, member).model
+        return read_member(folder / BATCHES, member, network, head).model
     if not (folder / DESCRIPTION).exists() and (folder / "model" / DESCRIPTION).exists():
         folder = folder / "model"
 
-    def template(description: dict[str, Any]) -> Model | Ensemble:
+    def template(description: dict[str, Any]) -> Model:
         try:
-            if like is not None:
-                return replace(like, **kept_with(description["model"]))
-            return build(description["model"])
+            return build(description["model"], network, head)
         except InputError:
             raise
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{folder}: {DESCRIPTION} does not describe a model ({error})") from None
 
     return read_tree(folder, template)[1]
+
+
+def save_state(path: str | os.PathLike, state: TrainingState) -> None:
+    """Write the state of a training to a folder, between two `advance`s.
+
+    Args:
+        path: the folder; what was saved there before is replaced.
+        state: from `start` or `advance`.
+
+    Raises:
+        InputError: where `path` holds something else.
+
+    Example:
+        See `load_state`.
+    """
+    write_tree(Path(path), {"step": state.step}, state.members)
+
+
+def load_state(path: str | os.PathLike, state: TrainingState) -> TrainingState:
+    """Read a state that `save_state` wrote: training goes on as if it had not stopped, to the last bit on one machine.
+
+    Args:
+        path: the folder.
+        state: from `start` with the same arguments, which the folder does not hold: data, configs and code.
+
+    Returns:
+        The state as it was saved.
+
+    Raises:
+        InputError: for a folder that is missing or damaged, or holds the state of another training.
+
+    Example:
+        >>> import jax, numpy as np, tempfile, mdn_jax as mdn
+        >>> x, training = np.linspace(-1, 1, 64)[:, None], mdn.TrainingConfig(num_steps=4, evaluate_every=2)
+        >>> begin = lambda: mdn.start(jax.random.key(0), x, x**2, training=training)
+        >>> state, _ = mdn.advance(begin())
+        >>> folder = tempfile.mkdtemp() + "/state"
+        >>> mdn.save_state(folder, state)
+        >>> mdn.load_state(folder, begin()).step
+        2
+    """
+    return replace(state, members=read_tree(Path(path), lambda _: state.members, state=True)[1])

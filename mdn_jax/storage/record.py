@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from mdn_jax._checks import InputError, require
-from mdn_jax.models import Ensemble, Model
+from mdn_jax.models import Model
 from mdn_jax.storage.files import (
     FORMAT,
     check_format,
@@ -46,7 +46,7 @@ class Trained:
     """
 
     row: Row
-    model: Model | Ensemble
+    model: Model
     history: dict[str, np.ndarray]
 
 
@@ -118,8 +118,8 @@ def read_rows(folder: Path, *, thorough: bool = False) -> tuple[dict[int, Row], 
     return rows, damaged
 
 
-def read_member(folder: Path, member: int) -> Trained:
-    """One member from the record in `folder`.
+def read_member(folder: Path, member: int, network: Any = None, head: Callable | None = None) -> Trained:
+    """One member from the record in `folder`, with the `network` and `head` that `load` takes.
 
     Raises:
         InputError: for a member that is not there, or whose parameters are damaged.
@@ -128,15 +128,16 @@ def read_member(folder: Path, member: int) -> Trained:
     for path, content in _contents(folder):
         numbers = [row["member"] for row in content["rows"]]
         if member in numbers:
-            return next(one for one in _unpack(path, content) if one.row["member"] == member)
+            return next(one for one in _unpack(path, content, network, head) if one.row["member"] == member)
         known += numbers
     extent = f"finished members are {min(known)} to {max(known)}" if known else "no member is finished"
     raise InputError(f"{folder.parent}: no finished member {member}: {extent}")
 
 
-def read_trained(folder: Path) -> dict[int, Trained]:
+def read_trained(folder: Path, network: Any = None, head: Callable | None = None) -> dict[int, Trained]:
     """All members of the record in `folder` by number."""
-    return {one.row["member"]: one for path, content in _contents(folder) for one in _unpack(path, content)}
+    trained = (one for path, content in _contents(folder) for one in _unpack(path, content, network, head))
+    return {one.row["member"]: one for one in trained}
 
 
 def drop_rows(folder: Path, unwanted: Callable[[Row], bool]) -> int:
@@ -161,7 +162,7 @@ def _contents(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
             yield path, content
 
 
-def _unpack(path: Path, content: dict[str, Any]) -> Iterator[Trained]:
+def _unpack(path: Path, content: dict[str, Any], network: Any = None, head: Callable | None = None) -> Iterator[Trained]:
     """The members of one batch."""
     data = path.with_suffix(".npz")
     require(data.is_file(), f"{data} is missing: run the sweep again to train its members anew")
@@ -170,7 +171,7 @@ def _unpack(path: Path, content: dict[str, Any]) -> Iterator[Trained]:
     require(whole, f"{data} is damaged: run the sweep again to train its members anew")
     arrays, rows = unpack_arrays(packed), {row["member"]: row for row in content["rows"]}
     for number, group in enumerate(content["groups"]):
-        template = build(group["model"])
+        template = build(group["model"], network, head)
         names, structure = named_leaves(template), jax.tree.structure(template)
         start = f"{number}/history/"
         histories = {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}

@@ -13,7 +13,7 @@ from mdn_jax.devices import memory_for_members, num_devices, runs_in_turn
 from mdn_jax.sweeps.search import Members
 from mdn_jax.sweeps.space import by_program
 from mdn_jax.sweeps.training import Source, Work
-from mdn_jax.training import mixture_spec
+from mdn_jax.training import head_of, objective_of
 
 __all__ = ["COMPILING", "Program", "Shard", "next_works", "programs"]
 
@@ -62,7 +62,8 @@ def programs(configs: Mapping[int, Config], source: Source) -> list[Program]:
 def _program(config: Config, members: tuple[int, ...], source: Source) -> Program:
     rows, training, model = source.rows(config).rows, config.training, config.model
     num_rows, target_dim = rows.y.shape
-    num_outputs = mixture_spec(model, training, target_dim).num_outputs
+    objective = objective_of(training.objective, training.num_samples)
+    num_outputs = head_of(model, objective, source.rows(config).num_classes).num_outputs
     hidden = model.hidden_sizes if rows.x.shape[1] else ()
     widths = [rows.x.shape[1], *hidden, num_outputs]
     weights = sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(widths))

@@ -17,7 +17,7 @@ from mdn_jax._checks import require
 from mdn_jax._typing import PyTree
 from mdn_jax.config import Config
 from mdn_jax.judging import evaluate_part
-from mdn_jax.models import Ensemble, Model, ensemble, stack
+from mdn_jax.models import Model, ensemble, stack
 from mdn_jax.runs import Outcome, oracle_scores, seal, write_run
 from mdn_jax.storage import BATCHES, Trained, read_member, read_trained, save, write_text
 from mdn_jax.sweeps.search import Row, export_study, importance, is_finished
@@ -86,7 +86,7 @@ class SweepResult:
         require(len(order) > 0, "no member of this sweep has finished without diverging")
         return order[0]
 
-    def model(self, member: int) -> Model | Ensemble:
+    def model(self, member: int) -> Model:
         """The model of one member.
 
         Raises:

@@ -20,7 +20,7 @@ from mdn_jax.config import Config, DatasetConfig
 from mdn_jax.data import Dataset
 from mdn_jax.devices import map_members, num_devices, place_members, runs_in_turn
 from mdn_jax.judging import chunk_nll
-from mdn_jax.models import Ensemble, Model, Rows, in_nats, num_parameters, row_chunks, stack, standard_rows
+from mdn_jax.models import Model, Rows, in_nats, num_parameters, row_chunks, stack, standard_rows
 from mdn_jax.storage import Batch, Trained
 from mdn_jax.sweeps.space import Settings, by_program, program_of
 from mdn_jax.training import (
@@ -28,10 +28,11 @@ from mdn_jax.training import (
     Fit,
     TrainingState,
     advance,
-    check_objective,
+    architecture_of,
     compile_chunk,
     finish_runs,
-    mixture_spec,
+    head_of,
+    objective_of,
     prepare,
     start_runs,
     stop,
@@ -112,9 +113,15 @@ class Source:
     def rows(self, config: Config) -> Data:
         """Training and validation rows in standard units, on the device."""
         fraction = config.training.validation_fraction
-        key = f"{config.dataset.model_dump_json()} {fraction}"
+        # heads of other kinds learn in other units
+        key = f"{config.dataset.model_dump_json()} {fraction} {config.model.head} {config.model.covariance}"
         if key not in self.prepared:
-            self.prepared[key] = prepare(**self.dataset(config).for_training, validation_fraction=fraction)
+            objective = objective_of(config.training.objective, config.training.num_samples)
+            self.prepared[key] = prepare(
+                **self.dataset(config).for_training,
+                validation_fraction=fraction,
+                head_of=lambda counts: head_of(config.model, objective, counts),
+            )
         return self.prepared[key]
 
     def check(self, config: Config) -> None:
@@ -134,7 +141,8 @@ class Source:
             f"training.validation_fraction = {training.validation_fraction} keeps none of {len(data.rows.y)} rows, and "
             "a sweep chooses its best by the validation rows: raise it",
         )
-        check_objective(training, mixture_spec(config.model, training, data.rows.y.shape[1]), data)
+        head_of(config.model, objective_of(training.objective, training.num_samples), data.num_classes)
+        architecture_of(config.model, data.rows.x.shape[1:])
 
     def test(self, config: Config) -> Rows:
         """Test rows in standard units, on the host: they go to the devices chunk by chunk."""
@@ -346,7 +354,7 @@ def _nll(part: Slice, fits: Sequence[Fit], wanted: np.ndarray) -> tuple[list[flo
 
 
 @jit
-def _nll_of_members(rows: Rows, members: tuple[jax.Array, Model | Ensemble]) -> Float[jax.Array, "M R"]:
+def _nll_of_members(rows: Rows, members: tuple[jax.Array, Model]) -> Float[jax.Array, "M R"]:
     """-log p of a chunk of rows for each member that is active, zeros for the others; members are (active, model)."""
 
     def one(rows: Rows, member: tuple) -> jax.Array:

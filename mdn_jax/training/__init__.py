@@ -1,19 +1,22 @@
 """The one trainer: `start`, `advance`, `finish`, and `fit`, a loop around them.
 
-`objectives` says what is minimised, `member` trains one network as pure functions, `preparation` makes ready the rows,
-`state` is what training is between two chunks, `fitting` holds the doors; `start_runs` and `finish_runs` are the same
-doors for many runs of one program, `fit_splits` for many splits of one table.
+`objectives` says what is minimised, `choices` finds the head and the network of a config, `preparation` makes ready the
+rows, `starting` starts, `member` trains one network as pure functions, `state` is what training is between two chunks,
+`fitting` goes from chunk to chunk; `start_runs` and `finish_runs` serve many runs of one program, `fit_splits` many
+splits of one table.
 """
 
-from mdn_jax.training.fitting import advance, compile_chunk, finish, finish_runs, fit, start, start_runs, stop
+from mdn_jax.training.choices import architecture_of, check_objective, head_of
+from mdn_jax.training.fitting import advance, compile_chunk, finish, finish_runs, fit, stop
 from mdn_jax.training.member import Split
-from mdn_jax.training.objectives import Objective, Rows
-from mdn_jax.training.preparation import Data, check_objective, mixture_spec, prepare
+from mdn_jax.training.objectives import Objective, Rows, objective_of
+from mdn_jax.training.preparation import Data, prepare
 from mdn_jax.training.splits import fit_splits
+from mdn_jax.training.starting import start, start_runs
 from mdn_jax.training.state import Fit, OnEvaluation, TrainingState
 
 __all__ = [
-    "Data", "Fit", "Objective", "OnEvaluation", "Rows", "Split", "TrainingState", "advance", "check_objective",
-    "compile_chunk", "finish", "finish_runs", "fit", "fit_splits", "mixture_spec", "prepare", "start", "start_runs",
-    "stop",
+    "Data", "Fit", "Objective", "OnEvaluation", "Rows", "Split", "TrainingState", "advance", "architecture_of",
+    "check_objective", "compile_chunk", "finish", "finish_runs", "fit", "fit_splits", "head_of", "objective_of",
+    "prepare", "start", "start_runs", "stop",
 ]  # fmt: skip

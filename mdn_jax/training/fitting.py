@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from mdn_jax._checks import require
 from mdn_jax._compiling import jit
@@ -19,92 +20,15 @@ from mdn_jax._typing import ArrayLike, Float, Key, PyTree
 from mdn_jax.config import ModelConfig, TrainingConfig, varying_fields
 from mdn_jax.devices import map_members, place_members
 from mdn_jax.encoding import Encoding
-from mdn_jax.heads import MixtureSpec
-from mdn_jax.models import ConstantStd, Functional, Model, device_dtype, ensemble
-from mdn_jax.networks import MDN, check_network
-from mdn_jax.training.member import DIVERGED, OK, STOPPED_EARLY, Member, Plan, Split, advance_member, start_member
-from mdn_jax.training.objectives import Objective, Rows
-from mdn_jax.training.preparation import Data, check_objective, member_rows, mixture_spec, prepare, starting_bias
+from mdn_jax.models import Conditional, ConstantStd, Functional, Model, Standardizer, device_dtype, ensemble
+from mdn_jax.training.member import (
+    DIVERGED, OK, STOPPED_EARLY, Member, Plan, Shared, Split, advance_member, start_member,
+)
+from mdn_jax.training.objectives import Objective, Rows, objective_of, row_losses
+from mdn_jax.training.starting import shared_of, start
 from mdn_jax.training.state import STATUS, Fit, OnEvaluation, TrainingState
 
-__all__ = ["advance", "advance_to_end", "compile_chunk", "finish", "finish_runs", "fit", "start", "start_runs", "stop"]
-
-
-def start(
-    key: Key,
-    x: PyTree,
-    y: ArrayLike,
-    *,
-    model: ModelConfig | None = None,
-    training: TrainingConfig | None = None,
-    weights: ArrayLike | None = None,
-    observed: ArrayLike | None = None,
-    params: PyTree | None = None,
-    apply: Callable[[PyTree, Any], Float[jax.Array, " P"]] | None = None,
-    spec: MixtureSpec | None = None,
-    input_names: tuple[str, ...] = (),
-    target_names: tuple[str, ...] = (),
-    encoding: Encoding | None = None,
-) -> TrainingState:
-    """A state before its first step; the arguments are those of `fit`.
-
-    Example:
-        >>> import jax, numpy as np, mdn_jax as mdn
-        >>> x = np.linspace(-1, 1, 64)[:, None]
-        >>> state = mdn.start(jax.random.key(0), x, x**2, training=mdn.TrainingConfig(num_steps=2, evaluate_every=1))
-        >>> state, metrics = mdn.advance(state)
-        >>> state.step, state.done, mdn.finish(state).status
-        (1, False, 'ok')
-    """
-    model, training = model or ModelConfig(), training or TrainingConfig()
-    own = params is not None
-    require(
-        own == (apply is not None) == (spec is not None), "a network of your own needs all of params, apply and spec"
-    )
-    data = prepare(
-        x, y, weights, training.shared_fraction,
-        observed=observed, own=own, input_names=input_names, target_names=target_names, encoding=encoding,
-    )  # fmt: skip
-    if not own:
-        return start_runs(data, model, [training], jnp.stack([key]))
-    target_dim = data.rows.y.shape[1]
-    require(spec.target_dim == target_dim, f"spec has target_dim {spec.target_dim}, but y has {target_dim} columns")  # pyright: ignore
-    check_objective(training, spec, data)  # pyright: ignore[reportArgumentType]
-    require(training.validation == "shared", 'validation = "own" is for ensembles, and a network of your own is one')
-    require(training.ensemble_size == 1, "a network of your own trains alone: fit several and use mdn.ensemble")
-    params = check_network(params, apply, data.rows.x)  # pyright: ignore[reportArgumentType]
-    network = Functional(params, apply, spec)  # pyright: ignore[reportArgumentType]
-    plan = _plan(training, target_dim)
-    return TrainingState(plan, _start_own(plan, network, key, _rates([training])), data, training.evaluate_every)
-
-
-def start_runs(
-    data: Data, model: ModelConfig, trainings: Sequence[TrainingConfig], keys: Key, splits: Split | None = None
-) -> TrainingState:
-    """The state of R runs of one program before their first step; run i alone would start the same.
-
-    Args:
-        data: from `prepare`.
-        model: of all R runs.
-        trainings: R configs that differ only in the fields that members of one program may differ in.
-        keys: (R,), one for each run.
-        splits: of the members, leaves (M, ...), where they train on rows of their own.
-
-    Returns:
-        A state of M = R times `ensemble_size` networks, those of one run side by side.
-    """
-    training, target_dim = trainings[0], data.rows.y.shape[1]
-    spec = mixture_spec(model, training, target_dim)
-    check_objective(training, spec, data)
-    if training.validation == "own" and splits is None:
-        splits = member_rows(data.rows.weight.shape[0], training, [0] * len(keys))
-    plan, architecture = _plan(training, target_dim), (data.rows.x.shape[1], model.hidden_sizes, spec, model.activation)
-    bias = jnp.asarray(starting_bias(spec, data, splits))
-    members = _start_networks(plan, architecture, training.ensemble_size, keys, _rates(trainings), bias)
-    members = members._replace(split=splits)
-    shared, members = place_members((data.rows, data.validation), members)
-    data = data._replace(rows=shared[0], validation=shared[1])
-    return TrainingState(plan, members, data, training.evaluate_every)
+__all__ = ["advance", "advance_to_end", "compile_chunk", "finish", "finish_runs", "fit", "stop"]
 
 
 def advance(state: TrainingState, num_steps: int | None = None) -> tuple[TrainingState, dict[str, Any]]:
@@ -128,9 +52,9 @@ def advance(state: TrainingState, num_steps: int | None = None) -> tuple[Trainin
     require(not state.done, "training is over: every member has taken its steps, diverged or stopped")
     if num_steps is None:
         num_steps = min(state.evaluate_every, state.plan.num_steps - state.step)
-    shared, members = place_members((state.data.rows, state.data.validation), state.members)
-    members = _advance(state.plan, num_steps, *shared, members)
-    data = state.data._replace(rows=shared[0], validation=shared[1])
+    shared, members = place_members(shared_of(state.data), state.members)
+    members = _advance(state.plan, num_steps, shared, members)
+    data = state.data._replace(rows=shared.rows, validation=shared.validation)
     state = replace(state, data=data, members=members)
     latest = {name: np.asarray(column) for name, column in members.latest.items()}
     latest["best_loss"] = np.asarray(members.best_loss)
@@ -173,12 +97,12 @@ def _finish_run(state: TrainingState, members: Member, own: range) -> Fit:
 def _finish_model(state: TrainingState, members: Member, index: int) -> Model:
     """One member's best network between its units."""
     data, split = state.data, jax.tree.map(lambda leaf: leaf[index], members.split)
-    network = jax.tree.map(lambda leaf: jnp.asarray(leaf[index]), members.best_network)
-    if state.plan.loss.name == "squared_error":
+    conditional = jax.tree.map(lambda leaf: jnp.asarray(leaf[index]), members.best_network)
+    if state.plan.objective.sees_mean_alone:
         rows = data.rows if split is None else jax.tree.map(lambda leaf: leaf[split.train], data.rows)
-        network = ConstantStd(network, _residual_log_std(network, rows))
+        conditional = ConstantStd(conditional, _residual_log_std(conditional, rows))
     inputs, targets = (data.inputs, data.targets) if data.own is None else data.own[index]
-    return Model(network, inputs, targets, data.input_names, data.target_names, data.encoding)
+    return Model(conditional, inputs, targets, data.input_names, data.target_names, data.encoding)
 
 
 def fit(
@@ -188,14 +112,17 @@ def fit(
     *,
     model: ModelConfig | None = None,
     training: TrainingConfig | None = None,
+    optimizer: optax.GradientTransformation | None = None,
     weights: ArrayLike | None = None,
     observed: ArrayLike | None = None,
     params: PyTree | None = None,
-    apply: Callable[[PyTree, Any], Float[jax.Array, " P"]] | None = None,
-    spec: MixtureSpec | None = None,
+    apply: Callable[..., Float[jax.Array, " P"]] | None = None,
+    spec: Any = None,
+    num_classes: tuple[int | None, ...] = (),
     input_names: tuple[str, ...] = (),
     target_names: tuple[str, ...] = (),
     encoding: Encoding | None = None,
+    augment: Callable[[Key, Rows], Rows] | None = None,
     on_evaluation: OnEvaluation | None = None,
 ) -> Fit:
     """Train a mixture density network, or a network of your own, on rows of x and y.
@@ -209,15 +136,20 @@ def fit(
         y: (N, D) or (N,) targets.
         model: components, widths, covariance; its `min_std` is a fraction of the target's training std.
         training: objective, optimizer, schedule, steps, noise, ensemble size.
-        weights: (N,) how much each row counts.
+        optimizer: any Optax transformation, of the pytree of parameters, in place of the config's optimizer, schedule,
+            decay and clip, which must stand at their defaults.
+        weights: (N,) how much each row counts; (N, T) for sequences, whose y is (N, T, D).
         observed: (N, D) which targets are known, for the objective nll; the others are integrated out, and may be NaN.
         params: your own parameters, a pytree of floating arrays; `model` is then not used.
-        apply: `apply(params, x) -> raw (spec.num_outputs,)` for one x. Pass the same function object again to reuse
-            the compiled program.
-        spec: which mixture the raw outputs describe, in units of the standardised targets.
+        apply: `apply(params, x) -> raw (spec.num_outputs,)` for one x, or `apply(params, x, key)`: a key in training,
+            None in evaluation. Pass the same function object again to reuse the compiled program.
+        spec: the head of the raw outputs, in units of the standardised targets; its `initial_bias` is added to them,
+            and trained.
+        num_classes: of each target how many kinds it names, None for a number; all are numbers where absent.
         input_names: names of the inputs, kept with the model.
         target_names: names of the targets, kept with the model.
         encoding: how a table's columns became x, kept with the model for `predict`.
+        augment: `augment(key, row) -> row` of each row drawn, `Rows` of one example in original units.
         on_evaluation: `f(step, metrics)`, called on the host after each chunk; True stops.
 
     Returns:
@@ -235,8 +167,9 @@ def fit(
         ('ok', 10)
     """
     state = start(
-        key, x, y, model=model, training=training, weights=weights, observed=observed, params=params, apply=apply,
-        spec=spec, input_names=input_names, target_names=target_names, encoding=encoding,
+        key, x, y, model=model, training=training, optimizer=optimizer, weights=weights, observed=observed,
+        params=params, apply=apply, spec=spec, num_classes=num_classes, input_names=input_names,
+        target_names=target_names, encoding=encoding, augment=augment,
     )  # fmt: skip
     return finish(advance_to_end(state, on_evaluation))
 
@@ -271,61 +204,13 @@ def stop(state: TrainingState, which: ArrayLike | None = None) -> TrainingState:
 
 def compile_chunk(state: TrainingState, num_steps: int) -> None:
     """Compile what `advance(state, num_steps)` will run, by running it with every member at rest."""
-    shared, members = place_members((state.data.rows, state.data.validation), stop(state).members)
-    jax.block_until_ready(_advance(state.plan, num_steps, *shared, members))
+    shared, members = place_members(shared_of(state.data), stop(state).members)
+    jax.block_until_ready(_advance(state.plan, num_steps, shared, members))
 
 
 @jit(static_argnames=("plan", "num_steps"))
-def _advance(plan: Plan, num_steps: int, rows: Rows, validation: Rows | None, members: Member) -> Member:
-    def one(shared: tuple[Rows, Rows | None], member: Member) -> Member:
-        return advance_member(plan, num_steps, *shared, member)
-
-    return map_members(one, (rows, validation), members)
-
-
-@jit(static_argnames=("plan", "architecture", "size"))
-def _start_networks(plan: Plan, architecture: tuple, size: int, keys: Key, rates: Mapping, bias: jax.Array) -> Member:
-    """`size` networks for each of R keys and rates (R,): the members of a state. `bias` (1, P), or (M, P)."""
-    input_dim, hidden_sizes, spec, activation = architecture
-
-    def begin(_: None, drawn: tuple) -> Member:
-        key, index, rates, bias = drawn
-        weights_key, training_key = jax.random.split(jax.random.fold_in(key, index))
-        network: Any = MDN(input_dim, hidden_sizes, spec, activation, bias=bias, key=weights_key)
-        return start_member(plan, network, training_key, rates)
-
-    keys, rates = jax.tree.map(lambda leaf: jnp.repeat(leaf, size, axis=0), (keys, dict(rates)))
-    indices, count = jnp.tile(jnp.arange(size), keys.shape[0] // size), keys.shape[0]
-    return map_members(begin, None, (keys, indices, rates, jnp.broadcast_to(bias, (count, bias.shape[1]))))
-
-
-def _start_own(plan: Plan, network: Functional, key: Key, rates: Mapping) -> Member:
-    own = {name: column[0] for name, column in rates.items()}
-    member = start_member(plan, network, jax.random.split(jax.random.fold_in(key, 0))[1], own)
-    return jax.tree.map(lambda leaf: leaf[None], member)
-
-
-def _plan(training: TrainingConfig, target_dim: int) -> Plan:
-    return Plan(
-        loss=Objective(training.objective, training.num_samples),
-        optimizer=training.optimizer,
-        schedule=training.schedule,
-        batch_size=None if training.batch_size == "full" else training.batch_size,
-        num_steps=training.num_steps,
-        num_evaluations=math.ceil(training.num_steps / training.evaluate_every),
-        patience=training.patience,
-        noisy=training.noisy,
-        decays=training.decays,
-        clips=training.clips,
-        averages=training.averages,
-        target_dim=target_dim,
-    )
-
-
-def _rates(trainings: Sequence[TrainingConfig]) -> dict[str, jax.Array]:
-    """What members of one program may differ in, (R,) each."""
-    columns = {name: [getattr(training, name) for training in trainings] for name in varying_fields(TrainingConfig)}
-    return {name: jnp.asarray(column, float) for name, column in columns.items()}
+def _advance(plan: Plan, num_steps: int, shared: Shared, members: Member) -> Member:
+    return map_members(lambda shared, member: advance_member(plan, num_steps, shared, member), shared, members)
 
 
 def _residual_log_std(network: Callable, rows: Rows) -> np.ndarray:
@@ -344,7 +229,7 @@ def _means(network: Callable, x: PyTree) -> jax.Array:
 
 def _in_nats(state: TrainingState, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Losses in nats of the original y, (M, ...), where the objective is a density; NaN where no rows are judged."""
-    train, judged = _offsets(state) if state.plan.loss.name == "nll" else (np.zeros(1), np.zeros(1))
+    train, judged = _offsets(state) if state.plan.objective.is_nll else (np.zeros(1), np.zeros(1))
     split = state.members.split
     without = (state.data.validation if split is None else split.validation) is None
     offsets = {"train_loss": train, "val_loss": np.full(1, np.nan) if without else judged, "best_loss": judged}

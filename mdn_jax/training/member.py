@@ -6,7 +6,7 @@ shapes finds the compiled program; what may differ between members of one progra
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from mdn_jax._typing import Bool, Float, Int, Key, PyTree, Scalar
-from mdn_jax.training.objectives import Rows, weighted_mean
+from mdn_jax.training.objectives import Objective, Rows, row_losses, weighted_mean
 
 __all__ = ["DIVERGED", "OK", "STOPPED_EARLY", "Member", "Plan", "Split", "advance_member", "start_member"]
 
@@ -30,8 +30,8 @@ class Plan:
     """The static side of training: it shapes the compiled program.
 
     Attributes:
-        loss: `loss(network, rows, key) -> (values (B,), weights (B,))`, hashable.
-        optimizer: by name.
+        objective: what is minimised.
+        optimizer: by name, or Optax's own.
         schedule: by name.
         batch_size: rows per step, drawn with replacement; None takes all of them.
         num_steps: the schedule's length.
@@ -42,10 +42,11 @@ class Plan:
         clips: whether gradients are clipped.
         averages: whether a running mean of the parameters is judged and kept.
         target_dim: targets of each row.
+        augment: `augment(key, row) -> row` in original units, of each row drawn, or None.
     """
 
-    loss: Callable
-    optimizer: str
+    objective: Objective
+    optimizer: str | optax.GradientTransformation
     schedule: str
     batch_size: int | None
     num_steps: int
@@ -56,6 +57,21 @@ class Plan:
     clips: bool
     averages: bool
     target_dim: int
+    augment: Callable[[Key, Rows], Rows] | None = None
+
+
+class Shared(NamedTuple):
+    """What all members read.
+
+    Attributes:
+        rows: to train on.
+        validation: rows that choose the best step, or None.
+        units: (shift, scale) of x and of y, where rows are augmented in original units; None otherwise.
+    """
+
+    rows: Rows
+    validation: Rows | None
+    units: tuple[tuple[PyTree, PyTree], ...] | None = None
 
 
 class Split(NamedTuple):
@@ -133,12 +149,13 @@ def start_member(plan: Plan, network: PyTree, key: Key, rates: dict[str, Scalar]
     )
 
 
-def advance_member(plan: Plan, num_steps: int, rows: Rows, validation: Rows | None, member: Member) -> Member:
+def advance_member(plan: Plan, num_steps: int, shared: Shared, member: Member) -> Member:
     """`num_steps` steps and one evaluation; a member that has ended is returned as it is."""
-    return jax.lax.cond(member.status == OK, lambda: _chunk(plan, num_steps, rows, validation, member), lambda: member)
+    return jax.lax.cond(member.status == OK, lambda: _chunk(plan, num_steps, shared, member), lambda: member)
 
 
-def _chunk(plan: Plan, num_steps: int, rows: Rows, validation: Rows | None, member: Member) -> Member:
+def _chunk(plan: Plan, num_steps: int, shared: Shared, member: Member) -> Member:
+    rows, validation, units = shared
     optimizer = _optimizer(plan, member.rates, member.network)
     # one vector of all parameters: a step of many small leaves costs more for each leaf than for its numbers
     vector, network_of = ravel_pytree(member.network)
@@ -154,10 +171,14 @@ def _chunk(plan: Plan, num_steps: int, rows: Rows, validation: Rows | None, memb
         key, indices, number = drawn
         batch = _batch(rows, member.split, indices)
         noise_key, loss_key = jax.random.split(key)
+        if plan.augment is not None:
+            batch = _augment(plan.augment, units, jax.random.fold_in(key, 2), batch)
         if plan.noisy:
             batch = _add_noise(noise_key, batch, member.rates)
         network = network_of(vector)
-        loss, gradient = jax.value_and_grad(lambda n: weighted_mean(*plan.loss(n, batch, loss_key)))(network)
+        network_key = jax.random.fold_in(key, 3) if network.draws else None
+        losses_of = lambda network: row_losses(plan.objective, network, batch, loss_key, network_key)  # noqa: E731
+        loss, gradient = jax.value_and_grad(lambda network: weighted_mean(*losses_of(network)))(network)
         with jax.numpy_dtype_promotion("standard"):  # Optax's own arithmetic mixes its counts with floats
             updates, new_state = optimizer.update(ravel_pytree(gradient)[0], state, vector)
         # one number sees every entry: a non-finite one anywhere makes the norm non-finite
@@ -242,19 +263,22 @@ def _evaluate(plan: Plan, network: PyTree, rows: Rows) -> Scalar:
     count = rows.weight.shape[0]
     chunks = -(-count // ROWS_AT_ONCE)
     if chunks == 1:
-        return weighted_mean(*plan.loss(network, rows, key))
+        return weighted_mean(*row_losses(plan.objective, network, rows, key))
     # rows that only fill the last chunk weigh nothing
     padded = jax.tree.map(lambda leaf: jnp.resize(leaf, (chunks * ROWS_AT_ONCE, *leaf.shape[1:])), rows)
-    weight = jnp.where(jnp.arange(chunks * ROWS_AT_ONCE) < count, padded.weight, 0.0)
+    alive = jnp.arange(chunks * ROWS_AT_ONCE) < count
+    weight = jnp.where(alive.reshape(-1, *[1] * (padded.weight.ndim - 1)), padded.weight, 0.0)
     split = jax.tree.map(
         lambda leaf: leaf.reshape(chunks, ROWS_AT_ONCE, *leaf.shape[1:]), padded._replace(weight=weight)
     )
-    values, weights = jax.lax.map(lambda chunk: plan.loss(network, chunk, key), split)
+    values, weights = jax.lax.map(lambda chunk: row_losses(plan.objective, network, chunk, key), split)
     return weighted_mean(values.ravel(), weights.ravel())
 
 
 def _optimizer(plan: Plan, rates: dict[str, Scalar], network: PyTree) -> optax.GradientTransformation:
-    """Optax's optimizer by name, of the vector of all parameters, with rates that may be traced."""
+    """Optax's optimizer of the vector of all parameters, by name with rates that may be traced, or one's own."""
+    if not isinstance(plan.optimizer, str):
+        return _on_vector(plan.optimizer, ravel_pytree(network)[1])
     rate = _schedule(plan, rates["learning_rate"])
     # decay weights, never biases: those hold where the components' centres start
     decay = optax.add_decayed_weights(rates["weight_decay"] * _matrices(network))  # pyright: ignore[reportArgumentType]
@@ -266,6 +290,16 @@ def _optimizer(plan: Plan, rates: dict[str, Scalar], network: PyTree) -> optax.G
         parts += [decay] if plan.decays else []
         parts += [named[plan.optimizer](rate)]
     return optax.chain(*parts)
+
+
+def _on_vector(own: optax.GradientTransformation, tree_of: Callable[[Array], PyTree]) -> optax.GradientTransformation:
+    """An optimizer of the pytree of parameters, between vectors."""
+
+    def update(updates: Array, state: PyTree, vector: Array | None = None) -> tuple[Array, PyTree]:
+        updates, state = own.update(tree_of(updates), state, tree_of(vector))  # pyright: ignore[reportArgumentType]
+        return ravel_pytree(updates)[0], state
+
+    return optax.GradientTransformation(lambda vector: own.init(tree_of(vector)), update)  # pyright: ignore
 
 
 def _schedule(plan: Plan, peak: Scalar) -> optax.Schedule:
@@ -284,6 +318,17 @@ def _schedule(plan: Plan, peak: Scalar) -> optax.Schedule:
 def _matrices(network: PyTree) -> Float[Array, " W"]:
     """1 for the entries of matrices, 0 for those of biases, in the vector of all parameters."""
     return ravel_pytree(jax.tree.map(lambda leaf: jnp.full(leaf.shape, float(leaf.ndim > 1), leaf.dtype), network))[0]
+
+
+def _augment(augment: Callable, units: Any, key: Key, rows: Rows) -> Rows:
+    """Each row in its original units through the data's own `augment`, and back."""
+    (x_shift, x_scale), (y_shift, y_scale) = units
+
+    def one(key: Key, row: Rows) -> Rows:
+        row = augment(key, row._replace(x=x_shift + x_scale * row.x, y=y_shift + y_scale * row.y))
+        return row._replace(x=(row.x - x_shift) / x_scale, y=(row.y - y_shift) / y_scale)
+
+    return jax.vmap(one)(jax.random.split(key, rows.weight.shape[0]), rows)
 
 
 def _add_noise(key: Key, rows: Rows, rates: dict[str, Scalar]) -> Rows:

@@ -1,5 +1,7 @@
-"""What is minimised: a value and a weight for every row of a batch."""
+"""What is minimised: a loss of one row's distribution and target, and what training has to know of it."""
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,40 +9,88 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from mdn_jax._typing import Float, Key
+from mdn_jax._seams import find
+from mdn_jax._typing import Float, Key, Scalar
+from mdn_jax.distributions import Observed
 from mdn_jax.models import Rows
-from mdn_jax.statistics.scores import crps, energy_score, nll, squared_error
+from mdn_jax.statistics import crps, energy_score, nll, squared_error
 
-__all__ = ["Objective", "Rows"]
+__all__ = ["OBJECTIVES", "Objective", "Rows", "objective_of", "row_losses", "weighted_mean"]
 
 
 @dataclass(frozen=True)
 class Objective:
-    """A loss of mixtures by name, static and hashable: `objective(network, rows, key) -> (values, weights)`.
+    """A loss of one row, static and hashable.
 
     Attributes:
-        name: "nll", "squared_error", "crps" or "energy_score".
-        num_samples: draws of each component for the energy score.
+        loss: `loss(key, distribution, y) -> ()`, in standard units.
+        is_nll: whether it is -log p(y), so that it is told in nats of the original y.
+        sees_mean_alone: whether it trains nothing but the mean: the head is then a bare mean, and training ends by
+            setting one standard deviation for each target.
+        sees_correlation: whether it tells correlated targets from independent ones.
     """
 
-    name: str = "nll"
-    num_samples: int = 16
+    loss: Callable[[Key, Any, Float[Array, " D"]], Scalar]
+    is_nll: bool = False
+    sees_mean_alone: bool = False
+    sees_correlation: bool = True
 
-    def __call__(self, network: Any, rows: Rows, key: Key) -> tuple[Float[Array, " B"], Float[Array, " B"]]:
-        """Values in standard units, and the rows' weights."""
-        mixtures = jax.vmap(network)(rows.x)
-        if self.name == "energy_score":
-            keys = jax.random.split(key, rows.weight.shape[0])
-            values = jax.vmap(lambda key, m, y: energy_score(key, m, y, self.num_samples))(keys, mixtures, rows.y)
-        elif rows.observed is not None:  # nll alone can integrate targets out
-            values = jax.vmap(lambda m, y, observed: nll(m, y, observed=observed))(mixtures, rows.y, rows.observed)
-        else:
-            losses = {"nll": nll, "squared_error": squared_error, "crps": crps}
-            values = jax.vmap(losses[self.name])(mixtures, rows.y)
-        return values, rows.weight
+
+def _nll(key: Key, distribution: Any, y: Array) -> Scalar:
+    return nll(distribution, y)
+
+
+def _squared_error(key: Key, distribution: Any, y: Array) -> Scalar:
+    return squared_error(distribution, y)
+
+
+def _crps(key: Key, distribution: Any, y: Array) -> Scalar:
+    return crps(distribution, y)
+
+
+@functools.cache  # one object for each number of draws, or every fit would compile again
+def _energy_score(num_samples: int) -> Callable:
+    return lambda key, distribution, y: energy_score(key, distribution, y, num_samples)
+
+
+OBJECTIVES: dict[str, Objective] = {
+    "nll": Objective(_nll, is_nll=True),
+    "squared_error": Objective(_squared_error, sees_mean_alone=True),
+    "crps": Objective(_crps, sees_correlation=False),
+}
+
+
+def objective_of(given: str | Callable, num_samples: int) -> Objective:
+    """The objective of a config: one of ours by name, or a function of your own."""
+    ours = OBJECTIVES | {"energy_score": Objective(_energy_score(num_samples))}
+    if isinstance(given, str) and given in ours:
+        return ours[given]
+    return Objective(find(given, ours, "training.objective"))
+
+
+def row_losses(
+    objective: Objective, conditional: Any, rows: Rows, key: Key, network_key: Key | None = None
+) -> tuple[Float[Array, "B *T"], Float[Array, "B *T"]]:
+    """The loss and the weight of each distribution of each row; with a `network_key` it is training."""
+    count = rows.weight.shape[0]
+    keys = jax.random.split(key, count)
+    network_keys = jax.random.split(network_key, count) if network_key is not None else None
+
+    def one(row: Rows, key: Key, network_key: Key | None) -> Array:
+        distribution = conditional(row.x, network_key)
+        if row.observed is not None:
+            distribution = Observed(distribution, row.observed)
+        loss = objective.loss
+        if row.weight.ndim:
+            key = jax.random.split(key, row.weight.shape)
+        for _ in row.weight.shape:
+            loss = jax.vmap(loss)
+        return loss(key, distribution, row.y)
+
+    return jax.vmap(one)(rows, keys, network_keys), rows.weight
 
 
 def weighted_mean(values: Float[Array, " B"], weights: Float[Array, " B"]) -> Float[Array, ""]:
-    """sum(w v) / sum(w); rows of weight 0 do not count, whatever their value."""
+    """sum(w v) / sum(w); what weighs 0 does not count, whatever its value."""
     values = jnp.where(weights > 0, values, 0.0)
     return jnp.sum(weights * values) / jnp.maximum(jnp.sum(weights), jnp.finfo(values.dtype).tiny)

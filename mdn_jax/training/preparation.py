@@ -1,7 +1,7 @@
-"""What training starts from: checked rows in standard units, split for validation, and the mixture of a config."""
+"""Rows made ready for training: checked, in standard units, split for validation."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,15 +10,14 @@ from jax import Array
 
 from mdn_jax._checks import InputError, require
 from mdn_jax._printing import warn
-from mdn_jax._typing import ArrayLike, Float, Int, PyTree
-from mdn_jax.config import ModelConfig, TrainingConfig
+from mdn_jax._typing import ArrayLike, Float, Int, Key, PyTree
+from mdn_jax.config import TrainingConfig
 from mdn_jax.encoding import Encoding
-from mdn_jax.heads import MixtureSpec, initial_bias
 from mdn_jax.models import Standardizer, check_weights
 from mdn_jax.training.member import Split
 from mdn_jax.training.objectives import Rows
 
-__all__ = ["Data", "check_objective", "input_units", "member_rows", "mixture_spec", "prepare", "starting_bias"]
+__all__ = ["Data", "input_units", "member_rows", "prepare", "starting_bias"]
 
 
 FEW, APART, FEWEST = 0.005, 1 / 2, 20  # without this share of its rows, at least so many, a column spreads by less
@@ -33,20 +32,24 @@ class Data(NamedTuple):
         validation: rows that choose the best step, or None.
         inputs: units of x, or None where the network takes x as given.
         targets: units of y.
+        num_classes: of each target how many kinds it names, None for a number.
         input_names: names of the inputs, or none.
         target_names: names of the targets, or none.
         encoding: how a table's columns became inputs, or None.
-        own: (inputs, targets) of each member, where its rows are in units of their own; `inputs` and `targets` are
-            then the first member's.
+        augment: `augment(key, row) -> row` in original units, or None.
+        own: (inputs, targets) of each network, where its rows are in units of their own; `inputs` and `targets` are
+            then the first one's.
     """
 
     rows: Rows
     validation: Rows | None
     inputs: Standardizer | None
     targets: Standardizer
+    num_classes: tuple[int | None, ...]
     input_names: tuple[str, ...]
     target_names: tuple[str, ...]
     encoding: Encoding | None = None
+    augment: Callable[[Key, Rows], Rows] | None = None
     own: tuple[tuple[Standardizer | None, Standardizer], ...] | None = None
 
 
@@ -56,30 +59,56 @@ def prepare(
     weights: ArrayLike | None,
     validation_fraction: float,
     *,
+    head_of: Callable[[tuple[int | None, ...]], Any],
     observed: ArrayLike | None = None,
-    own: bool = False,
+    as_given: bool = False,
+    num_classes: tuple[int | None, ...] = (),
     input_names: tuple[str, ...] = (),
     target_names: tuple[str, ...] = (),
     encoding: Encoding | None = None,
+    augment: Callable[[Key, Rows], Rows] | None = None,
 ) -> Data:
-    """Checked rows in standard units, split for validation; a network of one's `own` takes x as given."""
+    """Checked rows in standard units, split for validation.
+
+    Args:
+        x: (N, X) or (N, T, X) inputs; `as_given` any pytree whose leaves lead with N.
+        y: (N, D), (N,), or (N, T, D) targets.
+        weights: (N,), or (N, T) for T distributions of each row.
+        validation_fraction: of the rows.
+        head_of: the head of targets of so many kinds; it says the units of y.
+        observed: shape of y; which targets are known.
+        as_given: whether the network takes x without standardising.
+        num_classes: of each target how many kinds it names, None for a number; where absent all are numbers.
+        input_names: of the columns of x.
+        target_names: of the columns of y.
+        encoding: how a table's columns became inputs.
+        augment: acts on each row drawn.
+    """
     y = np.asarray(y, np.float64)
     y = y[:, None] if y.ndim == 1 else y
-    require(y.ndim == 2 and y.size > 0, f"y must have shape (N, D) or (N,) and not be empty; got {y.shape}")
+    require(y.ndim in (2, 3) and y.size > 0, f"y must have shape (N, D) or (N,) and not be empty; got {y.shape}")
     y, known = _observed(y, observed)
-    x = x if own else np.asarray(x, np.float64)
+    x = x if as_given else np.asarray(x, np.float64)
     x, y, known, weight = _drop_weightless(x, y, known, weights)
     require(len(y) > 1, f"y must have at least 2 rows that count; got {len(y)}")
-    require(known is None or bool(known.any(axis=0).all()), "observed leaves a target without any value")
+    counted = np.where(known if known is not None else (weight > 0)[..., None], y, np.nan).reshape(-1, y.shape[-1])
+    present = ~np.isnan(counted).all(axis=0)
+    require(known is None or bool(present.all()), "observed leaves a target without any value")
     _check_finite("y", y if known is None else np.where(known, y, 0.0))
-    constant = np.flatnonzero(np.nanmax(y, axis=0) == np.nanmin(y, axis=0)).tolist()
+    constant = np.flatnonzero(np.nanmax(counted, axis=0) == np.nanmin(counted, axis=0)).tolist()
     require(not constant, f"y is constant in column {constant}: there is nothing to predict")
-    targets, inputs = Standardizer.fit(y), None
-    _warn_of_targets(y, targets, target_names or [f"column {column} of y" for column in range(y.shape[1])])
-    if not own:
-        require(x.ndim == 2, f"x must have shape (N, X); got {x.shape}" + (": use x[:, None]" if x.ndim == 1 else ""))
+    num_classes = num_classes or (None,) * y.shape[-1]
+    targets, inputs = head_of(num_classes).units(counted, weight.ravel()), None
+    numbers = [column for column, count in enumerate(num_classes) if count is None]
+    names = target_names or [f"column {column} of y" for column in range(y.shape[-1])]
+    _warn_of_targets(counted[:, numbers], targets.part(numbers), [names[column] for column in numbers])
+    if not as_given:
+        require(
+            x.ndim == weight.ndim + 1,
+            f"x must have shape (N, X); got {x.shape}" + (": use x[:, None]" if x.ndim == 1 else ""),
+        )
         _check_finite("x", x)
-        inputs = input_units(x)
+        inputs = input_units(x.reshape(-1, x.shape[-1]))
         x = jnp.asarray(inputs.standardize(x), float)
     rows = Rows(
         jax.tree.map(jnp.asarray, x),
@@ -89,7 +118,8 @@ def prepare(
     )
     lengths = {int(leaf.shape[0]) if leaf.ndim else 1 for leaf in jax.tree.leaves(rows)}
     require(len(lengths) == 1, f"x, y and weights must have as many rows each; got {sorted(lengths)}")
-    return Data(*_split(rows, validation_fraction), inputs, targets, input_names, target_names, encoding)
+    split = _split(rows, validation_fraction)
+    return Data(*split, inputs, targets, num_classes, input_names, target_names, encoding, augment)
 
 
 def input_units(x: Float[np.ndarray, "N X"]) -> Standardizer:
@@ -135,7 +165,8 @@ def _observed(y: np.ndarray, observed: ArrayLike | None) -> tuple[np.ndarray, np
     """Targets with NaN where they are not observed, and the mask; no mask where all are."""
     if observed is None:
         return y, None
-    known = np.asarray(observed, bool).reshape(len(observed), -1)  # pyright: ignore[reportArgumentType]
+    known = np.asarray(observed, bool)
+    known = known[:, None] if known.ndim == 1 else known
     require(known.shape == y.shape, f"observed must have the shape of y, {y.shape}; got {known.shape}")
     return np.where(known, y, np.nan), None if known.all() else known
 
@@ -145,11 +176,11 @@ def _drop_weightless(
 ) -> tuple[PyTree, np.ndarray, np.ndarray | None, np.ndarray]:
     """Rows of weight 0 left out before anything is fitted to them: padding may hold any value."""
     if weights is None:
-        return x, y, known, np.ones(len(y))
-    weight = check_weights(weights, len(y))
-    kept = weight > 0
+        return x, y, known, np.ones(y.shape[:-1])
+    weight = check_weights(weights, y.shape[:-1])
     weight = weight / weight.max()
-    weight = weight / weight[kept].mean()  # whatever their unit, float32 holds weights of mean 1
+    weight = weight / weight[weight > 0].mean()  # whatever their unit, float32 holds weights of mean 1
+    kept = (weight > 0).any(axis=tuple(range(1, weight.ndim)))
     if kept.all():
         return x, y, known, weight
     x = jax.tree.map(lambda leaf: leaf[kept] if np.shape(leaf)[:1] == kept.shape else leaf, x)
@@ -190,40 +221,14 @@ def member_rows(count: int, training: TrainingConfig, firsts: Sequence[int]) -> 
     return Split(of_all_runs(train), None if judged[0] is None else of_all_runs(judged))
 
 
-def mixture_spec(model: ModelConfig, training: TrainingConfig, target_dim: int) -> MixtureSpec:
-    """The mixture of a config; least squares needs the mean alone."""
-    if training.objective == "squared_error":
-        require(
-            model.num_components == 1,
-            f"objective squared_error trains one mean: set num_components = 1, not {model.num_components}",
-        )
-        return MixtureSpec(1, target_dim, "unit")
-    return MixtureSpec(model.num_components, target_dim, model.covariance, model.min_std)
-
-
-def starting_bias(spec: MixtureSpec, data: Data, splits: Split | None) -> Float[np.ndarray, "M P"]:
-    """Where the raw outputs of each member start; one row for all where they share their units."""
-    y = np.asarray(data.rows.y)
-    y = y if data.rows.observed is None else np.where(data.rows.observed, y, np.nan)
+def starting_bias(head: Any, data: Data, splits: Split | None) -> Float[np.ndarray, "M P"]:
+    """Where the raw outputs of each network start; one row for all where they share their units."""
+    rows = data.rows
+    known = np.asarray(rows.weight > 0)[..., None] if rows.observed is None else np.asarray(rows.observed)
+    y = np.where(known, np.asarray(rows.y), np.nan)
     if splits is None or data.own is None:
-        return np.asarray(initial_bias(spec, y))[None]
-    return np.stack([np.asarray(initial_bias(spec, y[own])) for own in np.asarray(splits.train)])
-
-
-def check_objective(training: TrainingConfig, spec: MixtureSpec, data: Data) -> None:
-    """Refuse an objective that cannot train the mixture."""
-    require(
-        training.objective == "nll" or data.rows.observed is None,
-        f"objective {training.objective} needs every target, and some are missing: use nll, or drop such rows",
-    )
-    require(
-        training.objective != "squared_error" or spec.num_components == 1,
-        f"objective squared_error trains one mean: give a spec of 1 component, not {spec.num_components}",
-    )
-    require(
-        not (training.objective == "crps" and spec.target_dim > 1 and spec.covariance in ("tied", "full")),
-        f"objective crps cannot see the correlations of a {spec.covariance} covariance: use energy_score",
-    )
+        return np.asarray(head.initial_bias(y.reshape(-1, y.shape[-1])))[None]
+    return np.stack([np.asarray(head.initial_bias(y[own])) for own in np.asarray(splits.train)])
 
 
 def _check_finite(name: str, values: np.ndarray) -> None:

@@ -1,6 +1,7 @@
 """Many splits of one table, trained side by side in one compiled program."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +11,12 @@ from mdn_jax._checks import require
 from mdn_jax._typing import ArrayLike, Key
 from mdn_jax.config import ModelConfig, TrainingConfig
 from mdn_jax.models import Rows
-from mdn_jax.training.fitting import advance_to_end, finish_runs, start_runs
+from mdn_jax.training.choices import head_of
+from mdn_jax.training.fitting import advance_to_end, finish_runs
 from mdn_jax.training.member import Split
+from mdn_jax.training.objectives import objective_of
 from mdn_jax.training.preparation import Data, member_rows, prepare
+from mdn_jax.training.starting import start_runs
 from mdn_jax.training.state import Fit, OnEvaluation
 
 __all__ = ["fit_splits"]
@@ -66,9 +70,10 @@ def fit_splits(
     require(y.ndim > 0 and len(x) == len(y), f"x and y must have as many rows each; got {x.shape} and {y.shape}")
     rows = _checked(splits, len(y))
     keys = jnp.stack([jax.random.fold_in(key, number) for number in range(len(rows))])
-    prepared = [
-        prepare(x[split], y[split], None, 0.0, input_names=input_names, target_names=target_names) for split in rows
-    ]
+    objective = objective_of(training.objective, training.num_samples)
+    named: Any = {"input_names": input_names, "target_names": target_names}
+    named["head_of"] = lambda counts: head_of(model, objective, counts)
+    prepared = [prepare(x[split], y[split], None, 0.0, **named) for split in rows]
     data, own = _side_by_side(prepared, training)
     state = start_runs(data, model, [training] * len(rows), keys, own)
     return finish_runs(advance_to_end(state, on_evaluation), len(rows))

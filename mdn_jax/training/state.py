@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mdn_jax._printing import ShortRepr
-from mdn_jax.models import Ensemble, Model
+from mdn_jax.models import Model
 from mdn_jax.training.member import OK, Member, Plan
 from mdn_jax.training.preparation import Data
 
@@ -65,7 +65,7 @@ class Fit(ShortRepr):
         best_step: (M,) the step whose parameters were kept.
     """
 
-    model: Model | Ensemble
+    model: Model
     history: dict[str, np.ndarray]
     status: str
     statuses: tuple[str, ...]

@@ -1,0 +1,109 @@
+"""The head and the network that a config chooses."""
+
+import inspect
+import itertools
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from mdn_jax._checks import require
+from mdn_jax._seams import check_options, check_signature, find
+from mdn_jax.config import ModelConfig
+from mdn_jax.heads import HEADS, CategoricalSpec, IndependentSpec, MixtureSpec, ProductSpec
+from mdn_jax.networks import NETWORKS, Architecture
+from mdn_jax.training.objectives import Objective
+
+__all__ = ["architecture_of", "check_objective", "head_of"]
+
+
+def head_of(model: ModelConfig, objective: Objective, num_classes: Sequence[int | None]) -> Any:
+    """The head of a config.
+
+    Args:
+        model: its `[model]`.
+        objective: one that sees the mean alone takes a bare mean.
+        num_classes: of each target how many kinds it names, None for a number. Neighbouring numbers share one
+            distribution, every target of kinds has its own.
+
+    Raises:
+        InputError: for settings that do not fit the targets, or that the head does not know.
+    """
+    require(
+        not objective.sees_mean_alone or model.num_components == 1,
+        f"objective squared_error trains one mean: set num_components = 1, not {model.num_components}",
+    )
+    if model.head not in HEADS:
+        head = _own_head(model, num_classes)
+    else:
+        require(not model.head_options, f"model.head_options: the head {model.head!r} has none; got {model.head_options}")
+        _refuse_idle(model, ("covariance",), model.head == "independent", "under independent targets")
+        require(
+            model.head != "categorical" or None not in num_classes,
+            'model.head = "categorical" needs targets that name kinds: add them to dataset.categorical',
+        )
+        blocks = []
+        for is_number, block in itertools.groupby(num_classes, key=lambda count: count is None):
+            counts = list(block)
+            blocks += [_of_numbers(model, objective, len(counts))] if is_number else map(CategoricalSpec, counts)
+        head = blocks[0] if len(blocks) == 1 else ProductSpec(tuple(blocks))
+    check_objective(objective, head)
+    return head
+
+
+def _of_numbers(model: ModelConfig, objective: Objective, count: int) -> Any:
+    if model.head == "independent":
+        return IndependentSpec(model.num_components, count, model.min_std)
+    covariance = "unit" if objective.sees_mean_alone else model.covariance
+    return MixtureSpec(model.num_components, count, covariance, model.min_std)
+
+
+def _own_head(model: ModelConfig, num_classes: Sequence[int | None]) -> Any:
+    """A head of one's own, given what it takes of the targets and of `[model]`."""
+    make: Any = find(model.head, HEADS, "model.head")
+    told = {"target_dim": len(num_classes), "num_classes": tuple(num_classes)}
+    told |= {name: getattr(model, name) for name in ("num_components", "covariance", "min_std")}
+    known = inspect.signature(make).parameters
+    _refuse_idle(model, ("num_components", "covariance", "min_std"), None, f"in {model.head}", known)
+    check_options(make, model.head_options, [name for name in told if name in known], "model.head_options")
+    head = make(**{name: value for name, value in told.items() if name in known}, **model.head_options)
+    lacking = [name for name in ("target_dim", "num_outputs", "unpack", "initial_bias", "units") if not hasattr(head, name)]
+    require(not lacking, f"model.head = {model.head}: a head has target_dim, num_outputs, unpack, initial_bias and units; "
+            f"this one lacks {', '.join(lacking)}")
+    return head
+
+
+def check_objective(objective: Objective, head: Any) -> None:
+    """Refuse an objective that cannot train what a head makes."""
+    require(
+        not objective.sees_mean_alone or getattr(head, "num_components", 1) == 1,
+        f"objective squared_error trains one mean: give a spec of 1 component, not {getattr(head, 'num_components', 1)}",
+    )
+    covariance = getattr(head, "covariance", None)
+    require(
+        objective.sees_correlation or head.target_dim == 1 or covariance not in ("tied", "full"),
+        f"objective crps cannot see the correlations of a {covariance} covariance: use energy_score",
+    )
+
+
+def architecture_of(model: ModelConfig, input_shape: tuple[int, ...]) -> Architecture:
+    """How the network of a config is built.
+
+    Raises:
+        InputError: for a build function that is not there, takes other arguments, or does not know an option.
+    """
+    build = find(model.network, NETWORKS, "model.network")
+    check_signature(build, ("key", "x", "num_outputs"), "model.network")
+    known, widths = inspect.signature(build).parameters, ("hidden_sizes", "activation")
+    _refuse_idle(model, widths, None, f"in {model.network}", known)
+    told = {name: getattr(model, name) for name in widths if name in known}
+    check_options(build, model.network_options, ("key", "x", "num_outputs", "spec", *told), "model.network_options")
+    name = model.network if isinstance(model.network, str) else build.__qualname__
+    return Architecture(name, build, json.dumps(told | dict(model.network_options), sort_keys=True), input_shape)
+
+
+def _refuse_idle(model: ModelConfig, names: Sequence[str], idle: bool | None, where: str, known: Any = ()) -> None:
+    """Refuse settings that would do nothing: those that differ from their defaults and that nobody takes."""
+    for name in names:
+        changed = getattr(model, name) != type(model).model_fields[name].default
+        useless = name not in known if idle is None else idle
+        require(not (changed and useless), f"model.{name} = {getattr(model, name)!r} has no use {where}: leave it out")
