@@ -67,7 +67,7 @@ def described(model: mdn.ModelConfig, training: mdn.TrainingConfig) -> str:
     return f"One {network}" if training.ensemble_size == 1 else f"{training.ensemble_size} times a {network}"
 
 
-def page(model: mdn.Model | mdn.Ensemble, data: Dataset) -> Figure:
+def page(model: mdn.Model, data: Dataset) -> Figure:
     """Bishop's six pictures in his order."""
     xs, edges = np.linspace(*VIEW, NUM_X), np.linspace(*VIEW, NUM_CELLS + 1)
     parts = components_at(model, xs[:, None])

@@ -71,7 +71,7 @@ def main() -> None:
     print(f"{options.out}/robot_arm.png")
 
 
-def trained(config: mdn.Config, num_steps: int) -> mdn.Model | mdn.Ensemble:
+def trained(config: mdn.Config, num_steps: int) -> mdn.Model:
     """The config's model, after so many steps on its training rows."""
     data = load(config.dataset)
     training = config.training.model_copy(update={"num_steps": num_steps})
@@ -95,7 +95,7 @@ def distance(angles: np.ndarray, asked: np.ndarray) -> np.ndarray:
     return np.linalg.norm(hand_of(angles) - asked, axis=1)
 
 
-def answers_at(model: mdn.Model | mdn.Ensemble, asked: np.ndarray) -> dict[str, np.ndarray]:
+def answers_at(model: mdn.Model, asked: np.ndarray) -> dict[str, np.ndarray]:
     """Three ways to answer with one pair of angles, each (N, 2)."""
 
     def one(x: jax.Array) -> dict[str, jax.Array]:
@@ -107,7 +107,7 @@ def answers_at(model: mdn.Model | mdn.Ensemble, asked: np.ndarray) -> dict[str, 
     return {name: np.asarray(angles, np.float64) for name, angles in answers.items()}
 
 
-def branches_at(model: mdn.Model | mdn.Ensemble, asked: np.ndarray) -> np.ndarray:
+def branches_at(model: mdn.Model, asked: np.ndarray) -> np.ndarray:
     """The two answers, (N, 2, 2): the heaviest component on either side of b = pi, where the arm is straight."""
     mixtures = jax.vmap(model)(asked)
     weights, locs = np.asarray(mixtures.weights), np.asarray(mixtures.locs, np.float64)
@@ -121,7 +121,7 @@ def rows(missed: dict[str, np.ndarray]) -> list[str]:
     ]
 
 
-def page(model: mdn.Model | mdn.Ensemble, asked: np.ndarray, missed: dict[str, np.ndarray]) -> Figure:
+def page(model: mdn.Model, asked: np.ndarray, missed: dict[str, np.ndarray]) -> Figure:
     """The arm in its two answers and in their average; how far the best component and the mean miss, everywhere."""
     figure, (top, bottom) = new_figure(12.6, 9.0, 2, 3)
     for axes, place in zip(top, ASKED, strict=True):
@@ -145,7 +145,7 @@ def page(model: mdn.Model | mdn.Ensemble, asked: np.ndarray, missed: dict[str, n
     return figure
 
 
-def draw_arms(axes: Axes, model: mdn.Model | mdn.Ensemble, place: np.ndarray) -> None:
+def draw_arms(axes: Axes, model: mdn.Model, place: np.ndarray) -> None:
     """The arm in both answers and in the mean, for one asked position."""
     branches, mean = branches_at(model, place[None])[0], answers_at(model, place[None])["mean"][0]
     kinds = (

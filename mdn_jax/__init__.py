@@ -44,12 +44,12 @@ if TYPE_CHECKING:
 __all__ = [
     "MLP", "Conditional", "Config", "ConstantStd", "DatasetConfig", "Diagonal", "Fit", "Functional", "InputError",
     "Isotropic", "Mixture", "MixtureSpec", "Model", "ModelConfig", "Objective", "Rows", "Standardizer",
-    "TrainingConfig", "TrainingState", "Triangular", "advance", "affine", "calibrate", "cdf", "condition",
-    "covariance", "crps", "density_level", "energy_score", "ensemble", "evaluate", "finish", "fit", "fit_splits",
-    "graves_bias", "highest_density", "highest_density_mass", "initial_bias", "interval", "load", "load_state", "log_cdf",
-    "log_mass", "log_prob", "log_survival", "marginal", "mean", "merge", "mode", "modes", "nll", "predict",
-    "predict_samples", "quantile", "responsibilities", "rsample", "sample", "save", "save_state", "sketch_rnn_temper",
-    "squared_error", "start", "std", "stop", "sweep", "table_recipe", "tail_mean", "temper", "unpack",
+    "TrainingConfig", "TrainingState", "Triangular", "advance", "affine", "calibrate", "cdf", "condition", "covariance",
+    "crps", "density_level", "energy_score", "ensemble", "evaluate", "finish", "fit", "fit_splits", "graves_bias",
+    "highest_density", "highest_density_mass", "initial_bias", "interval", "load", "load_state", "log_cdf", "log_mass",
+    "log_prob", "log_survival", "marginal", "mean", "merge", "mode", "modes", "nll", "predict", "predict_samples",
+    "quantile", "responsibilities", "rsample", "sample", "save", "save_state", "sketch_rnn_temper", "squared_error",
+    "start", "std", "stop", "sweep", "table_recipe", "tail_mean", "temper", "unpack",
 ]  # fmt: skip
 
 # who comes in by the front door may have swapped something; inside, functions call each other as they are

@@ -133,7 +133,7 @@ def test_an_ensemble_of_the_best(finished, capsys, no_members_train):
     order = sorted((m for m in rows if rows[m]["status"] == "ok"), key=lambda m: rows[m]["val_nll"])
     assert metrics["members"] == order[:3] and f"{metrics['test_nll']:.4f}" in printed
     assert metrics["gap_to_oracle"] == pytest.approx(metrics["test_nll"] - metrics["oracle_nll"])
-    assert len(mdn.load(finished / "ensemble-3").models) == 3
+    assert len(mdn.load(finished / "ensemble-3").networks) == 3
     for count, message in ((7, "an ensemble of 7 asks for more than the 6 finished"), (0, "1 or more; got 0")):
         assert message in complaint(capsys, ["sweep", finished, "--ensemble", count])
 

@@ -43,7 +43,7 @@ fit = mdn.fit(
 digest = hashlib.sha256()
 for leaf in [*jax.tree.leaves(fit.model), *jax.tree.leaves(fit.history)]:
     digest.update(np.asarray(leaf).tobytes())
-print(jax.local_device_count(), len(fit.model.models), digest.hexdigest())
+print(jax.local_device_count(), len(fit.model.networks), digest.hexdigest())
 """
 
 

@@ -43,7 +43,7 @@ def answer(params, x):
 def constant_model(logits, locs, log_std, spec=SPEC, units=UNITS):
     params = jnp.asarray([*logits, *locs, *raw_scale(log_std, spec.min_std)], jnp.float32)
     inputs = mdn.Standardizer(np.zeros(1), np.ones(1))
-    return mdn.Model(mdn.Functional(params, answer, spec), inputs, units)
+    return mdn.Model(mdn.Conditional(mdn.Functional(params, answer), None, spec), inputs, units)
 
 
 def two_and_a_dead_one(log_std=(LOG_STD, LOG_STD, LOG_STD)):
@@ -116,7 +116,7 @@ def test_rows_that_weigh_nothing_do_not_count():
 
 def test_least_squares_has_no_floor():
     spec = mdn.MixtureSpec(num_components=1, covariance="unit")
-    network = ConstantStd(mdn.Functional(jnp.zeros(1), answer, spec), jnp.zeros(1))
+    network = ConstantStd(mdn.Conditional(mdn.Functional(jnp.zeros(1), answer), None, spec), jnp.zeros(1))
     assert component_floors(replace(two_and_a_dead_one(), network=network), 1) == 0.0
     assert_allclose(component_floors(two_and_a_dead_one(), 3), 0.02)
 
@@ -140,7 +140,7 @@ def plane_model():
     spec = mdn.MixtureSpec(num_components=1, target_dim=2, covariance="full")
     params = jnp.zeros(spec.num_outputs).at[3:5].set(raw_scale(0.0, spec.min_std))
     inputs, units = mdn.Standardizer(np.zeros(1), np.ones(1)), mdn.Standardizer(np.zeros(2), np.array([1.0, 10.0]))
-    return mdn.Model(mdn.Functional(params, answer, spec), inputs, units)
+    return mdn.Model(mdn.Conditional(mdn.Functional(params, answer), None, spec), inputs, units)
 
 
 def test_joint_regions_of_an_exact_model():

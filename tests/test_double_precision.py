@@ -99,4 +99,4 @@ def test_training_goes_on_from_a_state_on_disk(done, tmp_path):
 def test_without_the_switch_all_is_single():
     with jax.enable_x64(False):
         single = fit()
-    assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(single.model.network))
+    assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(single.model.conditional))

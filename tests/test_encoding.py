@@ -120,7 +120,7 @@ def pair():
 
 @pytest.mark.parametrize("which", ["ensemble", "one"])
 def test_a_model_keeps_encoding_and_calibration_on_disk(tmp_path, pair, which):
-    model = replace(pair if which == "ensemble" else pair.models[0], calibration=calibration(30, 2))
+    model = replace(pair if which == "ensemble" else pair.networks[0], calibration=calibration(30, 2))
     mdn.save(tmp_path / "model", model)
     again = mdn.load(tmp_path / "model")
     assert type(again) is type(model) and again.encoding == model.encoding == encoding("indicate")
@@ -136,17 +136,21 @@ def test_a_model_keeps_encoding_and_calibration_on_disk(tmp_path, pair, which):
 def test_a_network_of_ones_own_loads_with_what_was_kept_beside_it(tmp_path):
     units = mdn.Standardizer.identity(1)
     plain = mdn.Model(
-        mdn.Functional({"b": np.zeros(2, np.float32)}, lambda params, x: x, mdn.MixtureSpec(1)), units, units
+        mdn.Conditional(mdn.Functional({"b": np.zeros(2, np.float32)}, lambda params, x: x), None, mdn.MixtureSpec(1)),
+        units,
+        units,
     )
     rich = replace(plain, calibration=calibration(25, 1), encoding=encoding("drop"))
     for kept in (rich, plain):
         mdn.save(tmp_path / "model", kept)
         for like in (plain, rich):
-            again = mdn.load(tmp_path / "model", like=like)
+            again = mdn.load(tmp_path / "model", network=like)
             assert again.encoding == kept.encoding
             assert (again.calibration is None) == (kept.calibration is None)
     mdn.save(tmp_path / "model", rich)
-    assert_array_equal(mdn.load(tmp_path / "model", like=plain).calibration.joint, rich.calibration.joint)
+    assert_array_equal(
+        mdn.load(tmp_path / "model", network=plain.conditional.network).calibration.joint, rich.calibration.joint
+    )
 
 
 # Units

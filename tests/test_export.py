@@ -9,6 +9,7 @@ import pytest
 from cases import COVARIANCES
 from jax import export
 from numpy.testing import assert_allclose, assert_array_equal
+from untrained import conditional
 
 import mdn_jax as mdn
 
@@ -30,7 +31,7 @@ def assert_same(found, expected, rtol=1e-5):
 def model(covariance, seed=0):
     """An untrained network of one input and two targets between units of its own."""
     spec = mdn.MixtureSpec(3, 2, covariance)
-    network = mdn.MDN(1, (4,), spec, key=jax.random.key(seed))
+    network = conditional(1, (4,), spec, key=jax.random.key(seed))
     targets = mdn.Standardizer(np.array([1e3, -2.0]), np.array([0.1, 5.0]))
     return mdn.Model(network, mdn.Standardizer(np.zeros(1), np.ones(1)), targets, ("x",), ("a", "b"))
 

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 from cases import pick
+from untrained import conditional
 
 import mdn_jax as mdn
 from mdn_jax._typing import Key
@@ -17,7 +18,7 @@ KEY = jax.random.key(0)
 X = np.linspace(-1, 1, 64)[:, None]
 (CASE,) = pick(1, covariances=("full",))
 MIXTURE = CASE.mixture()
-MODEL = mdn.Model(mdn.MDN(1, (), mdn.MixtureSpec(2), key=KEY), *[mdn.Standardizer.identity(1)] * 2, ("x",), ("y",))
+MODEL = mdn.Model(conditional(1, (), mdn.MixtureSpec(2), key=KEY), *[mdn.Standardizer.identity(1)] * 2, ("x",), ("y",))
 
 
 def refused(function, *arguments, **named):
@@ -48,13 +49,13 @@ def test_most_functions_take_something_known():
     [
         ("save", (MODEL, "folder"), "save(path, model): path must be str | PathLike; got Model"),
         ("load", (MODEL,), "load(path): path must be str | PathLike; got Model"),
-        ("predict", ({}, MODEL), "predict(model, table): model must be Model | Ensemble | str | PathLike; got dict"),
-        ("ensemble", (MODEL,), "ensemble(models): models must be Sequence[Model | Ensemble]; got Model"),
+        ("predict", ({}, MODEL), "predict(model, table): model must be Model | str | PathLike; got dict"),
+        ("ensemble", (MODEL,), "ensemble(models): models must be Sequence[Model]; got Model"),
         ("fit", (X, X), "fit(key, x, y): key must be a key, as jax.random.key(0); got ndarray"),
         ("fit", (0, X, X), "fit(key, x, y): key must be a key, as jax.random.key(0); got int"),
         ("fit", (KEY, X, X, mdn.ModelConfig()), "fit() takes 3 positional arguments but 4 were given"),
-        ("evaluate", (X, X), "evaluate(model, x, y): model must be Model | Ensemble; got ndarray"),
-        ("calibrate", (X, X, MODEL), "calibrate(model, x, y): model must be Model | Ensemble; got ndarray"),
+        ("evaluate", (X, X), "evaluate(model, x, y): model must be Model; got ndarray"),
+        ("calibrate", (X, X, MODEL), "calibrate(model, x, y): model must be Model; got ndarray"),
         ("mean", (MODEL,), "mean(mixture): mixture must be Mixture; got Model"),
         ("nll", (np.zeros(1), MIXTURE), "nll(mixture, y): mixture must be Mixture; got ndarray"),
         ("sample", (MIXTURE, KEY), "sample(key, mixture): key must be a key, as jax.random.key(0); got Mixture"),
@@ -80,7 +81,7 @@ def test_what_is_right_passes(tmp_path):
     assert jax.jit(mdn.sample, static_argnames="shape")(KEY, MIXTURE, shape=(2,)).shape == (2, 1)
     for path in (str(tmp_path / "a"), tmp_path / "b"):
         mdn.save(path, mdn.ensemble((MODEL, MODEL)))
-        assert len(mdn.load(path).models) == 2
+        assert len(mdn.load(path).networks) == 2
     assert mdn.merge((MIXTURE, MIXTURE)).num_components == 6
     assert mdn.marginal(MIXTURE, np.array([0])).target_dim == mdn.marginal(MIXTURE, np.int64(0)).target_dim == 1
 

@@ -12,6 +12,7 @@ from cases import log_prob, scipy_log_prob, weights_of
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import optimize, stats
 from scipy.special import logsumexp
+from untrained import conditional
 
 import mdn_jax as mdn
 from mdn_jax.heads.mixture import raw_scale
@@ -25,7 +26,7 @@ Y = np.array([10.0, -5.0]) + np.array([4.0, 0.1]) * RNG.normal(size=(40, 2))
 
 @partial(jax.jit, static_argnums=(1, 2))
 def draw_network(key, hidden, spec, bias):
-    return mdn.MDN(2, hidden, spec, key=key, bias=bias)
+    return conditional(2, hidden, spec, key=key, bias=bias)
 
 
 def model(covariance="diagonal", count=3, hidden=(4,), seed=0, targets=2, rows=slice(None)):
@@ -45,13 +46,13 @@ def straight(x, y, slope=0.5, log_std=-1.0):
     """The normal around a line, in units of the data."""
     spec = mdn.MixtureSpec(1, min_std=1e-9)
     params = {"slope": jnp.float32(slope), "scale": jnp.float32(raw_scale(log_std, spec.min_std))}
-    network = mdn.Functional(params, line, spec)
+    network = mdn.Conditional(mdn.Functional(params, line), None, spec)
     return mdn.Model(network, mdn.Standardizer.fit(x), mdn.Standardizer.fit(y))
 
 
 at = jax.jit(lambda model, x: model(x))
 standard_at = jax.jit(lambda model, z: model.standardized(z))
-members_at = jax.jit(lambda ensemble, x: ensemble.members(x))
+members_at = jax.jit(lambda ensemble, x: [network(x) for network in ensemble.networks])
 
 
 def nll(model, x, y):
@@ -173,7 +174,7 @@ def test_members_are_the_models_themselves(crowd):
 def test_an_ensemble_of_ensembles_counts_each_member_once(crowd):
     models, together = crowd
     nested = mdn.ensemble([mdn.ensemble(models[1:]), models[0]])
-    assert len(nested.models) == 3
+    assert len(nested.networks) == 3
     assert_allclose(scipy_log_prob(at(nested, X[1]), Y[1]), scipy_log_prob(at(together, X[1]), Y[1]), rtol=1e-4)
     alone = mdn.ensemble(models[:1])
     assert_allclose(scipy_log_prob(at(alone, X[1]), Y[1]), scipy_log_prob(at(models[0], X[1]), Y[1]), rtol=1e-5)

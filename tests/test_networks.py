@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cases import COVARIANCES
-from flax import nnx
 from numpy.testing import assert_allclose, assert_array_equal
+from untrained import conditional
 
 import mdn_jax as mdn
 
@@ -18,14 +18,14 @@ def spec_of(count, covariance="diagonal", dim=2):
 def network_of(count, covariance="diagonal", hidden=(8, 8), inputs=3, key=None, **options):
     """Drawn without `jit`: networks that have layers of one size share the programs that draw them."""
     key = jax.random.key(0) if key is None else key
-    return mdn.MDN(inputs, hidden, spec_of(count, covariance), key=key, **options)
+    return conditional(inputs, hidden, spec_of(count, covariance), key=key, **options)
 
 
 @jax.jit
 def unpacked_rows(network):
-    """Each row of the last layer is a raw vector, and so is its bias."""
-    rows = network.mlp.kernel[...], network.mlp.bias[...][None]
-    return jax.vmap(lambda row: mdn.unpack(network.spec, row))(jnp.concatenate(rows))
+    """Each row of the last layer is a raw vector, and so is the offset."""
+    rows = network.network.kernel[...], network.offset[None]
+    return jax.vmap(lambda row: mdn.unpack(network.head, row))(jnp.concatenate(rows))
 
 
 call = jax.jit(lambda network, x: network(x))
@@ -39,7 +39,7 @@ def test_fewer_components_are_a_prefix(covariance, hidden):
     )
     first, second = unpacked_rows(few), unpacked_rows(many)
     jax.tree.map(lambda a, b: assert_array_equal(a, b[:, :3]), first, second)
-    for first, second in zip(few.mlp.hidden, many.mlp.hidden, strict=True):
+    for first, second in zip(few.network.hidden, many.network.hidden, strict=True):
         assert_array_equal(first.kernel[...], second.kernel[...])
     x = jnp.array([0.3, -1.0, 2.0])
     jax.tree.map(lambda a, b: assert_allclose(a, b[:3], rtol=1e-5, atol=1e-6), call(few, x), call(many, x))
@@ -48,19 +48,19 @@ def test_fewer_components_are_a_prefix(covariance, hidden):
 def test_the_network_is_its_formula():
     network, x = network_of(3), np.array([0.3, -1.0, 2.0], np.float32)
     hidden = x
-    for layer in network.mlp.hidden:
+    for layer in network.network.hidden:
         hidden = np.tanh(hidden @ np.asarray(layer.kernel[...]) + np.asarray(layer.bias[...]))
-    raw = hidden @ np.asarray(network.mlp.kernel[...]) + np.asarray(network.mlp.bias[...])
+    raw = hidden @ np.asarray(network.network.kernel[...]) + np.asarray(network.offset)
     assert_allclose(call(network, jnp.asarray(x)).locs, raw[3:9].reshape(3, 2), rtol=1e-5, atol=1e-6)
 
 
 def test_without_inputs_the_network_is_a_bias_vector():
     bias = jnp.arange(15.0)
     network = network_of(3, inputs=0, bias=bias)
-    assert len(jax.tree.leaves(nnx.state(network, nnx.Param))) == 2  # an empty kernel and the bias
+    assert len(jax.tree.leaves(network)) == 2  # an empty kernel and the offset
     assert_array_equal(call(network, jnp.zeros(0)).locs, bias[3:9].reshape(3, 2))
     slopes = jax.jit(jax.grad(lambda n: mdn.nll(n(jnp.zeros(0)), jnp.ones(2))))(network)
-    assert np.any(slopes.mlp.bias[...] != 0)
+    assert np.any(slopes.offset != 0)
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu", "elu", "gelu", "silu", "softplus", "sigmoid", "sin"])
@@ -87,11 +87,6 @@ def test_activations_are_what_their_names_say():
 def test_an_unknown_activation_names_the_nearest():
     with pytest.raises(mdn.InputError, match=r"unknown activation 'tahn': did you mean 'tanh'\?"):
         mdn.MLP(1, (2,), 1, "tahn", key=jax.random.key(0))  # pyright: ignore[reportArgumentType]
-
-
-def test_a_bias_of_another_size_is_refused():
-    with pytest.raises(mdn.InputError, match=r"bias must have shape \(15,\), as initial_bias gives it; got \(5,\)"):
-        mdn.MDN(0, (), spec_of(3), bias=jnp.zeros(5), key=jax.random.key(0))
 
 
 @pytest.mark.parametrize("make_key", [jax.random.key, jax.random.PRNGKey], ids=["typed", "legacy"])

@@ -54,7 +54,7 @@ def test_nll_of_a_line_reaches_ordinary_least_squares():
 def test_squared_error_of_a_line_is_ordinary_least_squares_and_its_std_the_residuals():
     done = fit(objective="squared_error")
     coefficients, std = ordinary_least_squares(DESIGN, Y)
-    assert isinstance(done.model.network, mdn.ConstantStd)
+    assert isinstance(done.model.conditional, mdn.ConstantStd)
     predicted = mixtures(done.model)
     assert_allclose(predicted.locs[:, 0, 0], DESIGN @ coefficients, rtol=0, atol=1e-3)
     assert_allclose(np.exp(predicted.scale.log_std[:, 0, 0]), std, rtol=1e-5)

@@ -22,7 +22,10 @@ def idle(params, x):
 
 
 def shift(params, x):
-    """One constant: the gradient of the squared error is 2 (c - mean of y) = 2 c in standard units."""
+    """One constant c beside the model's offset o, which starts at the mean of y, 0 in standard units.
+
+    The gradient of the squared error is 2 (c + o) in both, so that both go the same way.
+    """
     return params["c"][None]
 
 
@@ -40,8 +43,8 @@ def fit(apply, params, x=X, spec=SPEC, on_evaluation=None, **training):
 
 
 def trained(done):
-    network = done.model.network
-    return (network.network if isinstance(network, mdn.ConstantStd) else network).params
+    network = done.model.conditional
+    return (network.conditional if isinstance(network, mdn.ConstantStd) else network).network.params
 
 
 # Optimizers, schedules, decay, clipping
@@ -62,13 +65,14 @@ def test_learning_rates_follow_the_closed_form(optimizer, schedule):
         "warmup_cosine": 0.05 * (1 + np.cos(np.pi * (last - warm) / (200 - warm))),
     }[schedule]
     assert_allclose(done.history["learning_rate"], expected, rtol=1e-5, atol=1e-8)
-    assert abs(trained(done)["c"]) < 0.2 and done.status == "ok"
+    assert_allclose(trained(done)["c"], 1.5, atol=0.2)  # half of the way is the offset's
+    assert done.status == "ok"
     assert done.history["train_loss"][-1] < done.history["train_loss"][0]
 
 
 def test_plain_descent_is_its_closed_form():
     done = fit(shift, {"c": jnp.array(3.0)})
-    assert_allclose(trained(done)["c"], 3.0 * 0.8**40, rtol=1e-3, atol=1e-6)  # c - 0.1 * 2 c
+    assert_allclose(trained(done)["c"], 1.5 + 1.5 * 0.6**40, rtol=1e-3)  # c + o loses 0.1 * 2 * 2 (c + o)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw", "adam", "rmsprop"])
@@ -83,8 +87,9 @@ def test_weight_decay_leaves_biases_alone(optimizer):
 
 def test_clipping_bounds_the_step():
     done = fit(shift, {"c": jnp.array(3.0)}, clip_norm=0.5)
-    assert_allclose(trained(done)["c"], 3.0 - 40 * 0.1 * 0.5, rtol=1e-4)
-    assert_allclose(trained(fit(shift, {"c": jnp.array(3.0)}, clip_norm=1e9))["c"], 3.0 * 0.8**40, rtol=1e-3, atol=1e-6)
+    assert_allclose(trained(done)["c"], 3.0 - 40 * 0.1 * 0.5 / np.sqrt(2), rtol=1e-4)  # the norm is of c and o
+    free = fit(shift, {"c": jnp.array(3.0)}, clip_norm=1e9)
+    assert_allclose(trained(free)["c"], 1.5 + 1.5 * 0.6**40, rtol=1e-3)
 
 
 # How training ends
@@ -106,9 +111,9 @@ def test_patience_stops_early():
 
 def test_a_step_that_is_not_finite_freezes_the_last_finite_parameters():
     def breaks(params, x):
-        return jnp.where(params["c"] < 1.0, jnp.nan, params["c"])[None]
+        return jnp.where(params["c"] < 1.56, jnp.nan, params["c"])[None]
 
-    # c is 3 * 0.8^t: step 6 meets 0.983 and is not finite
+    # c is 1.5 + 1.5 * 0.6^t: step 8 meets 1.542 and is not finite
     state = mdn.start(
         jax.random.key(0),
         X,
@@ -130,12 +135,12 @@ def test_a_step_that_is_not_finite_freezes_the_last_finite_parameters():
     while not state.done:
         state, _ = mdn.advance(state)
     assert state.step == 8
-    # the update of step 5 is finite, but leads to where no step is
-    assert_allclose(state.members.network.params["c"], [3.0 * 0.8**5], rtol=1e-5)
+    # the update of step 7 is finite, but leads to where no step is
+    assert_allclose(state.members.network.network.params["c"], [1.5 + 1.5 * 0.6**7], rtol=1e-5)
     done = mdn.finish(state)
     assert done.status == "diverged" and done.history["step"].tolist() == [4, 8]
     assert done.best_step == [8]
-    assert_allclose(trained(done)["c"], 3.0 * 0.8**5, rtol=1e-5)  # no validation rows: the last finite ones
+    assert_allclose(trained(done)["c"], 1.5 + 1.5 * 0.6**7, rtol=1e-5)  # no validation rows: the last finite ones
 
 
 def test_an_infinite_gradient_of_a_finite_loss_is_seen():
@@ -157,7 +162,7 @@ def test_plain_parameters():
     assert done.model.inputs is None  # x is given as it is
     predicted = np.ravel(jax.jit(jax.vmap(done.model))(X).locs)
     assert_allclose(predicted, design @ coefficients, rtol=0, atol=1e-2)
-    assert isinstance(done.model.network, mdn.ConstantStd)
+    assert isinstance(done.model.conditional, mdn.ConstantStd)
     assert start["shift"] == 1.0
 
 
@@ -201,8 +206,8 @@ def test_inputs_of_any_structure():
             {"params": {"a": {"b": np.arange(3)}}},
             r"params must be a pytree of floating arrays; got ndarray at params\[",
         ),
-        ({"params": {"a": 1.0}}, r"got float at params\['a'\]: keep it in apply instead"),
-        ({"params": {"a": "text"}}, r"got str at params\['a'\]: keep it in apply instead"),
+        ({"params": {"a": 1.0}}, r"got float at params\['a'\]: keep it out of them"),
+        ({"params": {"a": "text"}}, r"got str at params\['a'\]: keep it out of them"),
         ({"spec": mdn.MixtureSpec(1, 3)}, "spec has target_dim 3, but y has 1 columns"),
         ({"spec": mdn.MixtureSpec(2)}, "objective squared_error trains one mean: give a spec of 1 component, not 2"),
         ({"x": X[:60]}, r"x, y and weights must have as many rows each; got \[60, 64\]"),

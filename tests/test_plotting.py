@@ -48,7 +48,7 @@ def make_model(inputs, targets, *, components=3, seed=0, covariance: Any = "diag
         "bias": jnp.asarray(0.7 * rng.normal(size=spec.num_outputs), jnp.float32),
     }
     units = make_units(targets, 3.0 + shift, 2.0)
-    return mdn.Model(mdn.Functional(params, linear, spec), make_units(inputs, 1.0, 1.0), units)
+    return mdn.Model(mdn.Conditional(mdn.Functional(params, linear), None, spec), make_units(inputs, 1.0, 1.0), units)
 
 
 def silence(network, x):
@@ -76,7 +76,7 @@ def make_ensemble(inputs, targets):
 
 def make_least_squares(inputs, targets):
     model = make_model(inputs, targets, components=1)
-    network = mdn.ConstantStd(model.network, jnp.zeros(targets))
+    network = mdn.ConstantStd(model.conditional, jnp.zeros(targets))
     return mdn.Model(network, model.inputs, model.targets)
 
 
@@ -239,7 +239,7 @@ def test_the_band_of_a_normal():
 
 def test_cells_hold_all_the_probability_also_of_ridges_thinner_than_a_cell():
     model = make_model(1, 1)
-    thin = mdn.Model(model.network, model.inputs, make_units(1, 0.0, 1e-4))
+    thin = mdn.Model(model.conditional, model.inputs, make_units(1, 0.0, 1e-4))
     edges = np.linspace(-1, 1, 11)
     np.testing.assert_allclose(judging.cell_density(thin, np.zeros((2, 1)), edges).sum(axis=1) * 0.2, 1.0, rtol=1e-5)
 
@@ -255,7 +255,7 @@ def test_large_offsets_keep_their_digits():
 
 def test_parameters_are_the_components_and_hidden_ones_are_counted():
     model = make_model(1, 1)
-    dead = mdn.Model(jax.tree_util.Partial(silence, model.network), model.inputs, model.targets)
+    dead = mdn.Model(jax.tree_util.Partial(silence, model.conditional), model.inputs, model.targets)
     x, _ = make_rows(1, 1)
     weights = judging.components_at(dead, x).weights
     assert (weights.max(axis=0) > 0.01).tolist() == [True, True, False]

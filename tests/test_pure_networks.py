@@ -78,14 +78,14 @@ def draws(key):
 
 CURE = r"leave dropout out \(module\.eval\(\)\), take LayerNorm for BatchNorm, a cell in jax\.lax\.scan for nnx\.RNN"
 CHANCE = r"apply draws random numbers, and without a key it draws the same for every row and step: "
-STATE = r"apply must be a function of params and x alone; "
+STATE = r"apply must be a function of its parameters and x alone; "
 IMPURE = {
-    "dropout": (lambda: (dropout(), call), r"ArrayImpl at params\S*rngs\S*: keep it in apply instead \(nnx\.split"),
+    "dropout": (lambda: (dropout(), call), r"ArrayImpl at params\S*rngs\S*: keep it out of them \(nnx\.split"),
     "dropout inside": (lambda: split(dropout(), copy=False), STATE + "Cannot mutate RngCount from a different trace"),
     "one mask": (lambda: split(dropout(), copy=True), CHANCE),
     "BatchNorm": (lambda: (batch_norm(), call), STATE + "Cannot mutate BatchStat"),
     "BatchNorm inside": (lambda: split(batch_norm(), copy=False), STATE + "Cannot mutate BatchStat"),
-    "RNN": (lambda: (Recurrent(), call), r"rngs\S*: keep it in apply instead \(nnx\.split"),
+    "RNN": (lambda: (Recurrent(), call), r"rngs\S*: keep it out of them \(nnx\.split"),
     "RNN inside": (lambda: split(Recurrent(), copy=False), STATE + "Cannot mutate RngCount"),
     "Linen's dropout": (linen, STATE + "Dropout_0 needs PRNG"),
     "Linen's one mask": (lambda: linen(dropout=jax.random.key(1)), CHANCE),

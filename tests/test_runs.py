@@ -296,7 +296,7 @@ def test_an_ensemble_and_its_history(tmp_path, no_figures):
     config = config_of(TEXT + "ensemble_size = 2\n")
     metrics = runs.run(config, tmp_path / "run")
     assert metrics["num_parameters"] == 2 * 38 and len(metrics["best_step"]) == 2
-    assert len(mdn.load(tmp_path / "run").models) == 2  # pyright: ignore[reportAttributeAccessIssue]
+    assert len(mdn.load(tmp_path / "run").networks) == 2
     history = runs.history.read_history(tmp_path / "run" / "history.csv")
     assert history["train_loss"].shape == history["step"].shape == (4, 2)
 

@@ -7,10 +7,10 @@ import pytest
 from cases import COVARIANCES
 from jax.sharding import NamedSharding, PartitionSpec
 from numpy.testing import assert_allclose
+from untrained import conditional
 
 import mdn_jax as mdn
 from mdn_jax.models import ConstantStd
-from mdn_jax.networks import MDN
 
 XS = np.random.default_rng(0).normal(size=(8, 2)).astype(np.float32)
 UNITS = mdn.Standardizer(np.array([3.0, -1.0]), np.array([2.0, 0.5]))
@@ -19,7 +19,7 @@ UNITS = mdn.Standardizer(np.array([3.0, -1.0]), np.array([2.0, 0.5]))
 def model_of(covariance, size=1):
     """Untrained: the same program as a trained one's."""
     spec = mdn.MixtureSpec(1 if covariance == "unit" else 2, 2, covariance)
-    networks = [MDN(2, (4,), spec, key=jax.random.key(seed)) for seed in range(size)]
+    networks = [conditional(2, (4,), spec, key=jax.random.key(seed)) for seed in range(size)]
     if covariance == "unit":
         networks = [ConstantStd(network, np.zeros(2, np.float32)) for network in networks]
     models = [mdn.Model(network, UNITS, UNITS) for network in networks]

@@ -258,7 +258,7 @@ def test_validation_rows_choose_by_their_own_loss():
     model, split = mdn.finish(state).model, state.members.split
     for index in range(2):
         rows = jax.tree.map(lambda leaf, i=index: np.asarray(leaf)[np.asarray(split.validation[i])], state.data.rows)
-        alone = replace(model.models[index], targets=state.data.targets)
+        alone = replace(model.networks[index], targets=state.data.targets)
         assert metrics["val_loss"][index] == pytest.approx(row_nll(alone, rows).mean(), abs=1e-5)
 
 
@@ -351,7 +351,7 @@ def test_a_target_that_is_rarely_known_leaves_the_other_as_if_alone():
             training=training, observed=known[:, :dim],
         ).model  # fmt: skip
     for part in ("mean", "log_std"):
-        both, alone = (np.asarray(model.network.params[part]) for model in found.values())
+        both, alone = (np.asarray(model.conditional.network.params[part]) for model in found.values())
         assert_allclose(both[0], alone[0], rtol=1e-5)
         assert abs(both[1] - params[part][1]) > 1e-2  # its few rows train it
 

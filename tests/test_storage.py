@@ -13,6 +13,7 @@ import pytest
 import tomli_w
 from cases import COVARIANCES
 from numpy.testing import assert_array_equal
+from untrained import conditional
 
 import mdn_jax as mdn
 from mdn_jax import storage
@@ -24,7 +25,7 @@ RNG = np.random.default_rng(0)
 @cache
 def network(covariance="diagonal", inputs=2, targets=2, count=3, hidden=(4,), seed=0):
     spec = mdn.MixtureSpec(count, targets, covariance)
-    return mdn.MDN(inputs, hidden, spec, "silu", key=jax.random.key(seed))
+    return conditional(inputs, hidden, spec, "silu", key=jax.random.key(seed))
 
 
 at = jax.jit(lambda model, x: model(x))
@@ -35,14 +36,14 @@ def model(*options, **named):
     net = network(*options, **named)
     units = [
         mdn.Standardizer(1.7e9 + RNG.normal(size=size), RNG.uniform(0.5, 2.0, size))
-        for size in (net.input_dim, net.spec.target_dim)
+        for size in (net.architecture.input_shape[0], net.head.target_dim)
     ]
-    names = tuple(f"größe {i}" for i in range(net.input_dim)), tuple("ab"[: net.spec.target_dim])
+    names = tuple(f"größe {i}" for i in range(net.architecture.input_shape[0])), tuple("ab"[: net.head.target_dim])
     return mdn.Model(net, *units, *names)
 
 
 def functional():
-    return mdn.Functional({"w": jnp.arange(2.0)}, double, mdn.MixtureSpec(1, covariance="unit"))
+    return mdn.Conditional(mdn.Functional({"w": jnp.arange(2.0)}, double), None, mdn.MixtureSpec(1, covariance="unit"))
 
 
 def double(params, x):
@@ -101,11 +102,11 @@ def test_no_inputs(tmp_path):
 
 def test_least_squares(tmp_path):
     value = model("unit", count=1)
-    value = replace(value, network=mdn.ConstantStd(value.network, np.float32([-0.5, 0.25])))  # pyright: ignore
+    value = replace(value, conditional=mdn.ConstantStd(value.conditional, np.float32([-0.5, 0.25])))  # pyright: ignore
     back = round_trip(tmp_path / "model", value)
-    assert isinstance(back.network, mdn.ConstantStd)
-    assert_array_equal(back.network.log_std, [-0.5, 0.25])
-    assert_same(back.network.network, value.network.network)  # pyright: ignore
+    assert isinstance(back.conditional, mdn.ConstantStd)
+    assert_array_equal(back.conditional.log_std, [-0.5, 0.25])
+    assert_same(back.conditional.conditional, value.conditional.conditional)  # pyright: ignore
 
 
 def test_an_ensemble_of_different_shapes(tmp_path):
@@ -120,21 +121,21 @@ def test_an_ensemble_of_different_shapes(tmp_path):
 def test_a_network_of_your_own_needs_like(tmp_path):
     value = mdn.Model(functional(), None, mdn.Standardizer.identity(1))
     mdn.save(tmp_path / "model", value)
-    with pytest.raises(mdn.InputError, match=r"holds a network of your own: give load\(path, like="):
+    with pytest.raises(mdn.InputError, match=r"holds a network of your own: give load\(path, network="):
         mdn.load(tmp_path / "model")
-    blank = replace(value, network=replace(value.network, params={"w": jnp.zeros(2)}))
-    assert_same(mdn.load(tmp_path / "model", like=blank), value)
-    other = replace(value, network=replace(value.network, params={"w": jnp.zeros(3)}))
+    blank = mdn.Functional({"w": jnp.zeros(2)}, double)
+    assert_same(mdn.load(tmp_path / "model", network=blank), value)
+    other = mdn.Functional({"w": jnp.zeros(3)}, double)
     with pytest.raises(mdn.InputError, match=r"the arrays are not those of the structure asked for"):
-        mdn.load(tmp_path / "model", like=other)
-    renamed = replace(value, network=replace(value.network, params={"v": jnp.zeros(2)}))
+        mdn.load(tmp_path / "model", network=other)
+    renamed = mdn.Functional({"v": jnp.zeros(2)}, double)
     with pytest.raises(mdn.InputError, match=r"the arrays are not those of the structure asked for"):
-        mdn.load(tmp_path / "model", like=renamed)
+        mdn.load(tmp_path / "model", network=renamed)
 
 
 def test_a_network_of_another_class_is_told_how(tmp_path):
     value = mdn.Model(lambda x: x, None, mdn.Standardizer.identity(1))
-    with pytest.raises(mdn.InputError, match=r"cannot save a network of type function: wrap it as mdn\.Functional"):
+    with pytest.raises(mdn.InputError, match=r"cannot save function: a model holds an mdn\.Conditional"):
         mdn.save(tmp_path / "model", value)
     assert not (tmp_path / "model").exists()
 
@@ -173,7 +174,7 @@ def in_float64(value):
 @pytest.mark.parametrize("covariance", COVARIANCES)
 def test_float64_comes_back_as_it_was(tmp_path, x64, covariance):
     value = in_float64(mdn.ensemble([model(covariance), model("diagonal", seed=1)]))
-    assert jax.tree.leaves(value.models[0].network)[0].dtype == jnp.float64
+    assert jax.tree.leaves(value.networks[0].conditional)[0].dtype == jnp.float64
     assert_same(round_trip(tmp_path / "model", value), value)
 
 
@@ -182,7 +183,7 @@ def test_float64_of_least_squares_and_calibration(tmp_path, x64):
     masses = RNG.uniform(size=(20, 2))
     value = replace(
         value,
-        network=mdn.ConstantStd(value.network, jnp.array([-0.5, 0.25])),
+        conditional=mdn.ConstantStd(value.conditional, jnp.array([-0.5, 0.25])),
         calibration=Calibration(masses, masses**2, masses[:, 0]),
     )
     assert_same(round_trip(tmp_path / "model", value), value)
@@ -193,7 +194,7 @@ def test_float64_is_read_as_float32_where_jax_has_no_other(tmp_path):
         mdn.save(tmp_path / "model", value := in_float64(model()))
     back = mdn.load(tmp_path / "model")
     assert back.targets.shift.dtype == np.float64
-    for one, other in zip(jax.tree.leaves(back.network), jax.tree.leaves(value.network), strict=True):
+    for one, other in zip(jax.tree.leaves(back.conditional), jax.tree.leaves(value.conditional), strict=True):
         assert isinstance(one, jax.Array) and one.dtype == jnp.float32
         assert_array_equal(one, np.float32(other))
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from small_runs import content, names
+from untrained import shapes
 
 import mdn_jax as mdn
 from mdn_jax.storage import Batch, Trained, drop_rows, read_member, read_rows, read_trained, record, write_batch
@@ -20,7 +21,7 @@ RNG = np.random.default_rng(0)
 def structure(count, hidden, covariance):
     """A network's structure; drawing its weights would take longer than all of these tests."""
     spec = mdn.MixtureSpec(count, 2, covariance)
-    return jax.eval_shape(lambda key: mdn.MDN(2, hidden, spec, "silu", key=key), jax.random.key(0))
+    return shapes(2, hidden, spec)
 
 
 def network(count=3, hidden=(4,), covariance="diagonal"):
@@ -34,7 +35,7 @@ def model(*options, **named):
 
 
 def trained(member, model, evaluations=4, status="ok", **row):
-    columns = 1 if isinstance(model, mdn.Model) else len(model.models)
+    columns = len(model.networks)
     shape = (evaluations,) if columns == 1 else (evaluations, columns)
     history = {name: RNG.normal(size=shape) for name in ("step", "train_loss", "val_loss", "learning_rate")}
     row = {"member": member, "settings": {"seed": member, "model.hidden_sizes": [4]}, "status": status} | row

@@ -85,7 +85,7 @@ def test_where_a_chunk_ends_does_not_matter(solo):
     assert quarters.step == whole.step == 40
     assert_same(quarters.members.network, whole.members.network)
     assert_same(quarters.members.optimizer, whole.members.optimizer)
-    assert_same(member(whole.members.network, 0).mlp, mdn.finish(whole).model.network.mlp)
+    assert_same(member(whole.members.network, 0).network, mdn.finish(whole).model.conditional.network)
 
 
 def test_a_last_chunk_takes_what_is_left():
@@ -99,8 +99,8 @@ def test_a_last_chunk_takes_what_is_left():
 
 def test_member_zero_of_an_ensemble_is_the_lone_fit(solo):
     three = fit(training=TRAINING.model_copy(update={"ensemble_size": 3}))
-    assert isinstance(three.model, mdn.Ensemble) and len(three.model.models) == 3
-    assert_same(three.model.models[0].network, solo.model.network)
+    assert len(three.model.networks) == 3
+    assert_same(three.model.networks[0].conditional, solo.model.conditional)
     for name, column in solo.history.items():
         assert three.history[name].shape == (4, 3)
         assert_array_equal(three.history[name][:, 0], column)
@@ -120,8 +120,8 @@ def test_a_poisoned_member_leaves_the_others_as_they_are(solo):
         state, _ = mdn.advance(state)
     done = mdn.finish(state)
     assert done.status == "diverged" and done.statuses == ("ok", "diverged", "ok")
-    assert_same(done.model.models[0].network, solo.model.network)
-    assert_same(done.model.models[1].network, began)  # the last finite parameters
+    assert_same(done.model.conditionals[0].conditional, solo.model.conditional)
+    assert_same(done.model.conditionals[1].conditional, began)  # the last finite parameters
     assert np.isnan(done.history["val_loss"][1:, 1]).all() and np.isfinite(done.history["val_loss"][:, [0, 2]]).all()
 
 
@@ -154,7 +154,7 @@ def test_the_best_validation_step_is_kept():
     done = mdn.finish(state)
     best = int(done.history["step"][done.history["val_loss"].argmin()])
     assert best < 40 and done.best_step == [best]
-    assert_same(done.model.network, kept[best])
+    assert_same(done.model.conditional, kept[best])
     rows = state.data.validation
     nll = evaluate_standard(done.model, rows).nll.mean()
     assert nll == pytest.approx(done.history["val_loss"].min(), abs=1e-5)
@@ -168,7 +168,7 @@ def test_without_validation_rows_the_last_step_is_kept():
         state, _ = mdn.advance(state)
     done = mdn.finish(state)
     assert done.best_step == [40] and np.isnan(done.history["val_loss"]).all()
-    assert_same(done.model.network, member(state.members.network, 0))
+    assert_same(done.model.conditional, member(state.members.network, 0))
 
 
 def test_validation_rows_are_the_same_for_every_key():

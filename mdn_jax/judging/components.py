@@ -100,12 +100,7 @@ class Diagnosis:
 
 
 def diagnose(
-    model: Model,
-    scores: Scores,
-    judged: Judged,
-    *,
-    target_names: Sequence[str],
-    statuses: Sequence[str] = (),
+    model: Model, scores: Scores, judged: Judged, *, target_names: Sequence[str], statuses: Sequence[str] = ()
 ) -> Diagnosis:
     """The diagnosis of a model from N rows.
 

@@ -109,9 +109,7 @@ def bands_at(
     return np.exp(np.asarray(found[0], np.float64)) / scale, shift + scale * np.asarray(found[1], np.float64)[:, 0]
 
 
-def joint_log_density(
-    model: Model, x: ArrayLike, points: Float[np.ndarray, "R G D"]
-) -> Float[np.ndarray, "R G"]:
+def joint_log_density(model: Model, x: ArrayLike, points: Float[np.ndarray, "R G D"]) -> Float[np.ndarray, "R G"]:
     """The log density of each x at G points of its own, in nats of the units of y."""
     shift, scale = _units(model)
     log_p = _log_prob_at(model, _standard(model, x), jnp.asarray((points - shift) / scale, jnp.float32))

@@ -65,9 +65,7 @@ def findings(config: Config, dataset: Dataset, trained: Fit, scores: Scores) -> 
     return diagnosis, found | {"warnings": said}
 
 
-def diagnosis_of(
-    model: Model, dataset: Dataset, scores: Scores, statuses: tuple[str, ...]
-) -> tuple[Diagnosis, Judged]:
+def diagnosis_of(model: Model, dataset: Dataset, scores: Scores, statuses: tuple[str, ...]) -> tuple[Diagnosis, Judged]:
     """The diagnosis of a model from evenly spread test rows, and what those rows said."""
     test = dataset.test
     most = int(np.clip(COMPONENT_ROWS // scores.responsibilities.shape[1], FEWEST_ROWS, MOST_ROWS))

@@ -18,12 +18,7 @@ __all__ = ["chunk_nll", "evaluate", "evaluate_standard", "row_nll"]
 
 
 def evaluate(
-    model: Model,
-    x: PyTree,
-    y: ArrayLike,
-    *,
-    weights: ArrayLike | None = None,
-    observed: ArrayLike | None = None,
+    model: Model, x: PyTree, y: ArrayLike, *, weights: ArrayLike | None = None, observed: ArrayLike | None = None
 ) -> Scores:
     """Scores of a model on N rows, in the targets' original units.
 

@@ -7,9 +7,7 @@ that make intervals hold what they promise.
 
 from mdn_jax.distributions.units import Standardizer, device_dtype
 from mdn_jax.models.calibration import FEWEST_TO_CALIBRATE, Calibration, Kind
-from mdn_jax.models.model import (
-    Conditional, ConstantStd, Functional, Merger, Model, ensemble, num_parameters, stack,
-)
+from mdn_jax.models.model import Conditional, ConstantStd, Functional, Merger, Model, ensemble, num_parameters, stack
 from mdn_jax.models.rows import ROWS_AT_ONCE, Rows, check_weights, evenly, in_nats, map_rows, row_chunks, standard_rows
 
 __all__ = [

@@ -63,7 +63,7 @@ def standard_rows(
     return Rows(x, z, np.ones(len(y)) if weights is None else check_weights(weights, y.shape[:-1]), known)
 
 
-def check_weights(weights: ArrayLike, shape: tuple[int, ...]) -> Float[np.ndarray, "N *T"]:
+def check_weights(weights: ArrayLike, shape: tuple[int, ...]) -> Float[np.ndarray, "*N"]:
     """Weights of a shape in float64, or an `InputError`."""
     weight = np.asarray(weights, np.float64)
     require(weight.shape == shape, f"weights must have shape {shape}; got {weight.shape}")

@@ -57,9 +57,7 @@ def check_network(network: Callable[..., Array], x: PyTree, num_outputs: int, na
         program, raw = jax.make_jaxpr(jax.vmap(one, (None, 0)), return_shape=True)(network, xs)
     except (TraceContextError, InvalidRngError) as error:
         said = str(error).partition(" (http")[0]
-        raise InputError(
-            f"{name} must be a function of its parameters and x alone; {said}: {PURE}, {KEYED}"
-        ) from None
+        raise InputError(f"{name} must be a function of its parameters and x alone; {said}: {PURE}, {KEYED}") from None
     require(not any(changes), f"{name} changes its own state when it is called, which training would lose: {PURE}")
     kinds = (jax.dtypes.prng_key, np.uint32)  # a key in each row is no frozen chance
     keyed = any(jnp.issubdtype(leaf.dtype, kind) for leaf in jax.tree.leaves(x) for kind in kinds)
@@ -70,5 +68,6 @@ def check_network(network: Callable[..., Array], x: PyTree, num_outputs: int, na
     )
     got = getattr(raw, "shape", ())[1:]
     require(
-        got[-1:] == (num_outputs,), f"{name} must give ({num_outputs},) raw outputs for one x, as its head needs; got {got}"
+        got[-1:] == (num_outputs,),
+        f"{name} must give ({num_outputs},) raw outputs for one x, as its head needs; got {got}",
     )

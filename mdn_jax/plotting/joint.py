@@ -71,9 +71,7 @@ def contours_figure(
     return figure
 
 
-def _shared_density(
-    key: Key, model: Model, y: Float[np.ndarray, "N 2"], target_names: Sequence[str]
-) -> Figure:
+def _shared_density(key: Key, model: Model, y: Float[np.ndarray, "N 2"], target_names: Sequence[str]) -> Figure:
     """Data and samples under the contours of one density."""
     draws, grids, heights, levels = _surfaces(key, model, np.zeros((1, 0)))
     shown = y[evenly(len(y), CROWD)]

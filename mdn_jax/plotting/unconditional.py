@@ -20,11 +20,7 @@ LEAST_WEIGHT = 0.01
 
 
 def marginals_figure(
-    model: Model,
-    y: Float[np.ndarray, "N D"],
-    target_names: Sequence[str],
-    *,
-    log_density: LogDensity | None = None,
+    model: Model, y: Float[np.ndarray, "N D"], target_names: Sequence[str], *, log_density: LogDensity | None = None
 ) -> Figure:
     """A histogram of each target with the model's density and its components.
 

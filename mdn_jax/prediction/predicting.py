@@ -11,7 +11,7 @@ import numpy as np
 
 from mdn_jax._checks import nearest, require
 from mdn_jax._typing import Key
-from mdn_jax.models import Kind, Model, Standardizer
+from mdn_jax.models import Kind, Model
 from mdn_jax.prediction.answers import OnProgress, Prepared, answer, draw
 from mdn_jax.prediction.questions import Asked, Question, check_asked
 from mdn_jax.prediction.tables import Given, TableLike, read_wanted, typed

@@ -35,9 +35,7 @@ class Wanted:
     num_rows: int
 
 
-def read_wanted(
-    model: Model, table: TableLike, given: Given, keep: Sequence[str] | str, *, strict: bool
-) -> Wanted:
+def read_wanted(model: Model, table: TableLike, given: Given, keep: Sequence[str] | str, *, strict: bool) -> Wanted:
     """Read what a model needs of a table.
 
     Raises:

@@ -162,7 +162,9 @@ def _contents(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
             yield path, content
 
 
-def _unpack(path: Path, content: dict[str, Any], network: Any = None, head: Callable | None = None) -> Iterator[Trained]:
+def _unpack(
+    path: Path, content: dict[str, Any], network: Any = None, head: Callable | None = None
+) -> Iterator[Trained]:
     """The members of one batch."""
     data = path.with_suffix(".npz")
     require(data.is_file(), f"{data} is missing: run the sweep again to train its members anew")

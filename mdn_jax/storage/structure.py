@@ -11,7 +11,7 @@ import numpy as np
 from mdn_jax._checks import require
 from mdn_jax.encoding import Encoding
 from mdn_jax.heads import HEADS
-from mdn_jax.models import Calibration, Conditional, ConstantStd, Functional, Merger, Model, Standardizer
+from mdn_jax.models import Calibration, Conditional, ConstantStd, Merger, Model, Standardizer
 from mdn_jax.networks import NETWORKS, Architecture
 
 __all__ = ["build", "describe"]
@@ -96,7 +96,8 @@ def build(described: dict[str, Any], network: Any = None, head: Callable | None 
     plain = described["network"]
     own = NETWORKS.get(plain["name"], network)
     require(
-        own is not None, f"this model's network is built by {plain['name']}: give that function, load(path, network=...)"
+        own is not None,
+        f"this model's network is built by {plain['name']}: give that function, load(path, network=...)",
     )
     architecture = Architecture(plain["name"], own, plain["options"], tuple(plain["input_shape"]))  # pyright: ignore
     x = jnp.zeros(architecture.input_shape)

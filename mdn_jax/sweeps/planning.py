@@ -61,7 +61,7 @@ def programs(configs: Mapping[int, Config], source: Source) -> list[Program]:
 
 def _program(config: Config, members: tuple[int, ...], source: Source) -> Program:
     rows, training, model = source.rows(config).rows, config.training, config.model
-    num_rows, target_dim = rows.y.shape
+    num_rows = len(rows.y)
     objective = objective_of(training.objective, training.num_samples)
     num_outputs = head_of(model, objective, source.rows(config).num_classes).num_outputs
     hidden = model.hidden_sizes if rows.x.shape[1] else ()

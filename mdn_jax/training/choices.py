@@ -15,6 +15,8 @@ from mdn_jax.training.objectives import Objective
 
 __all__ = ["architecture_of", "check_objective", "head_of"]
 
+PARTS = ("target_dim", "num_outputs", "unpack", "initial_bias", "units")  # of every head
+
 
 def head_of(model: ModelConfig, objective: Objective, num_classes: Sequence[int | None]) -> Any:
     """The head of a config.
@@ -35,7 +37,9 @@ def head_of(model: ModelConfig, objective: Objective, num_classes: Sequence[int 
     if model.head not in HEADS:
         head = _own_head(model, num_classes)
     else:
-        require(not model.head_options, f"model.head_options: the head {model.head!r} has none; got {model.head_options}")
+        require(
+            not model.head_options, f"model.head_options: the head {model.head!r} has none; got {model.head_options}"
+        )
         _refuse_idle(model, ("covariance",), model.head == "independent", "under independent targets")
         require(
             model.head != "categorical" or None not in num_classes,
@@ -66,17 +70,23 @@ def _own_head(model: ModelConfig, num_classes: Sequence[int | None]) -> Any:
     _refuse_idle(model, ("num_components", "covariance", "min_std"), None, f"in {model.head}", known)
     check_options(make, model.head_options, [name for name in told if name in known], "model.head_options")
     head = make(**{name: value for name, value in told.items() if name in known}, **model.head_options)
-    lacking = [name for name in ("target_dim", "num_outputs", "unpack", "initial_bias", "units") if not hasattr(head, name)]
-    require(not lacking, f"model.head = {model.head}: a head has target_dim, num_outputs, unpack, initial_bias and units; "
-            f"this one lacks {', '.join(lacking)}")
+    lacking = [
+        name for name in ("target_dim", "num_outputs", "unpack", "initial_bias", "units") if not hasattr(head, name)
+    ]
+    require(
+        not lacking,
+        f"model.head = {model.head}: a head has target_dim, num_outputs, unpack, initial_bias and units; "
+        f"this one lacks {', '.join(lacking)}",
+    )
     return head
 
 
 def check_objective(objective: Objective, head: Any) -> None:
     """Refuse an objective that cannot train what a head makes."""
+    count = getattr(head, "num_components", 1)
     require(
-        not objective.sees_mean_alone or getattr(head, "num_components", 1) == 1,
-        f"objective squared_error trains one mean: give a spec of 1 component, not {getattr(head, 'num_components', 1)}",
+        not objective.sees_mean_alone or count == 1,
+        f"objective squared_error trains one mean: give a spec of 1 component, not {count}",
     )
     covariance = getattr(head, "covariance", None)
     require(
@@ -98,7 +108,7 @@ def architecture_of(model: ModelConfig, input_shape: tuple[int, ...]) -> Archite
     told = {name: getattr(model, name) for name in widths if name in known}
     check_options(build, model.network_options, ("key", "x", "num_outputs", "spec", *told), "model.network_options")
     name = model.network if isinstance(model.network, str) else build.__qualname__
-    return Architecture(name, build, json.dumps(told | dict(model.network_options), sort_keys=True), input_shape)
+    return Architecture(name, build, json.dumps(told | model.network_options.plain(), sort_keys=True), input_shape)
 
 
 def _refuse_idle(model: ModelConfig, names: Sequence[str], idle: bool | None, where: str, known: Any = ()) -> None:

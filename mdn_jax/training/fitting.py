@@ -4,8 +4,7 @@
 `advance`s; the trainer itself returns, and does not print, plot or save.
 """
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,14 +16,12 @@ import optax
 from mdn_jax._checks import require
 from mdn_jax._compiling import jit
 from mdn_jax._typing import ArrayLike, Float, Key, PyTree
-from mdn_jax.config import ModelConfig, TrainingConfig, varying_fields
+from mdn_jax.config import ModelConfig, TrainingConfig
 from mdn_jax.devices import map_members, place_members
 from mdn_jax.encoding import Encoding
-from mdn_jax.models import Conditional, ConstantStd, Functional, Model, Standardizer, device_dtype, ensemble
-from mdn_jax.training.member import (
-    DIVERGED, OK, STOPPED_EARLY, Member, Plan, Shared, Split, advance_member, start_member,
-)
-from mdn_jax.training.objectives import Objective, Rows, objective_of, row_losses
+from mdn_jax.models import ConstantStd, Model, device_dtype, ensemble
+from mdn_jax.training.member import DIVERGED, OK, STOPPED_EARLY, Member, Plan, Shared, advance_member
+from mdn_jax.training.objectives import Rows
 from mdn_jax.training.starting import shared_of, start
 from mdn_jax.training.state import STATUS, Fit, OnEvaluation, TrainingState
 

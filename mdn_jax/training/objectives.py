@@ -70,7 +70,7 @@ def objective_of(given: str | Callable, num_samples: int) -> Objective:
 
 def row_losses(
     objective: Objective, conditional: Any, rows: Rows, key: Key, network_key: Key | None = None
-) -> tuple[Float[Array, "B *T"], Float[Array, "B *T"]]:
+) -> tuple[Float[Array, "*B"], Float[Array, "*B"]]:
     """The loss and the weight of each distribution of each row; with a `network_key` it is training."""
     count = rows.weight.shape[0]
     keys = jax.random.split(key, count)

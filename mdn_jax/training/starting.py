@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mdn_jax._checks import require
+from mdn_jax._checks import InputError, require
 from mdn_jax._compiling import jit
 from mdn_jax._typing import ArrayLike, Float, Key, PyTree
 from mdn_jax.config import ModelConfig, TrainingConfig, varying_fields
@@ -142,6 +142,7 @@ def _start_networks(
 
 
 def shared_of(data: Data) -> Shared:
+    """What the members of a state share."""
     units = None
     if data.augment is not None:
         standardizers = (data.inputs or Standardizer.identity(1), data.targets)
@@ -183,12 +184,11 @@ def _refuse_infinite(plan: Plan, members: Member, data: Data) -> None:
     first = jax.tree.map(lambda leaf: leaf[0], members.network)
     rows = jax.tree.map(lambda leaf: leaf[:FEW_ROWS], data.rows)
     values = np.asarray(row_losses(plan.objective, first, rows, jax.random.key(0))[0])
-    bad = np.argwhere(~np.isfinite(values))
-    require(
-        not len(bad),
-        f"training.objective is {values[tuple(bad[0])] if len(bad) else 0} for training row {bad[0][0] if len(bad) else 0} "
-        "before the first step: it must be finite for every distribution and every target",
-    )
+    for place in np.argwhere(~np.isfinite(values))[:1]:
+        raise InputError(
+            f"training.objective is {values[tuple(place)]} for training row {place[0]} before the first step: it must "
+            "be finite for every distribution and every target"
+        )
 
 
 def _one(rows: Rows) -> Rows:
@@ -226,5 +226,3 @@ def _rates(trainings: Sequence[TrainingConfig]) -> dict[str, jax.Array]:
     """What members of one program may differ in, (R,) each."""
     columns = {name: [getattr(training, name) for training in trainings] for name in varying_fields(TrainingConfig)}
     return {name: jnp.asarray(column, float) for name, column in columns.items()}
-
-
