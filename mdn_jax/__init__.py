@@ -8,6 +8,7 @@ from mdn_jax._checks import InputError
 from mdn_jax._checks import check_kinds as _check_kinds
 from mdn_jax._version import __version__ as __version__
 from mdn_jax.config import Config, DatasetConfig, ModelConfig, TrainingConfig
+from mdn_jax.data import Dataset, Part
 from mdn_jax.distributions.mixture import Mixture, affine, condition, log_prob, marginal, merge, responsibilities
 from mdn_jax.distributions.sampling import graves_bias, rsample, sample, sketch_rnn_temper, temper
 from mdn_jax.distributions.scales import Diagonal, Isotropic, Triangular
@@ -42,14 +43,15 @@ if TYPE_CHECKING:
     from mdn_jax.sweeps import sweep
 
 __all__ = [
-    "MLP", "Conditional", "Config", "ConstantStd", "DatasetConfig", "Diagonal", "Fit", "Functional", "InputError",
-    "Isotropic", "Mixture", "MixtureSpec", "Model", "ModelConfig", "Objective", "Rows", "Standardizer",
-    "TrainingConfig", "TrainingState", "Triangular", "advance", "affine", "calibrate", "cdf", "condition", "covariance",
-    "crps", "density_level", "energy_score", "ensemble", "evaluate", "finish", "fit", "fit_splits", "graves_bias",
-    "highest_density", "highest_density_mass", "initial_bias", "interval", "load", "load_state", "log_cdf", "log_mass",
-    "log_prob", "log_survival", "marginal", "mean", "merge", "mode", "modes", "nll", "predict", "predict_samples",
-    "quantile", "responsibilities", "rsample", "sample", "save", "save_state", "sketch_rnn_temper", "squared_error",
-    "start", "std", "stop", "sweep", "table_recipe", "tail_mean", "temper", "unpack",
+    "MLP", "Conditional", "Config", "ConstantStd", "Dataset", "DatasetConfig", "Diagonal", "Fit", "Functional",
+    "InputError", "Isotropic", "Mixture", "MixtureSpec", "Model", "ModelConfig", "Objective", "Part", "Rows",
+    "Standardizer", "TrainingConfig", "TrainingState", "Triangular", "advance", "affine", "calibrate", "cdf",
+    "condition", "covariance", "crps", "density_level", "energy_score", "ensemble", "evaluate", "finish", "fit",
+    "fit_splits", "graves_bias", "highest_density", "highest_density_mass", "initial_bias", "interval", "load",
+    "load_state", "log_cdf", "log_mass", "log_prob", "log_survival", "marginal", "mean", "merge", "mode", "modes",
+    "nll", "predict", "predict_samples", "quantile", "responsibilities", "rsample", "sample", "save", "save_state",
+    "sketch_rnn_temper", "squared_error", "start", "std", "stop", "sweep", "table_recipe", "tail_mean", "temper",
+    "unpack",
 ]  # fmt: skip
 
 # who comes in by the front door may have swapped something; inside, functions call each other as they are

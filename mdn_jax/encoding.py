@@ -50,9 +50,8 @@ class Column:
         indicates, present = indicate and bool(missing.any()), values[~missing]
         require(len(present) > 0, f"column {name!r} has no value in any training row: leave it out of inputs")
         if categorical:
-            kinds, counts = np.unique(present.astype(str), return_counts=True)
-            shares = counts / len(present)
-            return cls(name, kinds=tuple(kinds.tolist()), shares=tuple(shares.tolist()), indicates=indicates)
+            shares = np.unique(present.astype(str), return_counts=True)[1] / len(present)
+            return cls(name, kinds=_kinds_in(values), shares=tuple(shares.tolist()), indicates=indicates)
         return cls(name, float(present.min()), float(present.max()), float(present.mean()), indicates=indicates)
 
     @property
@@ -103,6 +102,7 @@ class Encoding:
         targets: names of the target columns.
         missing_values: values that stand for a missing one in a table.
         missing_inputs: "refuse", "drop" or "indicate".
+        target_kinds: of each target that names kinds these in order, and None of numbers; () where all are numbers.
 
     Example:
         >>> import numpy as np
@@ -119,6 +119,7 @@ class Encoding:
     targets: tuple[str, ...]
     missing_values: tuple[float | int | str, ...] = ()
     missing_inputs: str = "refuse"
+    target_kinds: tuple[tuple[str, ...] | None, ...] = ()
 
     @classmethod
     def fit(
@@ -137,13 +138,15 @@ class Encoding:
             table: name -> (N,) values.
             inputs: names of the input columns.
             targets: names of the target columns.
-            categorical: those of the inputs that name kinds.
+            categorical: those of the inputs and targets that name kinds.
             missing_values: values that stand for a missing one.
             missing_inputs: what to do about missing inputs.
         """
         indicate = missing_inputs == "indicate"
         columns = [Column.fit(name, table[name], categorical=name in categorical, indicate=indicate) for name in inputs]
-        return cls(tuple(columns), tuple(targets), tuple(missing_values), missing_inputs)
+        kinds = [_kinds_in(table[name]) if name in categorical else None for name in targets]
+        target_kinds = tuple(kinds) if any(kinds) else ()
+        return cls(tuple(columns), tuple(targets), tuple(missing_values), missing_inputs, target_kinds)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -154,6 +157,15 @@ class Encoding:
     def categorical(self) -> tuple[str, ...]:
         """Names of those that name kinds."""
         return tuple(column.name for column in self.columns if column.kinds is not None)
+
+    @property
+    def num_classes(self) -> tuple[int | None, ...]:
+        """Of each target how many kinds it names, and None of a number."""
+        return tuple(None if kinds is None else len(kinds) for kinds in self._kinds_of_targets)
+
+    @property
+    def _kinds_of_targets(self) -> tuple[tuple[str, ...] | None, ...]:
+        return self.target_kinds or (None,) * len(self.targets)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -173,6 +185,18 @@ class Encoding:
         missing = {name: int(missing_in(table[name]).sum()) for name in self.inputs}
         return Encoded(np.concatenate(parts, axis=1), outside, unknown, missing)
 
+    def encode_targets(self, table: Columns) -> tuple[Float[np.ndarray, "N D"], Bool[np.ndarray, "N D"]]:
+        """The targets of N rows, NaN where missing and the code of a kind, and which are of a kind never seen."""
+        y = []
+        for name, kinds in zip(self.targets, self._kinds_of_targets, strict=True):
+            values, missing = table[name], missing_in(table[name])
+            if kinds is not None:
+                codes = {kind: code for code, kind in enumerate(kinds)}
+                values = np.array([np.nan if value is None else codes.get(str(value), -1) for value in values])
+            y.append(np.where(missing, np.nan, values))
+        stacked = np.stack(y, axis=1).astype(np.float64)
+        return stacked, (stacked < 0) & np.array([kinds is not None for kinds in self._kinds_of_targets])
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, from which `from_dict` makes the same encoding."""
         columns = []
@@ -188,6 +212,7 @@ class Encoding:
             "targets": list(self.targets),
             "missing_values": list(self.missing_values),
             "missing_inputs": self.missing_inputs,
+            "target_kinds": [list(kinds or ()) for kinds in self.target_kinds],
         }
 
     @classmethod
@@ -198,7 +223,9 @@ class Encoding:
             for column in plain["columns"]:
                 values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in column.items()}
                 columns.append(Column(**values))
-            return cls(tuple(columns), tuple(plain["targets"]), tuple(plain["missing_values"]), plain["missing_inputs"])
+            kinds = tuple(tuple(kinds) or None for kinds in plain["target_kinds"])
+            marks = tuple(plain["missing_values"])
+            return cls(tuple(columns), tuple(plain["targets"]), marks, plain["missing_inputs"], kinds)
         except (KeyError, TypeError) as error:
             raise InputError(f"not an encoding of columns: {error}") from None
 
@@ -216,3 +243,8 @@ def missing_in(values: np.ndarray) -> Bool[np.ndarray, " N"]:
     if np.issubdtype(values.dtype, np.floating):
         return np.isnan(values)
     return np.array([value is None for value in values], bool)
+
+
+def _kinds_in(values: np.ndarray) -> tuple[str, ...]:
+    """The kinds that N values name, in order."""
+    return tuple(np.unique(values[~missing_in(values)].astype(str)).tolist())

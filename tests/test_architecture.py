@@ -14,6 +14,7 @@ PACKAGE = ROOT / "mdn_jax"
 FLOORS = [
     ["_typing", "_version"],
     ["_checks", "_compiling", "_printing", "_pytrees"],
+    ["_seams"],
     ["distributions"],
     ["statistics", "heads"],
     ["networks", "encoding"],

@@ -174,7 +174,7 @@ def test_inverse_problems_are_the_same_pairs_exchanged():
 def test_built_in_data_follow_their_seed_alone(name):
     data = load(DatasetConfig(name=name, num_points=200, num_test_points=300, seed=4))
     problem = PROBLEMS[name]
-    assert data.problem is problem and data.input_names == problem.input_names
+    assert data.log_density is problem.log_density and data.input_names == problem.input_names
     assert data.train.x.shape == (200, len(problem.input_names)) and data.test.y.shape == (
         300,
         len(problem.target_names),
@@ -297,7 +297,7 @@ def test_a_checksum_is_of_the_bytes_of_all_tables(tmp_path, monkeypatch):
 def test_columns_are_found_by_name_in_any_order(tmp_path):
     write(tmp_path, lines(20))
     data = load(config(split="ordered", test_fraction=0.25), tmp_path)
-    assert data.train.x.shape == (15, 2) and data.test.x.shape == (5, 2) and data.problem is None
+    assert data.train.x.shape == (15, 2) and data.test.x.shape == (5, 2) and data.log_density is None
     assert (data.input_names, data.target_names) == (("a", "b"), ("c",))
     assert np.array_equal(data.train.x, [[10 * i, -i] for i in range(1, 16)])
     assert np.array_equal(data.test.y[:, 0], np.arange(16, 21))  # the last rows

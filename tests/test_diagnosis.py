@@ -13,11 +13,11 @@ from numpy.testing import assert_allclose
 from small_runs import config_of
 
 import mdn_jax as mdn
-from mdn_jax import baselines
 from mdn_jax.data import Dataset, Part
 from mdn_jax.encoding import Encoding
 from mdn_jax.heads.mixture import raw_scale
 from mdn_jax.judging import (
+    baselines,
     coverage_interval,
     coverage_sentences,
     diagnose,
@@ -332,7 +332,7 @@ def table(count, seed, missing=0):
     x = rng.normal(size=(count, 3)) * [1.0, 100.0, 1.0] + [0.0, 1e4, 0.0]
     y = np.stack([1e6 + 3 * x[:, 0] + 0.01 * x[:, 1], x[:, 2]], axis=1) + rng.normal(size=(count, 2)) * [1.0, 0.5]
     y[:missing, 0] = np.nan
-    return Part(x, y, weight=None)
+    return Part(x, y, observed=~np.isnan(y))
 
 
 @pytest.mark.usefixtures("x64")
@@ -365,7 +365,7 @@ def test_weights_are_repeated_rows_and_missing_targets_are_left_out():
     train, test = table(60, 0, missing=10), table(40, 1, missing=5)
     weight = np.random.default_rng(0).integers(1, 4, 60).astype(float)
     index = np.repeat(np.arange(60), weight.astype(int))
-    repeated = Part(train.x[index], train.y[index])
+    repeated = train.take(index)
     weighted = replace(train, weight=weight)
     one, two = baselines.marginal_gaussian(weighted, test), baselines.marginal_gaussian(repeated, test)
     assert_allclose(one.nll, two.nll)
@@ -384,7 +384,7 @@ def test_a_model_that_a_line_beats_is_told_so():
 def test_a_baseline_that_cannot_be_fitted_says_why():
     train, test = table(4, 0), table(40, 1)
     assert baselines.least_squares(train, test) is None
-    data = Dataset(train, test, None, ("a", "b", "c"), ("y", "z"), problem=object())
+    data = Dataset(train, test, ("a", "b", "c"), ("y", "z"))
     found = baselines.baseline_scores(config_of(), data)
     assert found["least_squares"] is None and found["one_gaussian"] is None
     assert found["skipped"].keys() == {"least_squares", "one_gaussian"}
@@ -393,7 +393,8 @@ def test_a_baseline_that_cannot_be_fitted_says_why():
 
 def test_one_gaussian_is_trained_for_a_table():
     train, test = (Part(part.x, part.y[:, :1]) for part in (table(60, 0), table(40, 1)))
-    data = Dataset(train, test, None, ("a", "b", "c"), ("y",), problem=None)
-    found = baselines.baseline_scores(config_of(), data)
+    data = Dataset(train, test, ("a", "b", "c"), ("y",))
+    config = config_of().model_copy(update={"dataset": mdn.DatasetConfig(path="table.csv", targets=("y",))})
+    found = baselines.baseline_scores(config, data)
     assert found["one_gaussian"]["num_steps"] == 10 and math.isfinite(found["one_gaussian"]["test_nll"])
     assert found["skipped"] == {}

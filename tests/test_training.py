@@ -120,8 +120,8 @@ def test_a_poisoned_member_leaves_the_others_as_they_are(solo):
         state, _ = mdn.advance(state)
     done = mdn.finish(state)
     assert done.status == "diverged" and done.statuses == ("ok", "diverged", "ok")
-    assert_same(done.model.conditionals[0].conditional, solo.model.conditional)
-    assert_same(done.model.conditionals[1].conditional, began)  # the last finite parameters
+    assert_same(done.model.networks[0].conditional, solo.model.conditional)
+    assert_same(done.model.networks[1].conditional, began)  # the last finite parameters
     assert np.isnan(done.history["val_loss"][1:, 1]).all() and np.isfinite(done.history["val_loss"][:, [0, 2]]).all()
 
 
@@ -264,7 +264,7 @@ def test_weights_of_one_are_no_weights(solo):
         ({"x": X[:, 0]}, r"x must have shape \(N, X\); got \(200,\): use x\[:, None\]"),
         ({"x": X[:, :, None]}, r"x must have shape \(N, X\); got \(200, 1, 1\)"),
         ({"x": X[:150]}, r"x, y and weights must have as many rows each; got \[150, 200\]"),
-        ({"y": Y[:, None, None]}, r"y must have shape \(N, D\) or \(N,\) and not be empty; got \(200, 1, 1\)"),
+        ({"y": Y[:, None, None, None]}, r"y must have shape \(N, D\) or \(N,\) and not be empty; got \(200, 1, 1, 1\)"),
         ({"y": np.empty((200, 0))}, r"y must have shape \(N, D\) or \(N,\) and not be empty; got \(200, 0\)"),
         ({"y": np.full(200, 3.0)}, r"y is constant in column \[0\]: there is nothing to predict"),
         ({"y": np.stack([Y, 0 * Y], 1)}, r"y is constant in column \[1\]"),

@@ -72,7 +72,7 @@ def configured(case: Case, seed: int, test_points: int) -> mdn.Config:
 def gap(config: mdn.Config) -> tuple[float, float]:
     """The gap of one trained config and the seconds of its training: nats, or the MSE's excess as a share."""
     data = load(config.dataset)
-    exact = data.problem.log_density if data.problem else None
+    exact = data.log_density
     if exact is None:
         raise SystemExit(f"{config.dataset.path or config.dataset.name}: its exact density is not known")
     began = time.perf_counter()

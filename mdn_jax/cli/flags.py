@@ -3,15 +3,19 @@
 import contextlib
 import dataclasses
 import io
+import tomllib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import tyro
 from pydantic import BaseModel
 
 from mdn_jax._checks import InputError, nearest, require
+from mdn_jax._seams import Options
+from mdn_jax.config import OPTIONS
 
-__all__ = ["flags_of", "parse_flags", "path_first", "said_by", "values_of"]
+__all__ = ["config_values", "parse_flags", "path_first", "said_by"]
 
 
 def path_first(arguments: list[str], usage: str) -> tuple[Path | None, list[str]]:
@@ -22,7 +26,52 @@ def path_first(arguments: list[str], usage: str) -> tuple[Path | None, list[str]
     return None, arguments
 
 
-def flags_of(config: BaseModel, extra: type, **sections: BaseModel) -> type:
+def config_values(
+    config: BaseModel, extra: type, arguments: list[str], program: str, **sections: BaseModel
+) -> dict[str, Any]:
+    """What the command line makes of a config and of a command's own options, by name, as a TOML file would say it.
+
+    Args:
+        config: fields of the command line with their values.
+        extra: a dataclass of the command's own options.
+        arguments: of the command line; an option of a function is `--dataset.options.NAME VALUE`.
+        program: the command, for its help.
+        sections: further models under a name of their own.
+    """
+    options, rest = _options_in(arguments)
+    parsed = parse_flags(_flags_of(config, extra, **sections), rest, program)
+    values = {field.name: _plain(getattr(parsed, field.name)) for field in dataclasses.fields(parsed)}
+    for table, given in options.items():
+        section, _, field = table.partition(".")
+        values[section][field] = {**values[section][field], **given}
+    return values
+
+
+def _options_in(arguments: list[str]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Options of functions, by the table that holds them, and the arguments without them."""
+    found: dict[str, dict[str, Any]] = {}
+    rest, left = [], iter(arguments)
+    for word in left:
+        flag, equals, text = word.partition("=")
+        table, _, name = flag.removeprefix("--").replace("-", "_").rpartition(".")
+        if not word.startswith("--") or table not in OPTIONS:
+            rest.append(word)
+            continue
+        text = text if equals else next(left, None)
+        require(text is not None, f"{flag} takes a value, as TOML writes it: {flag} 0.5")
+        found.setdefault(table, {})[name] = _value_in(str(text))
+    return found, rest
+
+
+def _value_in(text: str) -> Any:
+    """A value as TOML writes it; what is none is a string without its quotes."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _flags_of(config: BaseModel, extra: type, **sections: BaseModel) -> type:
     """A dataclass of every config field with its value as default, for tyro: parsed here, validated by the models.
 
     Args:
@@ -42,8 +91,9 @@ def _mirror(model: BaseModel) -> list[tuple[str, Any, Any]]:
         if isinstance(value, BaseModel):
             fields.append(_section(name, value, info.description))
         else:
-            kind = Annotated[info.annotation, tyro.conf.arg(help=info.description)]  # pyright: ignore
-            fields.append((name, kind, dataclasses.field(default=value)))
+            own = (tyro.conf.arg(help=info.description), *_kept_as_it_is(info.annotation))
+            kind = str if Callable[..., Any] in get_args(info.annotation) else info.annotation
+            fields.append((name, Annotated[kind, *own], dataclasses.field(default=value)))  # pyright: ignore
     return fields
 
 
@@ -53,14 +103,17 @@ def _section(name: str, model: BaseModel, about: str | None) -> tuple[str, Any, 
     return name, Annotated[kind, tyro.conf.arg(help=about)], dataclasses.field(default=kind())
 
 
-def values_of(flags: Any) -> dict[str, Any]:
-    """Parsed flags by name, as what a TOML file would say."""
-    return {field.name: _plain(getattr(flags, field.name)) for field in dataclasses.fields(flags)}
+def _kept_as_it_is(annotation: Any) -> tuple[Any, ...]:
+    """Marks of a table, which is no flag: shown where its entries are flags, hidden where they are none."""
+    if annotation is Options:
+        return (tyro.conf.Fixed,)
+    return (tyro.conf.Fixed, tyro.conf.Suppress) if Options in get_args(annotation) else ()
 
 
 def said_by(values: dict[str, Any], config: BaseModel, arguments: list[str]) -> dict[str, Any]:
     """Of the parsed values those that the config file or the command line says: a recipe may fill the others."""
-    given = {argument.lstrip("-").split("=")[0].replace("-", "_") for argument in arguments if argument[:2] == "--"}
+    words = [argument.lstrip("-").split("=")[0].replace("-", "_") for argument in arguments if argument[:2] == "--"]
+    given = {".".join(word.split(".")[:2]) for word in words}  # an option says its table
     said: dict[str, Any] = {}
     for name, value in values.items():
         own = getattr(config, name)

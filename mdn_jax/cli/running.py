@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import jax
 import tyro
 
-from mdn_jax.cli.flags import flags_of, parse_flags, path_first, said_by, values_of
+from mdn_jax.cli.flags import config_values, parse_flags, path_first, said_by
 from mdn_jax.config import Config, DatasetConfig, validate
 
 __all__ = ["plot", "run"]
@@ -20,7 +20,7 @@ def run(arguments: list[str]) -> int:
     usage = "run takes a config file first: mdn-jax run CONFIG [--out DIR] [--FIELD VALUE]"
     path, rest = path_first(arguments, usage)
     config = read_config(path)[0] if path else Config(dataset=DatasetConfig(name="inverse_sinusoid"))
-    values = values_of(parse_flags(flags_of(config, _Run), rest, "mdn-jax run CONFIG"))
+    values = config_values(config, _Run, rest, "mdn-jax run CONFIG")
     folder, overwrite = values.pop("out"), values.pop("overwrite")
     config = changed_by_hand(config, validate(said_by(values, config, rest), "command line" if rest else str(path)))
     return _run_config(config, folder or Path("runs") / (path.stem if path else "run"), overwrite=overwrite)

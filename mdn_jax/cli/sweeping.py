@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from mdn_jax._checks import require
-from mdn_jax.cli.flags import flags_of, parse_flags, path_first, values_of
+from mdn_jax.cli.flags import config_values, path_first, said_by
 from mdn_jax.config import validate
 
 __all__ = ["sweep"]
@@ -71,10 +71,10 @@ def sweep(arguments: list[str]) -> int:
 
 def _read(path: Path | None, arguments: list[str]) -> tuple[Any, _Sweep]:
     """The space of a config file or of a sweep's folder, with the command line's changes, and the options."""
-    from mdn_jax.config import Config, DatasetConfig  # noqa: PLC0415
+    from mdn_jax.config import Config, DatasetConfig, value_of  # noqa: PLC0415
     from mdn_jax.runs import absolute, changed_by_hand, fill_in, read_config  # noqa: PLC0415
     from mdn_jax.sweeps.driver import CONFIG  # noqa: PLC0415
-    from mdn_jax.sweeps.space import Search, read_space, value_of  # noqa: PLC0415
+    from mdn_jax.sweeps.space import Search, read_space  # noqa: PLC0415
 
     require(path is None or path.exists(), f"{path}: no such config file, nor a sweep's folder")
     is_folder = path is not None and path.is_dir()
@@ -89,11 +89,11 @@ def _read(path: Path | None, arguments: list[str]) -> tuple[Any, _Sweep]:
     search = space.search if space else Search()
     if "--cluster" in arguments and arguments[-1] == "--cluster":
         arguments = [*arguments, "local"]
-    values = values_of(parse_flags(flags_of(config, _Sweep, sweep=search), arguments, "mdn-jax sweep CONFIG"))
+    values = config_values(config, _Sweep, arguments, "mdn-jax sweep CONFIG", sweep=search)
     own = {field.name: values.pop(field.name) for field in dataclasses.fields(_Sweep)}
     changes = values.pop("sweep")
     require(not (is_folder and own["out"]), "a sweep's folder is where it is: drop --out, or give its config file")
-    changed = changed_by_hand(config, absolute(Path(), validate(values, "command line")))
+    changed = changed_by_hand(config, absolute(Path(), validate(said_by(values, config, arguments), "command line")))
     for axis in space.axes if space else ():
         same = value_of(config, axis.name) == value_of(changed, axis.name)
         require(same, f"{axis.name} is an axis of this sweep: change its values in [sweep], not on the command line")
@@ -239,11 +239,11 @@ def _print_plan(space: Any) -> int:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
+    from mdn_jax.config import value_of  # noqa: PLC0415
     from mdn_jax.data import load  # noqa: PLC0415
     from mdn_jax.devices import num_devices, runs_in_turn  # noqa: PLC0415
     from mdn_jax.sweeps.planning import COMPILING, most_at_once, programs  # noqa: PLC0415
     from mdn_jax.sweeps.search import Members  # noqa: PLC0415
-    from mdn_jax.sweeps.space import value_of  # noqa: PLC0415
     from mdn_jax.sweeps.training import Source  # noqa: PLC0415
 
     members = Members(space)

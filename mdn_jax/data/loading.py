@@ -1,107 +1,46 @@
-"""Training, calibration and test rows: drawn from a built-in problem, or read from a table and split."""
+"""Rows that a config names: made by a built-in problem or a function of the user's, or read from a table and split."""
 
-from dataclasses import dataclass, field
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from mdn_jax._checks import nearest, require
-from mdn_jax._typing import Bool, Float, Int
+from mdn_jax._checks import InputError, nearest, require
+from mdn_jax._seams import absolute, check_options, check_signature, find
 from mdn_jax.config import DatasetConfig
-from mdn_jax.data.problems import PROBLEMS, Problem, Rows, Targets
+from mdn_jax.data.dataset import Dataset, Part
+from mdn_jax.data.problems import PROBLEMS, Problem
 from mdn_jax.data.splits import split_rows
 from mdn_jax.data.tables import Table, checksum, read_table
 from mdn_jax.encoding import Encoding, missing_in, refuse_missing
 from mdn_jax.models import FEWEST_TO_CALIBRATE
 
-__all__ = ["Dataset", "Part", "load", "table_checksum"]
+__all__ = ["DATASETS", "load", "table_checksum"]
 
 MIN_ROWS = 10  # fewer rows of a table than this cannot be split, trained on and judged
 FEW_KINDS, MANY_ROWS = 10, 100  # so few different whole numbers in so many rows may name kinds
 
 
-@dataclass(frozen=True, eq=False)
-class Part:
-    """Rows of one part of the data, float64.
-
-    Attributes:
-        x: (N, X) inputs.
-        y: (N, D) targets; NaN where one is missing and is to be integrated out.
-        weight: (N,) how much each row counts; None where all count alike.
-        place: (N,) the row's place in its file, from 0; None where there is no file.
-    """
-
-    x: Rows
-    y: Targets
-    weight: Float[np.ndarray, " N"] | None = None
-    place: Int[np.ndarray, " N"] | None = None
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-    @property
-    def observed(self) -> Bool[np.ndarray, "N D"] | None:
-        """(N, D) which targets are known; None where all are."""
-        known = ~np.isnan(self.y)
-        return None if known.all() else known
-
-
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """Training and test rows, float64.
-
-    Attributes:
-        train: rows to train on.
-        test: rows kept apart for the test.
-        calibration: rows kept apart to calibrate intervals; None for none.
-        input_names: names of the X inputs.
-        target_names: names of the D targets.
-        problem: where the rows were drawn from; None for a table.
-        encoding: how a table's columns became inputs; None for a problem.
-        warnings: what a person should know about the data, a sentence each.
-    """
-
-    train: Part
-    test: Part
-    calibration: Part | None
-    input_names: tuple[str, ...]
-    target_names: tuple[str, ...]
-    problem: Problem | None
-    encoding: Encoding | None = None
-    warnings: tuple[str, ...] = field(default=())
-
-    @property
-    def for_training(self) -> dict[str, Any]:
-        """The training rows and the names of their columns, as `start`, `fit` and `prepare` take them by keyword."""
-        return {
-            "x": self.train.x,
-            "y": self.train.y,
-            "weights": self.train.weight,
-            "observed": self.train.observed,
-            "input_names": self.input_names,
-            "target_names": self.target_names,
-            "encoding": self.encoding,
-        }
-
-
 def load(config: DatasetConfig, base: Path | None = None) -> Dataset:
-    """The data that a config names: rows drawn from a built-in problem, or a table read and split.
+    """The data that a config names: what a function makes of its options and seed, or a table read and split.
 
     Training and test rows of a problem come from two children of `config.seed`: another number of training points
     leaves the test rows as they are, and more training points begin with the same rows as fewer.
 
     Args:
         config: the `[dataset]` table of a config.
-        base: the folder that a relative `config.path` starts from; the working directory where absent.
+        base: the folder that relative paths start from; the working directory where absent.
 
     Returns:
         The rows, with the names of their columns.
 
     Raises:
-        InputError: one line that names the file, column and row and says what to do, for an unknown problem, a file
-            that is missing or cannot be read, a missing column, values that are missing or no finite numbers, too
-            few rows, a split with an empty part, or a target that never varies.
+        InputError: one line that names the file, column and row and says what to do, for an unknown problem, a
+            function that cannot be imported, called so, or returns no `Dataset`, a file that is missing or cannot be
+            read, a missing column, values that are missing or no finite numbers, too few rows, a split with an empty
+            part, or a target that never varies.
 
     Example:
         >>> from mdn_jax.config import DatasetConfig
@@ -110,7 +49,14 @@ def load(config: DatasetConfig, base: Path | None = None) -> Dataset:
         >>> data.train.x.shape, data.test.y.shape, data.input_names, data.target_names
         ((100, 1), (1000, 1), ('y',), ('x',))
     """
-    data = _load_table(config, base or Path()) if config.path is not None else _load_problem(config)
+    base = base or Path()
+    paths = _table_paths(config, base)
+    require(
+        config.table_checksum is None or not all(map(Path.is_file, paths)) or config.table_checksum == checksum(paths),
+        f"{' or '.join(map(str, paths))} has changed since this config noted its dataset.table_checksum: restore it, "
+        "or drop that field from the config to use the table as it is now",
+    )
+    data = _load_table(config, paths) if config.name is None else _load_named(config, config.name, base, paths)
     kept = FEWEST_TO_CALIBRATE if data.calibration is None else len(data.calibration)
     require(
         kept >= FEWEST_TO_CALIBRATE,
@@ -120,30 +66,47 @@ def load(config: DatasetConfig, base: Path | None = None) -> Dataset:
     return data
 
 
-def _load_problem(config: DatasetConfig) -> Dataset:
-    name = config.name or ""
-    require(name in PROBLEMS, f"dataset.name: no built-in problem {name!r}: {nearest(name, PROBLEMS)}")
-    problem = PROBLEMS[name]
-    train, test = np.random.default_rng(config.seed).spawn(2)
-    x, y = problem.draw(train, config.num_points)
-    num_calibration = round(config.calibration_fraction * len(y))
-    require(num_calibration < len(y), "dataset.calibration_fraction leaves no training row: lower it")
-    kept = len(y) - num_calibration
-    calibration = Part(x[kept:], y[kept:]) if num_calibration else None
-    return Dataset(
-        Part(x[:kept], y[:kept]), Part(*problem.draw(test, config.num_test_points)), calibration,
-        problem.input_names, problem.target_names, problem,
-    )  # fmt: skip
+def _load_named(config: DatasetConfig, name: str, base: Path, paths: list[Path]) -> Dataset:
+    """What a function by name makes of its options, the seed and a path."""
+    if not config.is_own:
+        require(name in DATASETS, f"dataset.name: no built-in problem {name!r}: {nearest(name, DATASETS)}")
+    function = find(absolute(name, base), DATASETS, "dataset.name")
+    given = {"seed": config.seed} | ({"path": str(paths[0])} if paths else {})
+    counts = ("num_points", "num_test_points")
+    given |= {n: getattr(config, n) for n in counts if not config.is_own or n in config.model_fields_set}
+    check_signature(function, given, f"dataset.name: {name}")
+    check_options(function, config.options, given, "dataset.options")
+    try:
+        data = function(**config.options, **given)
+        require(isinstance(data, Dataset), f"it returned {type(data).__name__}: return an mdn.Dataset")
+    except InputError as error:
+        raise InputError(f"dataset.name: {name}: {error}") from None
+    num_calibration = round(config.calibration_fraction * len(data.train))
+    if not num_calibration or data.calibration is not None:
+        return data
+    kept = len(data.train) - num_calibration
+    require(kept > 0, "dataset.calibration_fraction leaves no training row: lower it")
+    # rows of a problem are independent; a function of the user's may have put its own in an order
+    order = np.arange(len(data.train))
+    order = np.random.default_rng(config.seed).permutation(order) if config.is_own else order
+    return replace(data, train=data.train.take(order[:kept]), calibration=data.train.take(order[kept:]))
 
 
-def _load_table(config: DatasetConfig, base: Path) -> Dataset:
+def _draw(problem: Problem, num_points: int, num_test_points: int, seed: int) -> Dataset:
+    train, test = np.random.default_rng(seed).spawn(2)
+    rows = Part(*problem.draw(train, num_points)), Part(*problem.draw(test, num_test_points))
+    return Dataset(*rows, problem.input_names, problem.target_names, problem.log_density)
+
+
+DATASETS: Mapping[str, Callable[..., Dataset]] = {
+    name: functools.partial(_draw, problem) for name, problem in PROBLEMS.items()
+}
+"""Functions that make data, by name."""
+
+
+def _load_table(config: DatasetConfig, paths: list[Path]) -> Dataset:
     """Read, drop what is to be dropped, split, and encode by what the training rows hold."""
-    path, *test_path = paths = _table_paths(config, base)
-    require(
-        config.table_checksum is None or config.table_checksum == checksum(paths),
-        f"{' or '.join(map(str, paths))} has changed since this config noted its dataset.table_checksum: restore it, "
-        "or drop that field from the config to use the table as it is now",
-    )
+    path, *test_path = paths
     table, dropped = _read(config, path)
     require(
         table.num_rows >= MIN_ROWS,
@@ -175,8 +138,9 @@ def _load_table(config: DatasetConfig, base: Path) -> Dataset:
     if dropped:
         warnings = (f"{dropped:,} rows with missing values were dropped", *warnings)
     return Dataset(
-        rows["train"], rows["test"], rows.get("calibration"), encoding.names, config.targets, None, encoding, warnings
-    )
+        rows["train"], rows["test"], encoding.names, config.targets,
+        calibration=rows.get("calibration"), encoding=encoding, warnings=warnings,
+    )  # fmt: skip
 
 
 def table_checksum(*configs: DatasetConfig) -> str | None:
@@ -186,7 +150,7 @@ def table_checksum(*configs: DatasetConfig) -> str | None:
 
 
 def _table_paths(config: DatasetConfig, base: Path) -> list[Path]:
-    """The table, and the test table where there is one."""
+    """The table, and the test table where there is one; or what a function of the user's reads."""
     return [base / Path(name).expanduser() for name in (config.path, config.test_path) if name is not None]
 
 
@@ -236,9 +200,17 @@ def _take(table: Table, rows: np.ndarray) -> Table:
 
 
 def _rows(config: DatasetConfig, encoding: Encoding, part: Table) -> Part:
-    y = np.stack([part.columns[name] for name in config.targets], axis=1)
-    weight = None if config.weight is None else part.columns[config.weight]
-    return Part(encoding.encode(part.columns).x, y, weight, part.columns[PLACE].astype(np.int64))
+    weight, place = None if config.weight is None else part.columns[config.weight], part.columns[PLACE].astype(np.int64)
+    y, unseen = encoding.encode_targets(part.columns)
+    for name, rows in zip(config.targets, unseen.T, strict=True):
+        row = rows.argmax()
+        require(
+            not rows.any(),
+            f"{part.path}: target {name!r}, row {place[row] + 1}: no training row is of kind "
+            f"{part.columns[name][row]!r}, so that it cannot be predicted: drop such rows, or choose another "
+            "dataset.split or dataset.seed",
+        )
+    return Part(encoding.encode(part.columns).x, y, weight, ~np.isnan(y), place)
 
 
 def _check_columns(config: DatasetConfig, train: Table) -> None:
@@ -251,10 +223,11 @@ def _check_columns(config: DatasetConfig, train: Table) -> None:
         )
     for name in config.targets:
         column = train.columns[name]
-        known = column[~np.isnan(column)]
+        known = column[~missing_in(column)]
+        first = [value if isinstance(value, str) else f"{value:g}" for value in known[:1]]
         require(
             bool(known.size and np.any(known != known[0])),
-            f"{train.path}: target {name!r} is {', '.join(f'{value:g}' for value in known[:1]) or 'missing'} in all "
+            f"{train.path}: target {name!r} is {''.join(first) or 'missing'} in all "
             f"{train.num_rows} training rows: nothing to predict, choose another target",
         )
 

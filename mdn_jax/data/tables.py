@@ -69,7 +69,6 @@ def checksum(paths: Sequence[Path]) -> str:
     """A short name for the bytes of some tables: another one says that they have changed."""
     digests = []
     for path in paths:
-        _check_file(path)
         with path.open("rb") as file:
             digests.append(hashlib.file_digest(file, "sha256").digest())
     return hashlib.sha256(b"".join(digests)).hexdigest()[:16]

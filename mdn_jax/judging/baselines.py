@@ -111,7 +111,7 @@ def one_gaussian(seed: int, dataset: Dataset, model: ModelConfig, training: Trai
 
 def _no_gaussian(config: Config, dataset: Dataset) -> str | None:
     """Why no one Gaussian is trained, or None where it is."""
-    if dataset.problem is not None:
+    if config.dataset.name is not None and not config.dataset.is_own:
         return "not trained for built-in problems"
     if config.training.objective == "squared_error":
         return "the network is fitted by least squares itself"

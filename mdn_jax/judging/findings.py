@@ -75,7 +75,7 @@ def diagnosis_of(model: Model, dataset: Dataset, scores: Scores, statuses: tuple
 
 def _ordered_split(config: Config, dataset: Dataset) -> dict[str, Any] | None:
     """Scores of the same configuration, trained on the first rows, on the last; None where that is no question."""
-    if dataset.problem is not None or config.dataset.split != "random" or config.dataset.test_path is not None:
+    if config.dataset.name is not None or config.dataset.split != "random" or config.dataset.test_path is not None:
         return None
     try:
         data = load_dataset(config.dataset.model_copy(update={"split": "ordered"}))

@@ -63,8 +63,7 @@ def is_complete(config: Config) -> bool:
 
 def _unsaid(section: ModelConfig | TrainingConfig) -> list[str]:
     """Fields left to the recipe; None, which TOML has no word for, is said by silence."""
-    fields = type(section).model_fields.items()
-    return [name for name, field in fields if field.default is not None and name not in section.model_fields_set]
+    return [name for name in section.to_dict() if name not in section.model_fields_set]
 
 
 def complete(config: Config, num_rows: int, num_inputs: int) -> Config:
@@ -75,5 +74,6 @@ def complete(config: Config, num_rows: int, num_inputs: int) -> Config:
     for name, chosen in zip(SECTIONS, table_recipe(num_rows, num_inputs), strict=True):
         said = getattr(config, name)
         own = {field: value for field, value in said.to_dict().items() if field in said.model_fields_set}
-        table[name] = chosen.to_dict() | own
+        # an MLP's widths have no use beside another network
+        table[name] = {field: value for field, value in chosen.to_dict().items() if field not in said.idle} | own
     return validate(table, "config")

@@ -28,16 +28,18 @@ def data_section(config: Config, dataset: Dataset, metrics: Mapping[str, Any]) -
     more = len(columns) - MOST_COLUMNS
     return section(
         "Data",
-        paragraph(f"{uses}. {_origin(config, dataset)}"),
+        paragraph(f"{uses}. {_origin(config)}"),
         table(["column", "role", "training values", "missing"], columns[:MOST_COLUMNS], texts=3),
         paragraph(f"{more:,} more columns." if more > 0 else "", "note"),
     )
 
 
-def _origin(config: Config, dataset: Dataset) -> str:
+def _origin(config: Config) -> str:
     """Where rows came from, and how the test rows were chosen."""
     data = config.dataset
-    if dataset.problem is not None:
+    if data.is_own:
+        return f"Made by {data.name}; its test rows are a part of their own."
+    if data.name is not None:
         return f"Drawn from the built-in problem {data.name}; the test rows are fresh."
     if data.test_path is not None:
         return "The test rows are a table of their own."

@@ -1,19 +1,29 @@
 """Config files, and what they need before they can run."""
 
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from mdn_jax import _seams as seams
 from mdn_jax._checks import InputError, require
-from mdn_jax.config import Config, parse
+from mdn_jax.config import SOURCES, TABLES, Config, parse, source_of, value_of
 from mdn_jax.data import Dataset, table_checksum
 from mdn_jax.data import load as load_dataset
 from mdn_jax.recipe import complete, is_complete
 
-__all__ = ["absolute", "changed_by_hand", "fill_in", "note", "read_config", "resolve", "seal"]
+__all__ = [
+    "absolute", "changed_by_hand", "changed_sources", "fill_in", "note", "note_sources", "read_config", "resolve",
+    "seal", "seal_sources", "warn_of_changed_sources",
+]  # fmt: skip
+
+CONFIG = "config.toml"  # of a run's folder
+Axes = Mapping[str, Sequence[Any]]  # values of a sweep's axes, by field
 
 
 def read_config(path: Path) -> tuple[Config, dict[str, Any]]:
-    """The config and sweep table of a TOML file; a table's path becomes absolute, from the file's own folder.
+    """The config and sweep table of a TOML file; paths in it become absolute, from the file's own folder.
 
     Raises:
         InputError: for a file that is missing or not a valid config.
@@ -28,14 +38,26 @@ def read_config(path: Path) -> tuple[Config, dict[str, Any]]:
 
 
 def absolute(base: Path, config: Config) -> Config:
-    """The config with its table's path made absolute, from `base` where it is relative."""
-    paths = {name: getattr(config.dataset, name) for name in ("path", "test_path")}
-    whole = {name: str((base / Path(path).expanduser()).resolve()) for name, path in paths.items() if path is not None}
-    return config.model_copy(update={"dataset": config.dataset.model_copy(update=whole)}) if whole else config
+    """The config with paths of tables and of import paths' files made absolute, from `base` where they are relative."""
+    whole: dict[str, Any] = {}
+    for name in TABLES:
+        path = value_of(config, name)
+        whole[name] = path if path is None else str((base / Path(path).expanduser()).resolve())
+    whole |= {name: seams.absolute(value_of(config, name), base) for name in SOURCES}
+    return _with(config, {name: value for name, value in whole.items() if value != value_of(config, name)})
+
+
+def _with(config: Config, fields: Mapping[str, Any]) -> Config:
+    """The config with some fields of its tables, by dotted name, which are valid already."""
+    for name, value in fields.items():
+        section, _, field = name.rpartition(".")
+        value = getattr(config, section).model_copy(update={field: value}) if section else value
+        config = config.model_copy(update={section or field: value})
+    return config
 
 
 def resolve(config: Config) -> tuple[Config, Dataset | None]:
-    """The config with its table's checksum and its recipe's numbers, and the data where they had to be read."""
+    """The config with its checksums and its recipe's numbers, and the data where they had to be read."""
     return fill_in(seal(absolute(Path(), config)))
 
 
@@ -48,20 +70,63 @@ def fill_in(config: Config) -> tuple[Config, Dataset | None]:
 
 
 def seal(config: Config) -> Config:
-    """The config with its table's checksum: the same command on a table that has changed is told from this one.
+    """The config with checksums of its table and sources: the same command on what has changed is told from this one.
 
     One that is gone is not noticed here: what is finished needs it no more, and all else reads it.
+
+    Raises:
+        InputError: for a source that has changed since the config noted its checksum.
     """
+    config = seal_sources(config)
     return config if config.dataset.table_checksum is not None else note(config, table_checksum(config.dataset))
 
 
 def note(config: Config, checksum: str | None) -> Config:
-    """The config with a checksum."""
-    return config.model_copy(update={"dataset": config.dataset.model_copy(update={"table_checksum": checksum})})
+    """The config with a table's checksum."""
+    return _with(config, {"dataset.table_checksum": checksum})
+
+
+def seal_sources(config: Config, axes: Axes = MappingProxyType({})) -> Config:
+    """The config with a checksum for each field that import paths stand in, an axis of a sweep with all of its own."""
+    changed = changed_sources(config, axes)
+    require(
+        not changed, f"{'; '.join(changed)}: restore it, or drop [checksums] from the config to use it as it is now"
+    )
+    return note_sources(config, {**(config.checksums or {}), **_checksums(config, axes)})
+
+
+def note_sources(config: Config, checksums: Mapping[str, str]) -> Config:
+    """The config with checksums of its sources, by field."""
+    return _with(config, {"checksums": seams.Options(checksums) if checksums else None})
+
+
+def changed_sources(config: Config, axes: Axes = MappingProxyType({})) -> list[str]:
+    """A clause for each source that has changed since the config noted its checksum."""
+    now, of_one_run = _checksums(config, axes), _checksums(config, {})
+    return [
+        f"{source_of(value_of(config, name))} has changed since this config noted its checksum ({name})"
+        for name, noted in (config.checksums or {}).items()
+        if name in now and noted not in (now[name], of_one_run.get(name))
+    ]
+
+
+def _checksums(config: Config, axes: Axes) -> dict[str, str]:
+    found = {name: [seams.checksum(v) for v in axes.get(name, (value_of(config, name),))] for name in SOURCES}
+    return {name: "-".join(filter(None, own)) for name, own in found.items() if any(own)}
+
+
+def warn_of_changed_sources(folder: Path) -> None:
+    """One warning for each source that has changed since the run in `folder` was trained."""
+    if (folder / CONFIG).is_file():
+        for clause in changed_sources(read_config(folder / CONFIG)[0]):
+            warnings.warn(f"{clause}: {folder} may be of other code than it was trained with", stacklevel=2)
 
 
 def changed_by_hand(before: Config, after: Config) -> Config:
-    """`after`, which came of `before` by the command line's changes: another table has another checksum."""
+    """`after`, which came of `before` by the command line's changes: another table or source has another checksum."""
+    noted = after.checksums or {}
+    kept = {name: noted[name] for name in noted if value_of(before, name) == value_of(after, name)}
+    after = after if kept == noted else note_sources(after, kept)
     old, new = before.dataset, after.dataset
     same = (old.path, old.test_path) == (new.path, new.test_path) or old.table_checksum != new.table_checksum
     return after if same else note(after, None)

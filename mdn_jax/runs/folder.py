@@ -6,12 +6,12 @@ from typing import Any
 
 from mdn_jax._checks import require
 from mdn_jax.config import Config, differences
-from mdn_jax.runs.configs import read_config
+from mdn_jax.runs.configs import CONFIG, read_config
 
 __all__ = ["CHECKPOINT", "CONFIG", "FIGURES", "HISTORY", "METRICS", "MODEL", "REPORT", "claim"]
 
-CONFIG, METRICS, HISTORY, MODEL, FIGURES, CHECKPOINT, REPORT = (
-    "config.toml", "metrics.json", "history.csv", "model", "figures", "checkpoint", "report.html",
+METRICS, HISTORY, MODEL, FIGURES, CHECKPOINT, REPORT = (
+    "metrics.json", "history.csv", "model", "figures", "checkpoint", "report.html",
 )  # fmt: skip
 
 

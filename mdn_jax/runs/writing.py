@@ -18,7 +18,7 @@ from mdn_jax.judging.findings import diagnosis_of, evaluate_part, findings
 from mdn_jax.judging.metrics import Scores
 from mdn_jax.models import Model, num_parameters
 from mdn_jax.report import report_html
-from mdn_jax.runs.configs import read_config
+from mdn_jax.runs.configs import read_config, warn_of_changed_sources
 from mdn_jax.runs.folder import CONFIG, FIGURES, HISTORY, METRICS, MODEL, REPORT
 from mdn_jax.runs.history import read_history, write_history
 from mdn_jax.storage import load, save, versions, write_text
@@ -81,6 +81,7 @@ def draw_figures(folder: Path) -> list[Path]:
     """
     require((folder / METRICS).is_file(), f"{folder}: no finished run there ({METRICS} is missing)")
     config, _ = read_config(folder / CONFIG)
+    warn_of_changed_sources(folder)
     metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
     dataset, model = load_dataset(config.dataset), load(folder / MODEL)
     require("coverage" in metrics, f"{folder}: an older version wrote this run: run it again to draw its figures")
@@ -93,9 +94,9 @@ def draw_figures(folder: Path) -> list[Path]:
 
 def oracle_scores(dataset: Dataset, scores: Scores) -> dict[str, float]:
     """The exact density's NLL on the test rows, and the model's distance from it, where it is known."""
-    if dataset.problem is None or dataset.problem.log_density is None:
+    if dataset.log_density is None:
         return {}
-    exact = -dataset.problem.log_density(dataset.test.x, dataset.test.y)
+    exact = -dataset.log_density(dataset.test.x, dataset.test.y)
     return {"oracle_nll": float(exact.mean()), "gap_to_oracle": float((scores.nll - exact).mean())}
 
 
@@ -150,7 +151,7 @@ def _draw(
         input_names=dataset.input_names,
         target_names=dataset.target_names,
         oracle=metrics.get("oracle_nll") if density else None,
-        log_density=dataset.problem.log_density if dataset.problem else None,
+        log_density=dataset.log_density,
         loss_unit="nats" if density else f"{config.training.objective}, standardised",
     )
     figures["health"] = health_figure(diagnosis, metrics["coverage"])

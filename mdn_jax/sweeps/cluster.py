@@ -199,7 +199,7 @@ def _ship(ray: Any, work: Work, source: Source, shipped: dict[str, Any]) -> None
     for config in work.configs:
         key = config.dataset.model_dump_json()
         if key not in shipped:
-            shipped[key] = ray.put(replace(source.dataset(config), problem=None))  # a problem's functions stay here
+            shipped[key] = ray.put(replace(source.dataset(config), log_density=None))  # it stays here
 
 
 def _ray() -> Any:

@@ -193,7 +193,7 @@ def _oracle(space: Space, axes: Sequence[str], source: Source) -> float | None:
     if any(axis.startswith("dataset.") and axis != "dataset.seed" for axis in axes):
         return None
     dataset = source.dataset(space.base)
-    if dataset.problem is None or dataset.problem.log_density is None:
+    if dataset.log_density is None:
         return None
-    exact = -float(dataset.problem.log_density(dataset.test.x, dataset.test.y).mean())
+    exact = -float(dataset.log_density(dataset.test.x, dataset.test.y).mean())
     return exact if math.isfinite(exact) else None

@@ -4,6 +4,7 @@ An axis is a list of values, `{ count = 8 }` of seeds, or `{ low = 1e-4, high = 
 members follow from the config's seed and their own number alone, so any process can tell what member 1234 is.
 """
 
+import functools
 import itertools
 import json
 import math
@@ -17,12 +18,14 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from mdn_jax._checks import InputError, nearest, require
-from mdn_jax.config import TABLES, Config, Strict, TrainingConfig, validate, varying_fields
+from mdn_jax._seams import Options
+from mdn_jax._seams import absolute as absolute_source
+from mdn_jax.config import OPTIONS, SOURCES, TABLES, Config, Strict, TrainingConfig, validate, value_of, varying_fields
 from mdn_jax.data import table_checksum
-from mdn_jax.runs import note, seal
+from mdn_jax.runs import note, note_sources, seal_sources
 
 __all__ = ["SEEDS", "Axis", "Search", "Settings", "Space", "by_program", "member_config", "program_of"]
-__all__ += ["read_space", "sealed", "settings_of", "value_of"]
+__all__ += ["read_space", "sealed", "settings_of"]
 
 SECTIONS = ("dataset", "model", "training")
 SEEDS = ("seed", "dataset.seed")
@@ -109,10 +112,14 @@ def read_space(base: Config, table: Mapping[str, Any], source: str, folder: Path
     fields = _field_names()
     for name in names:
         legal = [*fields, *Search.model_fields]
-        require(name in fields, f"{source}: [sweep] has no field {name!r} to vary: {nearest(name, legal)}")
+        option = name.rpartition(".")[0] in OPTIONS
+        require(option or name in fields, f"{source}: [sweep] has no field {name!r} to vary: {nearest(name, legal)}")
     if isinstance(flat.get("dataset.path"), list):
         paths = flat["dataset.path"]
         flat["dataset.path"] = [str((folder / p).resolve()) if isinstance(p, str) else p for p in paths]
+    for name in set(SOURCES) & set(flat):
+        if isinstance(flat[name], list):
+            flat[name] = [absolute_source(value, folder) for value in flat[name]]
     axes = tuple(_read_axis(base, name, flat[name], search, f"{source}: sweep axis {name!r}") for name in names)
     example = '"model.num_components" = [1, 2, 5, 10]'
     require(len(axes) > 0, f"{source}: [sweep] has no axis: add one, for example {example}")
@@ -122,14 +129,16 @@ def read_space(base: Config, table: Mapping[str, Any], source: str, folder: Path
 
 
 def sealed(space: Space) -> Space:
-    """The space with the checksum of its table, or of all of them where they are an axis.
+    """The space with the checksums of its table and sources, or of all of them where they are an axis.
 
     Raises:
         InputError: where one of several has changed since the checksum was noted.
     """
+    space = replace(space, base=seal_sources(space.base, {axis.name: axis.values for axis in space.axes}))
     axes = [axis for axis in space.axes if axis.name in TABLES]
     if not axes:
-        return replace(space, base=seal(space.base))
+        checksum = space.base.dataset.table_checksum or table_checksum(space.base.dataset)
+        return replace(space, base=note(space.base, checksum))
     names = [axis.name for axis in axes]
     choices = itertools.product(*(axis.values for axis in axes))
     base, settings = space.base.dataset, [dict(zip(names, values, strict=True)) for values in choices]
@@ -164,6 +173,8 @@ def member_config(space: Space, settings: Settings) -> Config:
     told = ", ".join(f"{name} = {value}" for name, value in settings.items())
     # where tables are an axis the base's checksum is of all of them
     base = note(space.base, None) if set(TABLES) & settings.keys() else space.base
+    noted = base.checksums or {}
+    base = note_sources(base, {name: noted[name] for name in noted if name not in settings})
     return _with(base, settings, f"{space.source}: member with {told}")
 
 
@@ -185,17 +196,11 @@ def by_program(configs: Mapping[int, Config]) -> list[list[int]]:
     return list(groups.values())
 
 
-def value_of(config: Config, name: str) -> Any:
-    """A field by its dotted name."""
-    section, _, field = name.rpartition(".")
-    return getattr(getattr(config, section) if section else config, field)
-
-
 def _flatten(table: Mapping[str, Any], source: str, prefix: str = "") -> dict[str, Any]:
     """Quoted and plain dotted keys mean the same."""
     flat: dict[str, Any] = {}
     for name, value in table.items():
-        nested = isinstance(value, Mapping) and prefix + name in SECTIONS
+        nested = isinstance(value, Mapping) and prefix + name in (*SECTIONS, *OPTIONS)
         found = _flatten(value, source, f"{prefix}{name}.") if nested else {prefix + name: value}
         twice = next(iter(flat.keys() & found.keys()), None)
         require(twice is None, f"{source}: [sweep] names {twice!r} twice, quoted and plain: keep one")
@@ -205,7 +210,8 @@ def _flatten(table: Mapping[str, Any], source: str, prefix: str = "") -> dict[st
 
 def _field_names() -> list[str]:
     sections = {name: Config.model_fields[name].annotation for name in SECTIONS}
-    return ["seed", *(f"{name}.{field}" for name, model in sections.items() for field in model.model_fields)]  # pyright: ignore
+    names = ["seed", *(f"{name}.{field}" for name, model in sections.items() for field in model.model_fields)]  # pyright: ignore
+    return [name for name in names if name not in OPTIONS]
 
 
 def _read_axis(base: Config, name: str, table: Any, search: Search, where: str) -> Axis:
@@ -217,6 +223,10 @@ def _read_axis(base: Config, name: str, table: Any, search: Search, where: str) 
         table = [value if isinstance(value, list | tuple) else [value] for value in table]
     values = tuple(_checked(base, name, value, where) for value in table)
     require(len(set(map(repr, values))) == len(values), f"{where} has a value twice: {list(table)}")
+    whole = [value for value in values if isinstance(value, Options)]
+    require(
+        not whole, f"{where}: values are numbers, strings, true or false, or lists; got {''.join(map(repr, whole[:1]))}"
+    )
     return Axis(name, values, table=[list(value) if isinstance(value, tuple) else value for value in values])
 
 
@@ -265,8 +275,8 @@ def _checked(base: Config, name: str, value: Any, where: str) -> Any:
 def _with(base: Config, settings: Settings, where: str) -> Config:
     table = base.to_dict()
     for name, value in settings.items():
-        section, _, field = name.rpartition(".")
-        target = table[section] if section else table
+        *path, field = name.split(".")
+        target = functools.reduce(lambda one, part: one[part], path, table)
         target[field] = list(value) if isinstance(value, tuple) else value
     return validate(table, where)
 

@@ -1,36 +1,41 @@
-"""Typed, frozen, strict configs: a TOML text in, one validated `Config` out.
+"""The tables of a config, each a frozen model of its fields.
 
-Unknown keys, wrong types and values out of bounds are refused with one line that names the field and the cure. A
-field of `TrainingConfig` that is marked `VARIES` is a number inside the compiled training program: members of one
+A field of `TrainingConfig` that is marked `VARIES` is a number inside the compiled training program: members of one
 sweep may differ in it. Every other field shapes the program itself.
 """
 
 import math
-import tomllib
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Protocol, Self
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    model_serializer,
+    model_validator,
+)
 
-from mdn_jax._checks import InputError, nearest, require
+from mdn_jax._checks import require
+from mdn_jax._seams import Options, check_known, is_path
 from mdn_jax.heads import Covariance
 from mdn_jax.networks import Activation
 
 __all__ = [
-    "TABLES",
-    "Config",
-    "DatasetConfig",
-    "ModelConfig",
-    "Strict",
-    "TrainingConfig",
-    "differences",
-    "parse",
-    "validate",
-    "varying_fields",
-]
+    "OPTIONS", "SOURCES", "TABLES", "VARIES", "Config", "DatasetConfig", "ModelConfig", "Strict", "TrainingConfig",
+    "flattened",
+]  # fmt: skip
 
 TABLES = ("dataset.path", "dataset.test_path")
-CHECKSUM = "dataset.table_checksum"  # of what these name
+SOURCES = ("dataset.name", "model.network", "model.head", "training.objective")  # that may be import paths
+OPTIONS = ("dataset.options", "model.network_options", "model.head_options")
+NETWORKS = ("mlp",)
+HEADS = ("mixture", "independent", "categorical", "product")
+OBJECTIVES = ("nll", "squared_error", "crps", "energy_score")
 VARIES = "varies"  # the marker of a field that members of one compiled program may differ in
 
 
@@ -51,6 +56,24 @@ Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Fraction = Annotated[Finite, Field(ge=0, lt=1)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
+Seam = str | Callable[..., Any]
+Table = Annotated[Options, PlainValidator(lambda value: _as_options(value)), PlainSerializer(Options.plain)]
+
+
+def _as_options(value: Any) -> Options:
+    if not isinstance(value, Mapping):
+        raise ValueError("Input should be a table of options")
+    return value if isinstance(value, Options) else Options(value)
+
+
+def _known(names: tuple[str, ...], what: str) -> AfterValidator:
+    """A plain name must be legal; an import path is not imported here."""
+
+    def check(given: Any) -> Any:
+        check_known(given, names, what)
+        return given
+
+    return AfterValidator(check)
 
 
 class Strict(BaseModel):
@@ -61,27 +84,49 @@ class Strict(BaseModel):
     )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for TOML: every field that has one, defaults included."""
-        return self.model_dump(mode="python", exclude_none=True)
+        """Plain values for TOML: every field that has one, defaults included.
+
+        Raises:
+            InputError: for a field that holds an object, which no text can name.
+        """
+        table = self.model_dump(mode="python", exclude_none=True)
+        objects = [name for name, value in flattened(table).items() if callable(value)]
+        cure = 'give its import path, "file.py:function" or "module:function"'
+        require(not objects, f"{' and '.join(objects)} is an object, which a config cannot write down: {cure}")
+        return table
+
+    @model_serializer(mode="wrap")
+    def _without_idle(self, serialize: Any) -> dict[str, Any]:
+        """Fields that nobody set, and that are of ours alone, are not said of what is someone's own."""
+        idle = self.idle - self.model_fields_set
+        return {name: value for name, value in serialize(self).items() if name not in idle}
+
+    @property
+    def idle(self) -> set[str]:
+        """Fields that this table's own choices leave without a use."""
+        return set()
 
 
 class DatasetConfig(Strict):
-    """Which data: a built-in problem by `name`, or a table by `path`."""
+    """Which data: a built-in problem or a function of your own by `name`, or a table by `path`."""
 
     name: str | None = None
-    """Built-in problem, drawn with `num_points` training rows and `num_test_points` fresh test rows."""
+    """Built-in problem, or the import path of a function, own.py:function, that returns an mdn.Dataset."""
+    options: Table = Options()
+    """Options of the function that `name` names, each as --dataset.options.NAME VALUE."""
     num_points: Count = 2_500
     """Training rows of a built-in problem."""
     num_test_points: Count = 50_000
     """Fresh test rows of a built-in problem."""
     path: str | None = None
-    """Table (.csv, .parquet, .npz) whose columns are named below; relative to the config file."""
+    """Table (.csv, .parquet, .npz) whose columns are named below, or what a function of your own reads; relative to
+    the config file."""
     inputs: Names = ()
     """Input columns of a table; none for an unconditional density."""
     targets: Names = ()
     """Target columns of a table."""
     categorical: Names = ()
-    """Those of the inputs whose values name kinds: one 0/1 column for each kind."""
+    """Columns whose values name kinds: an input has one 0/1 column for each kind, a target the kind's code."""
     weight: str | None = None
     """Column that says how much each row counts, in training and in scores."""
     missing_values: Annotated[tuple[float | int | str, ...], BeforeValidator(_as_tuple)] = ()
@@ -105,17 +150,34 @@ class DatasetConfig(Strict):
     seed: Seed = 0
     """Draws and splits the data; the run's own `seed` never moves them."""
 
+    @property
+    def is_own(self) -> bool:
+        """Whether a function of the user's makes the data."""
+        return is_path(self.name)
+
+    @property
+    def idle(self) -> set[str]:
+        """Sizes of built-in problems."""
+        return {"num_points", "num_test_points"} if self.is_own else set()
+
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if (self.name is None) == (self.path is None):
+        if self.is_own:
+            check_known(self.name, (), "function")
+        elif (self.name is None) == (self.path is None):
             raise ValueError('give either name = "..." of a built-in problem or path = "..." of a table')
-        if self.path is not None and not self.targets:
-            raise ValueError('a table needs targets = ["..."], the columns to predict')
-        if self.name is not None:
+        if self.name is None:
+            if not self.targets:
+                raise ValueError('a table needs targets = ["..."], the columns to predict')
+            if self.options:
+                raise ValueError('options are of what name = "..." names; a table has none')
+        else:
             fields = type(self).model_fields
             own = [name for name in _OF_TABLES if getattr(self, name) != fields[name].default]
+            own = [name for name in own if self.path is None or name != "table_checksum"]
             if own:
-                raise ValueError(f"{' and '.join(own)} describe a table; a built-in problem has its own columns")
+                which = "your function" if self.is_own else "a built-in problem"
+                raise ValueError(f"{' and '.join(own)} describe a table; {which} has its own columns")
         return self
 
     @model_validator(mode="after")
@@ -124,9 +186,10 @@ class DatasetConfig(Strict):
         twice = _repeated(self.inputs + self.targets + weight)
         if twice:
             raise ValueError(f"column {min(twice)!r} is named twice in inputs, targets and weight")
-        strange = [name for name in self.categorical if name not in self.inputs]
+        strange = [name for name in self.categorical if name not in self.inputs + self.targets]
         if strange:
-            raise ValueError(f"categorical names {strange[0]!r}, which is not among inputs: add it there, or drop it")
+            where = "neither among inputs nor targets: add it there, or drop it"
+            raise ValueError(f"categorical names {strange[0]!r}, which is {where}")
         if self.split == "group" and self.split_column is None:
             raise ValueError('split = "group" needs split_column = "...", the column that names the groups')
         if self.split == "random" and self.split_column is not None:
@@ -141,8 +204,16 @@ _OF_TABLES = (
 
 
 class ModelConfig(Strict):
-    """How many components, and how wide a network."""
+    """Which network, how wide, and what its outputs mean."""
 
+    network: Annotated[Seam, _known(NETWORKS, "network")] = "mlp"
+    """Network: mlp, or the import path of a function, own.py:function, that builds one."""
+    network_options: Table = Options()
+    """Options of the network, each as --model.network-options.NAME VALUE."""
+    head: Annotated[Seam, _known(HEADS, "head")] = "mixture"
+    """Outputs' meaning: mixture, independent, categorical, product, or the import path of a spec."""
+    head_options: Table = Options()
+    """Options of the head, each as --model.head-options.NAME VALUE."""
     num_components: Count = 10
     """Gaussians in the mixture."""
     hidden_sizes: Annotated[tuple[Count, ...], BeforeValidator(_as_tuple)] = (32, 32)
@@ -154,12 +225,17 @@ class ModelConfig(Strict):
     min_std: Positive = 1e-3
     """Floor of the standard deviations, as a fraction of the target's training standard deviation."""
 
+    @property
+    def idle(self) -> set[str]:
+        """Sizes of the MLP."""
+        return set() if self.network == "mlp" else {"hidden_sizes", "activation"}
+
 
 class TrainingConfig(Strict):
     """How the network is trained. Noise and decay act on standardised data."""
 
-    objective: Literal["nll", "squared_error", "crps", "energy_score"] = "nll"
-    """What is minimised; squared_error trains the mean alone (num_components = 1)."""
+    objective: Annotated[Seam, _known(OBJECTIVES, "objective")] = "nll"
+    """Loss: nll, crps, energy_score, squared_error (the mean alone, num_components = 1), or an import path."""
     optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
     """Optax optimizer."""
     learning_rate: Annotated[Positive, VARIES] = 1e-2
@@ -229,6 +305,8 @@ class Config(Strict):
     dataset: DatasetConfig
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
+    checksums: Table | None = None
+    """What a run notes of each import path's source, so that one that has changed is told; leave it out."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -240,111 +318,11 @@ class Config(Strict):
         return self
 
 
-def parse(text: str, source: str) -> tuple[Config, dict[str, Any]]:
-    """A TOML text as a validated config and its `[sweep]` table (empty where absent).
-
-    Args:
-        text: the TOML text.
-        source: where it came from, for messages.
-
-    Returns:
-        The config, and the sweep's axes as they stand.
-
-    Raises:
-        InputError: one line that names the source, the field, what was expected and the cure.
-
-    Example:
-        >>> from mdn_jax.config import parse
-        >>> config, sweep = parse('dataset.name = "sinusoid"', "example.toml")
-        >>> config.model.num_components
-        10
-    """
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{source}: not valid TOML: {error}") from None
-    sweep = table.pop("sweep", {})
-    require(isinstance(sweep, dict), f"{source}: [sweep] must be a table")
-    return validate(table, source), sweep
-
-
-def validate(table: Mapping[str, Any], source: str) -> Config:
-    """Nested plain values as a `Config`, or an `InputError` of one line."""
-    try:
-        return Config.model_validate(table)
-    except ValidationError as error:
-        raise InputError(f"{source}: {describe(error)}") from None
-
-
-def describe(error: ValidationError) -> str:
-    """The first mistake of a pydantic report in one line, and how many more there are."""
-    mistakes = error.errors(include_url=False)
-    first, path = mistakes[0], [str(part) for part in mistakes[0]["loc"]]
-    # a union's branches are named after the field: they are no part of its path
-    known = path if first["type"] == "extra_forbidden" else _field_path(path)
-    name = ".".join(known) or "config"
-    if first["type"] == "extra_forbidden":
-        message = f"unknown key {name!r}: {nearest(path[-1], _fields(path[:-1]))}"
-    elif first["type"] == "missing":
-        message = f'missing [{name}]: say which data, for example name = "inverse_sinusoid"'
-    else:
-        same = [m for m in mistakes if m["loc"][: len(known)] == first["loc"][: len(known)]]
-        wishes = [m["msg"].removeprefix("Value error, ") for m in same]
-        wants = " or ".join(dict.fromkeys(wish[0].lower() + wish[1:] for wish in wishes))
-        got = "" if isinstance(first["input"], dict | BaseModel) else f"; got {first['input']!r}"
-        message = f"{name}: {wants}{got}"
-        mistakes = [first, *(m for m in mistakes if m not in same)]
-    more = len(mistakes) - 1
-    return message + (f" (and {more} more)" if more else "")
-
-
-class _Plain(Protocol):
-    def to_dict(self) -> dict[str, Any]: ...
-
-
-def differences(old: _Plain, new: _Plain) -> list[str]:
-    """The fields in which two configs, or two sweeps, differ: `"model.num_components: 5 -> 10"`.
-
-    A table's checksum tells them apart where both have one, of the same table.
-    """
-    before, after = _flat(old.to_dict()), _flat(new.to_dict())
-    names = [*before, *(name for name in after if name not in before)]
-    changed = [name for name in names if before.get(name) != after.get(name)]
-    noted = CHECKSUM in before and CHECKSUM in after and not set(TABLES) & set(changed)
-    told = [f"{name}: {before.get(name)} -> {after.get(name)}" for name in changed if name != CHECKSUM]
-    if noted and CHECKSUM in changed:
-        told.append(f"{after['dataset.path']} has changed since ({CHECKSUM}: {before[CHECKSUM]} -> {after[CHECKSUM]})")
-    return told
-
-
-def varying_fields(config: type[BaseModel]) -> tuple[str, ...]:
-    """Names of the fields that members of one compiled program may differ in."""
-    return tuple(name for name, field in config.model_fields.items() if VARIES in field.metadata)
-
-
-def _field_path(path: list[str]) -> list[str]:
-    """The part of a pydantic location that names fields, and an index after them."""
-    model: Any = Config
-    for depth, part in enumerate(path):
-        fields = getattr(model, "model_fields", {})
-        if part not in fields:
-            return path[: depth + 1] if part.isdigit() else path[:depth]
-        model = fields[part].annotation
-    return path
-
-
-def _fields(path: list[str]) -> list[str]:
-    """Legal keys of the table at `path`."""
-    model: Any = Config
-    for part in path:
-        model = model.model_fields[part].annotation
-    return list(model.model_fields)
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
+def flattened(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as one, with dotted names."""
+    flat: dict[str, Any] = {}
     for name, value in table.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+        flat |= flattened(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
     return flat
 
 
