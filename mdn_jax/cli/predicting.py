@@ -76,13 +76,12 @@ def _check_places(paths: list[Path], options: _Predict) -> None:
 
 def _predict(options: _Predict, samples: Path) -> int:
     from mdn_jax.prediction import Asked, answer, draw, notices_of, prepare, typed  # noqa: PLC0415
-    from mdn_jax.runs import warn_of_changed_sources  # noqa: PLC0415
+    from mdn_jax.runs import load_run  # noqa: PLC0415
     from mdn_jax.storage import write_frames  # noqa: PLC0415
 
-    warn_of_changed_sources(options.model)
     given, keep = _given(options.given), "all" if options.keep == ("all",) else options.keep
     asked = Asked(options.quantiles, options.num_modes, options.interval, options.mass, options.calibrated)
-    prepared = prepare(options.model, options.table, asked, given=given, keep=keep, strict=options.strict)
+    prepared = prepare(load_run(options.model), options.table, asked, given=given, keep=keep, strict=options.strict)
     with _shown_progress(prepared.wanted.num_rows) as show:
         frame = answer(prepared, show)
     # what is copied from text to text stays as it was spelled

@@ -153,7 +153,7 @@ class Dataset:
 
     @property
     def for_training(self) -> dict[str, Any]:
-        """The training rows and the names of their columns, as `start`, `fit` and `prepare` take them by keyword."""
+        """The training rows and what goes with them, as `start`, `fit` and `prepare` take them by keyword."""
         return {
             "x": self.train.x,
             "y": self.train.y,
@@ -162,12 +162,9 @@ class Dataset:
             "input_names": self.input_names,
             "target_names": self.target_names,
             "encoding": self.encoding,
+            "augment": self.augment,
+            "num_classes": self.num_classes,
         }
-
-    @property
-    def further_for_training(self) -> dict[str, Any]:
-        """What training needs to know beyond rows and names: `augment` and `num_classes`."""
-        return {"augment": self.augment, "num_classes": self.num_classes}
 
 
 def _check_codes(part: str, y: np.ndarray, names: tuple[str, ...], num_classes: tuple[int | None, ...]) -> None:

@@ -24,6 +24,7 @@ from mdn_jax.runs.configs import (
     seal_sources,
     warn_of_changed_sources,
 )
+from mdn_jax.runs.loading import load_run
 from mdn_jax.runs.running import run
 from mdn_jax.runs.starting import new_config
 from mdn_jax.runs.writing import Outcome, draw_figures, oracle_scores, write_run

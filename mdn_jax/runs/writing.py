@@ -18,10 +18,11 @@ from mdn_jax.judging.findings import diagnosis_of, evaluate_part, findings
 from mdn_jax.judging.metrics import Scores
 from mdn_jax.models import Model, num_parameters
 from mdn_jax.report import report_html
-from mdn_jax.runs.configs import read_config, warn_of_changed_sources
+from mdn_jax.runs.configs import read_config
 from mdn_jax.runs.folder import CONFIG, FIGURES, HISTORY, METRICS, MODEL, REPORT
 from mdn_jax.runs.history import read_history, write_history
-from mdn_jax.storage import load, save, versions, write_text
+from mdn_jax.runs.loading import load_run
+from mdn_jax.storage import save, versions, write_text
 from mdn_jax.training import Fit
 
 __all__ = ["Outcome", "draw_figures", "oracle_scores", "write_run"]
@@ -81,9 +82,8 @@ def draw_figures(folder: Path) -> list[Path]:
     """
     require((folder / METRICS).is_file(), f"{folder}: no finished run there ({METRICS} is missing)")
     config, _ = read_config(folder / CONFIG)
-    warn_of_changed_sources(folder)
     metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
-    dataset, model = load_dataset(config.dataset), load(folder / MODEL)
+    dataset, model = load_dataset(config.dataset), load_run(folder)
     require("coverage" in metrics, f"{folder}: an older version wrote this run: run it again to draw its figures")
     scores, history = evaluate_part(model, dataset.test), read_history(folder / HISTORY)
     diagnosis, _ = diagnosis_of(model, dataset, scores, tuple(metrics["diagnosis"]["statuses"]))

@@ -67,7 +67,7 @@ def load(
     folder = Path(path)
     if member is not None:
         require((folder / BATCHES).is_dir(), f"{folder}: no sweep there ({BATCHES}/ is missing)")
-        return read_member(folder / BATCHES, member, network, head).model
+        return read_member(folder / BATCHES, member, lambda row: {"network": network, "head": head}).model
     if not (folder / DESCRIPTION).exists() and (folder / "model" / DESCRIPTION).exists():
         folder = folder / "model"
 

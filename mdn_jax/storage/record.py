@@ -7,7 +7,7 @@ of both. A pair that a kill or a bad disk left incomplete counts as not there, a
 import hashlib
 import json
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ __all__ = ["BATCHES", "Batch", "Trained", "drop_rows", "read_member", "read_rows
 
 BATCHES = "batches"  # the folder of the record, inside a sweep's
 Row = dict[str, Any]
+CodeOf = Callable[[Row], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,8 +119,8 @@ def read_rows(folder: Path, *, thorough: bool = False) -> tuple[dict[int, Row], 
     return rows, damaged
 
 
-def read_member(folder: Path, member: int, network: Any = None, head: Callable | None = None) -> Trained:
-    """One member from the record in `folder`, with the `network` and `head` that `load` takes.
+def read_member(folder: Path, member: int, code_of: CodeOf = lambda row: {}) -> Trained:
+    """One member from the record in `folder`; `code_of(row)` is the code of its own that `load` would be given.
 
     Raises:
         InputError: for a member that is not there, or whose parameters are damaged.
@@ -128,23 +129,23 @@ def read_member(folder: Path, member: int, network: Any = None, head: Callable |
     for path, content in _contents(folder):
         numbers = [row["member"] for row in content["rows"]]
         if member in numbers:
-            return next(one for one in _unpack(path, content, network, head) if one.row["member"] == member)
+            return next(one for one in _unpack(path, content, code_of) if one.row["member"] == member)
         known += numbers
     extent = f"finished members are {min(known)} to {max(known)}" if known else "no member is finished"
     raise InputError(f"{folder.parent}: no finished member {member}: {extent}")
 
 
-def read_trained(folder: Path, network: Any = None, head: Callable | None = None) -> dict[int, Trained]:
+def read_trained(folder: Path, code_of: CodeOf = lambda row: {}) -> dict[int, Trained]:
     """All members of the record in `folder` by number."""
-    trained = (one for path, content in _contents(folder) for one in _unpack(path, content, network, head))
+    trained = (one for path, content in _contents(folder) for one in _unpack(path, content, code_of))
     return {one.row["member"]: one for one in trained}
 
 
-def drop_rows(folder: Path, unwanted: Callable[[Row], bool]) -> int:
+def drop_rows(folder: Path, unwanted: Callable[[Row], bool], code_of: CodeOf = lambda row: {}) -> int:
     """Take members out of the record, so that they train again; returns how many."""
     dropped = 0
     for path, content in list(_contents(folder)):
-        members = list(_unpack(path, content))
+        members = list(_unpack(path, content, code_of))
         kept = [one for one in members if not unwanted(one.row)]
         if len(kept) < len(members):
             dropped += len(members) - len(kept)
@@ -162,9 +163,7 @@ def _contents(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
             yield path, content
 
 
-def _unpack(
-    path: Path, content: dict[str, Any], network: Any = None, head: Callable | None = None
-) -> Iterator[Trained]:
+def _unpack(path: Path, content: dict[str, Any], code_of: CodeOf) -> Iterator[Trained]:
     """The members of one batch."""
     data = path.with_suffix(".npz")
     require(data.is_file(), f"{data} is missing: run the sweep again to train its members anew")
@@ -173,7 +172,7 @@ def _unpack(
     require(whole, f"{data} is damaged: run the sweep again to train its members anew")
     arrays, rows = unpack_arrays(packed), {row["member"]: row for row in content["rows"]}
     for number, group in enumerate(content["groups"]):
-        template = build(group["model"], network, head)
+        template = build(group["model"], **code_of(rows[group["members"][0]]))
         names, structure = named_leaves(template), jax.tree.structure(template)
         start = f"{number}/history/"
         histories = {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}

@@ -23,7 +23,7 @@ from mdn_jax.storage import BATCHES, Trained, read_member, read_trained, save, w
 from mdn_jax.sweeps.search import Row, export_study, importance, is_finished
 from mdn_jax.sweeps.space import Space, member_config
 from mdn_jax.sweeps.training import Source
-from mdn_jax.training import Fit
+from mdn_jax.training import Fit, own_code
 
 __all__ = ["Group", "SweepResult", "columns_of", "export_member", "publish", "ranked", "write_ensemble"]
 
@@ -141,7 +141,7 @@ def export_member(space: Space, folder: Path, member: int, out: Path, source: So
     Raises:
         InputError: for a member that is not there.
     """
-    trained = read_member(folder / BATCHES, member)
+    trained = read_member(folder / BATCHES, member, lambda row: _code_of(space, row))
     row, config = trained.row, seal(config_of(space, trained.row))
     # "halved" is how a sweep ends a member; of a run it is stopped early
     status = "stopped_early" if row["status"] == "halved" else row["status"]
@@ -162,7 +162,9 @@ def write_ensemble(space: Space, folder: Path, rows: dict[int, Row], size: int, 
     # others' training rows may be this one's test rows
     same = [member for member in order if config_of(space, rows[member]).dataset == config.dataset]
     require(len(same) >= size, f"{folder}: an ensemble of {size} asks for more than the {len(same)} finished members")
-    model = ensemble([read_member(folder / BATCHES, member).model for member in same[:size]])
+    model = ensemble(
+        [read_member(folder / BATCHES, member, lambda row: _code_of(space, row)).model for member in same[:size]]
+    )
     dataset = source.dataset(config)
     scores = evaluate_part(model, dataset.test)
     metrics = {"members": same[:size], **scores.report(dataset.target_names), **oracle_scores(dataset, scores)}
@@ -174,12 +176,19 @@ def write_ensemble(space: Space, folder: Path, rows: dict[int, Row], size: int, 
 
 def result_of(space: Space, folder: Path, rows: dict[int, Row]) -> SweepResult:
     """Everything a sweep's folder holds, in memory."""
-    return SweepResult(tuple(axis.name for axis in space.axes), rows, read_trained(folder / BATCHES))
+    return SweepResult(
+        tuple(axis.name for axis in space.axes), rows, read_trained(folder / BATCHES, lambda row: _code_of(space, row))
+    )
 
 
 def config_of(space: Space, row: Row) -> Config:
     """The config of a member that has a row."""
     return member_config(space, row["settings"])
+
+
+def _code_of(space: Space, row: Row) -> dict[str, Any]:
+    """The network and head of a member that are not ours."""
+    return own_code(config_of(space, row).model)
 
 
 def _cell(value: Any) -> Any:

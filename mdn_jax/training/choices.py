@@ -13,7 +13,7 @@ from mdn_jax.heads import HEADS, CategoricalSpec, IndependentSpec, MixtureSpec, 
 from mdn_jax.networks import NETWORKS, Architecture
 from mdn_jax.training.objectives import Objective
 
-__all__ = ["architecture_of", "check_objective", "head_of"]
+__all__ = ["architecture_of", "check_objective", "head_of", "own_code"]
 
 PARTS = ("target_dim", "num_outputs", "unpack", "initial_bias", "units")  # of every head
 
@@ -109,6 +109,12 @@ def architecture_of(model: ModelConfig, input_shape: tuple[int, ...]) -> Archite
     check_options(build, model.network_options, ("key", "x", "num_outputs", "spec", *told), "model.network_options")
     name = model.network if isinstance(model.network, str) else build.__qualname__
     return Architecture(name, build, json.dumps(told | model.network_options.plain(), sort_keys=True), input_shape)
+
+
+def own_code(model: ModelConfig) -> dict[str, Any]:
+    """The network and the head of a config that are not ours, as `load` takes them."""
+    network = None if model.network in NETWORKS else find(model.network, NETWORKS, "model.network")
+    return {"network": network, "head": None if model.head in HEADS else find(model.head, HEADS, "model.head")}
 
 
 def _refuse_idle(model: ModelConfig, names: Sequence[str], idle: bool | None, where: str, known: Any = ()) -> None:
