@@ -8,10 +8,29 @@ from mdn_jax._checks import InputError
 from mdn_jax._checks import check_kinds as _check_kinds
 from mdn_jax._version import __version__ as __version__
 from mdn_jax.config import Config, DatasetConfig, ModelConfig, TrainingConfig
-from mdn_jax.distributions.mixture import Mixture, affine, condition, log_prob, marginal, merge, responsibilities
-from mdn_jax.distributions.sampling import graves_bias, rsample, sample, sketch_rnn_temper, temper
-from mdn_jax.distributions.scales import Diagonal, Isotropic, Triangular
-from mdn_jax.heads import MixtureSpec, initial_bias, unpack
+from mdn_jax.distributions import (
+    Categorical,
+    Diagonal,
+    Independent,
+    Isotropic,
+    Merged,
+    Mixture,
+    Observed,
+    Product,
+    Triangular,
+    affine,
+    condition,
+    graves_bias,
+    log_prob,
+    marginal,
+    merge,
+    responsibilities,
+    rsample,
+    sample,
+    sketch_rnn_temper,
+    temper,
+)
+from mdn_jax.heads import CategoricalSpec, IndependentSpec, MixtureSpec, ProductSpec, initial_bias, unpack
 from mdn_jax.judging import calibrate, evaluate
 from mdn_jax.models import ConstantStd, Ensemble, Functional, Model, Standardizer, ensemble
 from mdn_jax.networks import MDN, MLP
@@ -42,13 +61,14 @@ if TYPE_CHECKING:
     from mdn_jax.sweeps import sweep
 
 __all__ = [
-    "MDN", "MLP", "Config", "ConstantStd", "DatasetConfig", "Diagonal", "Ensemble", "Fit", "Functional", "InputError",
-    "Isotropic", "Mixture", "MixtureSpec", "Model", "ModelConfig", "Objective", "Rows", "Standardizer",
-    "TrainingConfig", "TrainingState", "Triangular", "advance", "affine", "calibrate", "cdf", "condition",
-    "covariance", "crps", "density_level", "energy_score", "ensemble", "evaluate", "finish", "fit", "fit_splits",
-    "graves_bias", "highest_density", "highest_density_mass", "initial_bias", "interval", "load", "log_cdf",
-    "log_mass", "log_prob", "log_survival", "marginal", "mean", "merge", "mode", "modes", "nll", "predict",
-    "predict_samples", "quantile", "responsibilities", "rsample", "sample", "save", "sketch_rnn_temper",
+    "MDN", "MLP", "Categorical", "CategoricalSpec", "Config", "ConstantStd", "DatasetConfig", "Diagonal",
+    "Ensemble", "Fit", "Functional", "Independent", "IndependentSpec", "InputError", "Isotropic", "Merged",
+    "Mixture", "MixtureSpec", "Model", "ModelConfig", "Objective", "Observed", "Product", "ProductSpec", "Rows",
+    "Standardizer", "TrainingConfig", "TrainingState", "Triangular", "advance", "affine", "calibrate", "cdf",
+    "condition", "covariance", "crps", "density_level", "energy_score", "ensemble", "evaluate", "finish", "fit",
+    "fit_splits", "graves_bias", "highest_density", "highest_density_mass", "initial_bias", "interval", "load",
+    "log_cdf", "log_mass", "log_prob", "log_survival", "marginal", "mean", "merge", "mode", "modes", "nll",
+    "predict", "predict_samples", "quantile", "responsibilities", "rsample", "sample", "save", "sketch_rnn_temper",
     "squared_error", "start", "std", "stop", "sweep", "table_recipe", "tail_mean", "temper", "unpack",
 ]  # fmt: skip
 

@@ -10,8 +10,7 @@ from jax import Array
 
 from mdn_jax._checks import require
 from mdn_jax._typing import ArrayLike, Float, PyTree
-from mdn_jax.distributions.mixture import Mixture, log_prob, marginal
-from mdn_jax.distributions.sampling import sample
+from mdn_jax.distributions import Mixture, log_prob, marginal, sample
 from mdn_jax.models.calibration import FEWEST_TO_CALIBRATE, Calibration
 from mdn_jax.models.model import Ensemble, Model
 from mdn_jax.models.rows import Rows, evenly, map_rows, standard_rows

@@ -14,8 +14,7 @@ from jax import Array
 
 from mdn_jax._compiling import jit
 from mdn_jax._typing import ArrayLike, Float, Key
-from mdn_jax.distributions.mixture import Mixture, log_prob
-from mdn_jax.distributions.sampling import sample
+from mdn_jax.distributions import Mixture, log_prob, sample
 from mdn_jax.models import Ensemble, Model, Rows, map_rows
 from mdn_jax.statistics import cdf, mean, quantile
 from mdn_jax.statistics.line import profile, region

@@ -8,7 +8,7 @@ import numpy as np
 from jax import Array
 
 from mdn_jax._typing import ArrayLike, Bool, Float, Int, PyTree
-from mdn_jax.distributions.mixture import Mixture, responsibilities
+from mdn_jax.distributions import Mixture, responsibilities
 from mdn_jax.judging.calibrating import needed_masses
 from mdn_jax.models import Ensemble, Model, Rows, evenly, map_rows, standard_rows
 

@@ -12,7 +12,7 @@ import numpy as np
 from mdn_jax._checks import require
 from mdn_jax._compiling import jit
 from mdn_jax._typing import ArrayLike, Float, Int, PyTree
-from mdn_jax.distributions.mixture import Mixture
+from mdn_jax.distributions import Mixture
 from mdn_jax.distributions.units import Standardizer, device_dtype
 from mdn_jax.models.model import Ensemble, Model
 

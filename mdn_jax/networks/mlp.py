@@ -13,7 +13,7 @@ from jax import Array
 
 from mdn_jax._checks import InputError, nearest, require
 from mdn_jax._typing import Float, Key, PyTree
-from mdn_jax.distributions.mixture import Mixture
+from mdn_jax.distributions import Mixture
 from mdn_jax.heads import MixtureSpec, unpack
 
 __all__ = ["MDN", "MLP", "Activation", "check_network"]
