@@ -9,10 +9,29 @@ from mdn_jax._checks import check_kinds as _check_kinds
 from mdn_jax._version import __version__ as __version__
 from mdn_jax.config import Config, DatasetConfig, ModelConfig, TrainingConfig
 from mdn_jax.data import Dataset, Part
-from mdn_jax.distributions.mixture import Mixture, affine, condition, log_prob, marginal, merge, responsibilities
-from mdn_jax.distributions.sampling import graves_bias, rsample, sample, sketch_rnn_temper, temper
-from mdn_jax.distributions.scales import Diagonal, Isotropic, Triangular
-from mdn_jax.heads import MixtureSpec, initial_bias, unpack
+from mdn_jax.distributions import (
+    Categorical,
+    Diagonal,
+    Independent,
+    Isotropic,
+    Merged,
+    Mixture,
+    Observed,
+    Product,
+    Triangular,
+    affine,
+    condition,
+    graves_bias,
+    log_prob,
+    marginal,
+    merge,
+    responsibilities,
+    rsample,
+    sample,
+    sketch_rnn_temper,
+    temper,
+)
+from mdn_jax.heads import CategoricalSpec, IndependentSpec, MixtureSpec, ProductSpec, initial_bias, unpack
 from mdn_jax.judging import calibrate, evaluate
 from mdn_jax.models import Conditional, ConstantStd, Functional, Model, Standardizer, ensemble
 from mdn_jax.networks import MLP
@@ -36,22 +55,22 @@ from mdn_jax.statistics import (
 )
 from mdn_jax.statistics.scores import crps, energy_score, nll, squared_error
 from mdn_jax.storage import load, load_state, save, save_state
-from mdn_jax.training import Fit, Objective, Rows, TrainingState, advance, finish, fit, fit_splits, start, stop
+from mdn_jax.training import Fit, Rows, TrainingState, advance, finish, fit, fit_splits, start, stop
 
 if TYPE_CHECKING:
     from mdn_jax.prediction import predict, predict_samples
     from mdn_jax.sweeps import sweep
 
 __all__ = [
-    "MLP", "Conditional", "Config", "ConstantStd", "Dataset", "DatasetConfig", "Diagonal", "Fit", "Functional",
-    "InputError", "Isotropic", "Mixture", "MixtureSpec", "Model", "ModelConfig", "Objective", "Part", "Rows",
-    "Standardizer", "TrainingConfig", "TrainingState", "Triangular", "advance", "affine", "calibrate", "cdf",
-    "condition", "covariance", "crps", "density_level", "energy_score", "ensemble", "evaluate", "finish", "fit",
-    "fit_splits", "graves_bias", "highest_density", "highest_density_mass", "initial_bias", "interval", "load",
-    "load_state", "log_cdf", "log_mass", "log_prob", "log_survival", "marginal", "mean", "merge", "mode", "modes",
-    "nll", "predict", "predict_samples", "quantile", "responsibilities", "rsample", "sample", "save", "save_state",
-    "sketch_rnn_temper", "squared_error", "start", "std", "stop", "sweep", "table_recipe", "tail_mean", "temper",
-    "unpack",
+    "MLP", "Categorical", "CategoricalSpec", "Conditional", "Config", "ConstantStd", "Dataset", "DatasetConfig",
+    "Diagonal", "Fit", "Functional", "Independent", "IndependentSpec", "InputError", "Isotropic", "Merged", "Mixture",
+    "MixtureSpec", "Model", "ModelConfig", "Observed", "Part", "Product", "ProductSpec", "Rows", "Standardizer",
+    "TrainingConfig", "TrainingState", "Triangular", "advance", "affine", "calibrate", "cdf", "condition", "covariance",
+    "crps", "density_level", "energy_score", "ensemble", "evaluate", "finish", "fit", "fit_splits", "graves_bias",
+    "highest_density", "highest_density_mass", "initial_bias", "interval", "load", "load_state", "log_cdf", "log_mass",
+    "log_prob", "log_survival", "marginal", "mean", "merge", "mode", "modes", "nll", "predict", "predict_samples",
+    "quantile", "responsibilities", "rsample", "sample", "save", "save_state", "sketch_rnn_temper", "squared_error",
+    "start", "std", "stop", "sweep", "table_recipe", "tail_mean", "temper", "unpack",
 ]  # fmt: skip
 
 # who comes in by the front door may have swapped something; inside, functions call each other as they are

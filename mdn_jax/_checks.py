@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from mdn_jax._typing import Key
 
-__all__ = ["InputError", "check_kinds", "check_range", "check_single", "nearest", "promoted", "require"]
+__all__ = ["InputError", "check_kinds", "check_range", "nearest", "promoted", "require"]
 
 
 class InputError(ValueError):
@@ -69,39 +69,10 @@ def _fits(value: Any, kind: Any) -> bool:
         return any(_fits(value, one) for one in get_args(kind))
     if get_origin(kind) is Sequence:
         return isinstance(value, Collection) and all(_fits(one, get_args(kind)[0]) for one in value)
+    if getattr(kind, "_is_protocol", False):  # its properties make it one; for its methods functions ask
+        return {name for name, member in vars(kind).items() if isinstance(member, property)} <= set(dir(value))
     known = isinstance(kind, type) and (kind.__module__.startswith("mdn_jax") or kind in (str, PathLike, NoneType))
     return not known or isinstance(value, kind)
-
-
-def check_single(function: str, mixture: Any, **arrays: tuple[Any, tuple[int, ...]]) -> Any:
-    """One mixture in at least float32; a batch where one mixture and single arrays are expected is refused.
-
-    A forgotten `jax.vmap` would broadcast into a number of the right shape and the wrong value, so every public
-    function of one mixture calls this first, when it is traced.
-
-    Args:
-        function: the public name of the caller, for the message.
-        mixture: logits (K,), locs (K, D) and a scale whose parameters fit them.
-        arrays: name -> (array, the shape it must have).
-
-    Returns:
-        The mixture, half precision raised to float32.
-    """
-    logits, locs = tuple(mixture.logits.shape), tuple(mixture.locs.shape)
-    fits = len(logits) == 1 and len(locs) == 2 and logits[0] == locs[0] and mixture.scale.fits(*locs)
-    if not fits:
-        raise InputError(
-            f"{function} takes one mixture: logits (K,), locs (K, D) and a scale to match; got logits {logits}, "
-            f"locs {locs}, scale {mixture.scale.shape}: use jax.vmap(mdn.{function}) for a batch"
-        )
-    for name, (array, expected) in arrays.items():
-        shape = tuple(getattr(array, "shape", ()))
-        if shape != expected:
-            raise InputError(
-                f"{function} takes one mixture and one {name} of shape {expected}; got {name} {shape}: "
-                f"use jax.vmap(mdn.{function})"
-            )
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, promoted(leaf)), mixture)
 
 
 def promoted(*arrays: Any) -> Any:

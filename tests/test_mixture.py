@@ -270,9 +270,9 @@ def test_condition_leaves_something_free():
 
 def test_merge_refuses_what_does_not_belong_together():
     one, two = Case("full", 3, 2).mixture(), Case("full", 3, 4).mixture()
-    with pytest.raises(mdn.InputError, match="at least one mixture"):
+    with pytest.raises(mdn.InputError, match="at least one distribution"):
         mdn.merge([])
     with pytest.raises(mdn.InputError, match=r"target dimensions \[2, 4\]"):
         mdn.merge([one, two])
-    with pytest.raises(mdn.InputError, match=r"one weight per mixture, shape \(2,\); got \(3,\)"):
+    with pytest.raises(mdn.InputError, match=r"one weight per distribution, shape \(2,\); got \(3,\)"):
         mdn.merge([one, one], jnp.ones(3))

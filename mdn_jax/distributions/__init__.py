@@ -1,10 +1,18 @@
 """Distributions: what a network can put out, as frozen pytrees of one example, and what can be done to them exactly."""
 
-from mdn_jax.distributions.mixture import Mixture, affine, condition, log_prob, marginal, merge, responsibilities
+from mdn_jax.distributions.categorical import Categorical
+from mdn_jax.distributions.functions import affine, condition, log_prob, marginal, responsibilities
+from mdn_jax.distributions.independent import Independent
+from mdn_jax.distributions.merged import Merged, merge
+from mdn_jax.distributions.mixture import Mixture
+from mdn_jax.distributions.observed import Observed
+from mdn_jax.distributions.product import Product
+from mdn_jax.distributions.protocol import Distribution
 from mdn_jax.distributions.sampling import graves_bias, rsample, sample, sketch_rnn_temper, temper
 from mdn_jax.distributions.scales import Diagonal, Isotropic, Triangular
 
 __all__ = [
-    "Diagonal", "Isotropic", "Mixture", "Triangular", "affine", "condition", "graves_bias", "log_prob", "marginal",
-    "merge", "responsibilities", "rsample", "sample", "sketch_rnn_temper", "temper",
+    "Categorical", "Diagonal", "Distribution", "Independent", "Isotropic", "Merged", "Mixture", "Observed", "Product",
+    "Triangular", "affine", "condition", "graves_bias", "log_prob", "marginal", "merge", "responsibilities", "rsample",
+    "sample", "sketch_rnn_temper", "temper",
 ]  # fmt: skip

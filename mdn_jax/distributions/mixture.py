@@ -2,32 +2,27 @@ r"""The mixture of Gaussians: one pytree, its density, and what can be done to i
 
     p(y) = sum_k w_k N(y; mu_k, Sigma_k),    w = softmax(logits)
 
-Every function takes ONE mixture; a batch is the same pytree with leading axes on its leaves, and `jax.vmap` maps
-over it. `merge`, `marginal`, `condition` and `affine` return mixtures again, without approximation.
+Methods take ONE mixture; a batch is the same pytree with leading axes on its leaves, and `jax.vmap` maps over it.
+Merging, marginals, conditionals and affine maps are mixtures again, without approximation.
 
 References:
     C. M. Bishop, "Mixture density networks", Aston University NCRG/94/004, 1994.
 """
 
-import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
-from mdn_jax._checks import InputError, check_single, promoted, require
 from mdn_jax._pytrees import register
 from mdn_jax._typing import Bool, Float, Scalar
+from mdn_jax.distributions import marginals, sampling
 from mdn_jax.distributions.scales import LOG_2PI, PRECISION, Scale, length, to_common, whiten_observed
 
-__all__ = ["Mixture", "affine", "condition", "log_prob", "marginal", "merge", "responsibilities"]
-
-SMALLEST_WEIGHT = 1e-37  # what a weight of 0 counts as: its inverse, the gradient of its logarithm, is still a float32
+__all__ = ["Mixture"]
 
 
 @register
@@ -50,6 +45,12 @@ class Mixture:
     logits: Float[Array, "*B K"]
     locs: Float[Array, "*B K D"]
     scale: Scale
+    shapes: ClassVar[str] = "logits (K,), locs (K, D) and a scale to match"
+
+    mean, std, covariance = marginals.mean, marginals.std, marginals.covariance
+    cdf, log_cdf, log_survival = marginals.cdf, marginals.log_cdf, marginals.log_survival
+    quantile = marginals.quantile
+    sample, rsample = sampling.draw, sampling.draw_pathwise
 
     @property
     def num_components(self) -> int:
@@ -66,234 +67,66 @@ class Mixture:
         """The mixing coefficients, softmax(logits): positive, with sum 1."""
         return jax.nn.softmax(self.logits, axis=-1)
 
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """() of one mixture; shapes that do not fit each other count as a batch."""
+        logits, locs = tuple(self.logits.shape), tuple(self.locs.shape)
+        fits = len(logits) == 1 and len(locs) == 2 and logits[0] == locs[0] and self.scale.fits(*locs)
+        return () if fits else logits[:-1] or locs[:-2] or (0,)
 
-def log_prob(mixture: Mixture, y: Float[Array, " D"], *, observed: Bool[Array, " D"] | None = None) -> Scalar:
-    """Log density of `y` in nats, constants included.
+    def log_prob(self, y: Float[Array, " D"]) -> Scalar:
+        """Log density of y in nats."""
+        return self.log_prob_observed(y, None)
 
-    Equivalent to `scipy.special.logsumexp(log w_k + scipy.stats.multivariate_normal.logpdf(y, mu_k, Sigma_k))`.
-    Gradients follow Bishop's closed form, in which the responsibilities weigh the components' gradients; forward
-    and reverse mode pass, to any order.
+    def log_prob_observed(self, y: Float[Array, " D"], observed: Bool[Array, " D"] | None) -> Scalar:
+        """Log density of the observed targets; the others, 0 in `y`, are integrated out."""
+        infinite = jnp.isinf(y)
+        value = _log_prob(self, jnp.where(infinite, 0.0, y), observed)
+        far = jnp.max(jnp.where(infinite, jnp.abs(jax.lax.stop_gradient(y)), 0.0))
+        return value - far  # a difference passes gradients on, sharded or not
 
-    Args:
-        mixture: one mixture.
-        y: (D,) one target.
-        observed: (D,) which targets are known; the others are integrated out, exactly, and may be NaN.
+    def responsibilities(self, y: Float[Array, " D"], observed: Bool[Array, " D"] | None = None) -> Float[Array, " K"]:
+        """w_k N_k(y) / p(y), or its limit where every density vanishes."""
+        infinite = jnp.isinf(y)
+        log_normal = _log_normal(self, jnp.where(infinite, 0.0, y), observed)
+        shares = _log_sum(jax.nn.log_softmax(self.logits) + log_normal)[1]
+        limit = jax.lax.stop_gradient(_shares_in_the_limit(self, y, observed))
+        return jnp.where(jnp.any(infinite) | (jnp.sum(shares) == 0), limit, shares)
 
-    Returns:
-        () nats per example, in the units of `y`.
-
-    Raises:
-        InputError: for a batch (use `jax.vmap(mdn.log_prob)`).
-
-    Example:
-        >>> import jax.numpy as jnp, mdn_jax as mdn
-        >>> mixture = mdn.Mixture(jnp.zeros(1), jnp.zeros((1, 1)), mdn.Diagonal(jnp.zeros((1, 1))))
-        >>> print(round(float(mdn.log_prob(mixture, jnp.array([0.0]))), 4))
-        -0.9189
-    """
-    mixture, y, observed = check_target("log_prob", mixture, y, observed)
-    infinite = jnp.isinf(y)
-    value = _log_prob(mixture, jnp.where(infinite, 0.0, y), observed)
-    far = jnp.max(jnp.where(infinite, jnp.abs(jax.lax.stop_gradient(y)), 0.0))
-    return value - far  # a difference passes gradients on, sharded or not
-
-
-def responsibilities(
-    mixture: Mixture, y: Float[Array, " D"], *, observed: Bool[Array, " D"] | None = None
-) -> Float[Array, " K"]:
-    """Posterior probability of each component given `y`: w_k N_k(y) / p(y).
-
-    Args:
-        mixture: one mixture.
-        y: (D,) one target.
-        observed: (D,) which targets are known.
-
-    Returns:
-        (K,) with sum 1; where every density vanishes, as at infinity, their limit: all to what reaches farthest.
-
-    Raises:
-        InputError: for a batch (use `jax.vmap(mdn.responsibilities)`).
-
-    Example:
-        >>> import jax.numpy as jnp, mdn_jax as mdn
-        >>> mixture = mdn.Mixture(jnp.zeros(2), jnp.array([[-9.0], [9.0]]), mdn.Isotropic(jnp.zeros(2)))
-        >>> print(mdn.responsibilities(mixture, jnp.array([9.0])))
-        [0. 1.]
-    """
-    mixture, y, observed = check_target("responsibilities", mixture, y, observed)
-    infinite = jnp.isinf(y)
-    log_normal = _log_normal(mixture, jnp.where(infinite, 0.0, y), observed)
-    shares = _log_sum(jax.nn.log_softmax(mixture.logits) + log_normal)[1]
-    limit = jax.lax.stop_gradient(_shares_in_the_limit(mixture, y, observed))
-    return jnp.where(jnp.any(infinite) | (jnp.sum(shares) == 0), limit, shares)
-
-
-def merge(
-    mixtures: Sequence[Mixture] | Mixture,
-    weights: Float[Array, " M"] | None = None,
-    log_weights: Float[Array, " M"] | None = None,
-) -> Mixture:
-    """Several mixtures as one: p(y) = sum_m weights_m p_m(y), an ensemble's prediction.
-
-    Args:
-        mixtures: a sequence of mixtures of the same D, of any K and scale, or one batched mixture with a leading
-            axis M on its leaves.
-        weights: (M,) non-negative, normalised here; equal where absent. A weight of 0 counts as 1e-37, so that its
-            gradient is right: leave a mixture out to switch it off.
-        log_weights: (M,) their logarithms, in place of `weights`; any constant may be added.
-
-    Returns:
-        One mixture of all the components; where scales differ, in their most general spelling.
-
-    Raises:
-        InputError: for an empty sequence, different D, weights of another length, or both kinds of weights.
-
-    Example:
-        >>> import jax.numpy as jnp, mdn_jax as mdn
-        >>> one = mdn.Mixture(jnp.zeros(1), jnp.zeros((1, 2)), mdn.Isotropic(jnp.zeros(1)))
-        >>> mdn.merge([one, one]).locs.shape
-        (2, 2)
-    """
-    if isinstance(mixtures, Mixture):
-        require(
-            mixtures.logits.ndim == 2 and mixtures.locs.ndim == 3,
-            f"merge takes a sequence of mixtures or one batched mixture: logits (M, K), locs (M, K, D); got logits "
-            f"{mixtures.logits.shape}, locs {mixtures.locs.shape}: use jax.vmap(mdn.merge) for a batch of ensembles",
+    @staticmethod
+    def merge(parts: "Sequence[Mixture]", log_weights: Float[Array, " M"]) -> "Mixture":
+        """All components in one mixture; where scales differ, in their most general spelling."""
+        logits = [jax.nn.log_softmax(part.logits) for part in parts]
+        scales = to_common([part.scale for part in parts], parts[0].target_dim)
+        return Mixture(
+            logits=jnp.concatenate([own + log_weights[i] for i, own in enumerate(logits)]),
+            locs=jnp.concatenate([part.locs for part in parts]),
+            scale=jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *scales),
         )
-        count = mixtures.logits.shape[0]
-        mixtures = [jax.tree.map(operator.itemgetter(index), mixtures) for index in range(count)]
-    require(len(mixtures) > 0, "merge takes at least one mixture; got none")
-    as_common = partial(jnp.asarray, dtype=promoted(*jax.tree.leaves(mixtures)))
-    mixtures = [jax.tree.map(as_common, check_single("merge", mixture)) for mixture in mixtures]
-    dims = sorted({mixture.target_dim for mixture in mixtures})
-    require(len(dims) == 1, f"merge takes mixtures over the same targets; got target dimensions {dims}")
-    logits = [jax.nn.log_softmax(mixture.logits) for mixture in mixtures]
-    shares = _log_weights(weights, log_weights, len(mixtures), logits[0].dtype)
-    scales = to_common([mixture.scale for mixture in mixtures], dims[0])
-    return Mixture(
-        logits=jnp.concatenate([own + shares[i] for i, own in enumerate(logits)]),
-        locs=jnp.concatenate([mixture.locs for mixture in mixtures]),
-        scale=jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *scales),
-    )
 
+    def marginal(self, dims: tuple[int, ...]) -> "Mixture":
+        """The mixture of the targets `dims`, in that order."""
+        rest = tuple(d for d in range(self.target_dim) if d not in dims)
+        return Mixture(self.logits, self.locs[:, list(dims)], self.scale.factor(rest, dims).given)
 
-def marginal(mixture: Mixture, dims: int | Sequence[int]) -> Mixture:
-    """The mixture of some of the targets, the others integrated out.
+    def condition(self, dims: tuple[int, ...], values: Float[Array, " G"]) -> "Mixture":
+        """The mixture of the other targets once those in `dims` are known."""
+        free = tuple(d for d in range(self.target_dim) if d not in dims)
+        factors = self.scale.factor(free, dims)
+        delta = values[None, :] - self.locs[:, list(dims)]
+        log_given = factors.given.log_det(len(dims)) - 0.5 * jnp.sum(factors.given.whiten(delta) ** 2, axis=-1)
+        locs = self.locs[:, list(free)]
+        if factors.pull is not None:
+            locs = locs - factors.free.colour(jnp.einsum("kfg,kg->kf", factors.pull, delta, precision=PRECISION))
+        return Mixture(jax.nn.log_softmax(self.logits) + log_given, locs, factors.free)
 
-    Args:
-        mixture: one mixture.
-        dims: static indices of the targets to keep, in the order wanted.
+    def affine(self, shift: Float[Array, " D"], scale: Float[Array, " D"]) -> "Mixture":
+        """The mixture of shift + scale * y; `Isotropic` becomes `Diagonal`."""
+        return Mixture(self.logits, shift[None, :] + scale[None, :] * self.locs, self.scale.stretch(scale))
 
-    Returns:
-        A mixture with D = len(dims).
-
-    Raises:
-        InputError: for a batch, or for indices that repeat, are out of range, or are none.
-
-    Example:
-        >>> import jax.numpy as jnp, mdn_jax as mdn
-        >>> mixture = mdn.Mixture(jnp.zeros(1), jnp.array([[1.0, 2.0]]), mdn.Isotropic(jnp.zeros(1)))
-        >>> print(mdn.marginal(mixture, 1).locs)
-        [[2.]]
-    """
-    mixture = check_single("marginal", mixture)
-    kept = _indices("marginal", dims, mixture.target_dim)
-    rest = tuple(d for d in range(mixture.target_dim) if d not in kept)
-    return Mixture(mixture.logits, mixture.locs[:, list(kept)], mixture.scale.factor(rest, kept).given)
-
-
-def condition(mixture: Mixture, dims: int | Sequence[int], values: Float[Array, " G"] | float) -> Mixture:
-    """The mixture of the other targets once those in `dims` are known.
-
-    Each component's weight is multiplied by its density at the known values; its centre moves by its regression.
-
-    Args:
-        mixture: one mixture.
-        dims: static indices of the known targets.
-        values: (len(dims),) what they are; a scalar where `dims` is one index.
-
-    Returns:
-        A mixture of the remaining targets, in their order.
-
-    Raises:
-        InputError: for a batch, for indices that repeat, are out of range, none or all, or values of another shape.
-
-    Example:
-        >>> import jax.numpy as jnp, mdn_jax as mdn
-        >>> whitener = jnp.array([[[1.0, 0.0], [-3.0, 1.0]]])  # y_1 = 3 y_0 + noise
-        >>> mixture = mdn.Mixture(jnp.zeros(1), jnp.zeros((1, 2)), mdn.Triangular(whitener))
-        >>> print(mdn.condition(mixture, 0, 2.0).locs)
-        [[6.]]
-    """
-    mixture = check_single("condition", mixture)
-    given = _indices("condition", dims, mixture.target_dim)
-    free = tuple(d for d in range(mixture.target_dim) if d not in given)
-    require(bool(free), f"condition leaves nothing free: dims {given} are all {mixture.target_dim} targets")
-    values = jnp.atleast_1d(jnp.asarray(values, mixture.locs.dtype))
-    require(
-        values.shape == (len(given),),
-        f"condition takes one value per index, shape ({len(given)},); got {values.shape}: use jax.vmap(mdn.condition)",
-    )
-    factors = mixture.scale.factor(free, given)
-    delta = values[None, :] - mixture.locs[:, list(given)]
-    log_given = factors.given.log_det(len(given)) - 0.5 * jnp.sum(factors.given.whiten(delta) ** 2, axis=-1)
-    locs = mixture.locs[:, list(free)]
-    if factors.pull is not None:
-        locs = locs - factors.free.colour(jnp.einsum("kfg,kg->kf", factors.pull, delta, precision=PRECISION))
-    return Mixture(jax.nn.log_softmax(mixture.logits) + log_given, locs, factors.free)
-
-
-def affine(mixture: Mixture, *, shift: Float[Array, " D"], scale: Float[Array, " D"]) -> Mixture:
-    """The mixture of `shift + scale * y`: a change of units, or the undoing of a standardisation.
-
-    Args:
-        mixture: one mixture.
-        shift: (D,) added.
-        scale: (D,) factors of any sign, none zero.
-
-    Returns:
-        A mixture of the same kind of scale; `Isotropic` becomes `Diagonal`.
-
-    Raises:
-        InputError: for a batch, or for shapes other than (D,).
-
-    Example:
-        >>> import jax.numpy as jnp, mdn_jax as mdn
-        >>> celsius = mdn.Mixture(jnp.zeros(1), jnp.array([[100.0]]), mdn.Diagonal(jnp.zeros((1, 1))))
-        >>> print(mdn.affine(celsius, shift=jnp.array([32.0]), scale=jnp.array([1.8])).locs)
-        [[212.]]
-    """
-    shift, scale, expected = jnp.asarray(shift), jnp.asarray(scale), mixture.locs.shape[-1:]
-    mixture = check_single("affine", mixture, shift=(shift, expected), scale=(scale, expected))
-    shift, scale = shift.astype(mixture.locs.dtype), scale.astype(mixture.locs.dtype)
-    return Mixture(mixture.logits, shift[None, :] + scale[None, :] * mixture.locs, mixture.scale.stretch(scale))
-
-
-def _log_weights(
-    weights: Float[Array, " M"] | None, log_weights: Float[Array, " M"] | None, count: int, dtype: Any
-) -> Float[Array, " M"]:
-    """Normalised logarithms of the weights of a merge, equal where neither is given."""
-    require(weights is None or log_weights is None, "merge takes weights or log_weights; got both: leave one out")
-    given = jnp.asarray(next((w for w in (weights, log_weights) if w is not None), np.zeros(count)), dtype)
-    require(given.shape == (count,), f"merge takes one weight per mixture, shape ({count},); got {given.shape}")
-    if weights is not None:
-        given = given / jnp.sum(given)
-        given = jnp.log(jnp.where(given == 0, given + SMALLEST_WEIGHT, given))
-    return jax.nn.log_softmax(given)
-
-
-def check_target(
-    function: str, mixture: Mixture, y: Float[Array, " D"], observed: Bool[Array, " D"] | None = None
-) -> tuple[Mixture, Float[Array, " D"], Bool[Array, " D"] | None]:
-    """Arrays of one mixture's shape, or an `InputError`; what is not observed is 0, whatever it was."""
-    y, expected = jnp.asarray(y), mixture.locs.shape[-1:]
-    arrays = {"y": (y, expected)}
-    if observed is not None:
-        observed = jnp.asarray(observed, bool)
-        arrays["observed"] = (observed, expected)
-    mixture = check_single(function, mixture, **arrays)
-    mixture, y = jax.tree.map(partial(jnp.asarray, dtype=promoted(y, *jax.tree.leaves(mixture))), (mixture, y))
-    return mixture, y if observed is None else jnp.where(observed, y, 0.0), observed
+    def tempered(self, factor: Any, log_factor: Any) -> "Mixture":
+        """Logits times `factor`, log standard deviations plus `log_factor`."""
+        return Mixture(self.logits * factor, self.locs, self.scale.temper(log_factor))
 
 
 def _whiten(
@@ -357,19 +190,3 @@ def _shares_in_the_limit(
     nearest = jnp.min(jnp.where(among, far, jnp.inf))
     terms = mixture.logits + log_peak - 0.5 * (far - nearest) * (far + nearest)
     return _log_sum(jnp.where(among, terms, -jnp.inf))[1]
-
-
-def _indices(function: str, dims: int | Sequence[int], target_dim: int) -> tuple[int, ...]:
-    """Static target indices, checked, negative ones counted from the end."""
-    listed = list(dims) if isinstance(dims, Iterable) else [dims]
-    try:
-        require(not any(isinstance(d, bool | np.bool_) for d in listed), "")
-        given = tuple(operator.index(d) for d in listed)
-    except (TypeError, InputError):
-        raise InputError(f"{function} takes indices of targets, static integers; got {dims}") from None
-    resolved = tuple(d + target_dim if d < 0 else d for d in given)
-    require(
-        len(resolved) > 0 and len(set(resolved)) == len(resolved) and all(0 <= d < target_dim for d in resolved),
-        f"{function} takes distinct target indices from 0 to {target_dim - 1}; got {list(given)}",
-    )
-    return resolved

@@ -12,27 +12,31 @@ References:
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from mdn_jax._checks import check_single, require
+from mdn_jax._checks import require
 from mdn_jax._typing import Float, Int, Key
-from mdn_jax.distributions.mixture import Mixture
+from mdn_jax.distributions.protocol import Distribution, capability, dtype_of, single
 from mdn_jax.distributions.scales import forward_substitution
 
-__all__ = ["graves_bias", "rsample", "sample", "sketch_rnn_temper", "temper"]
+if TYPE_CHECKING:
+    from mdn_jax.distributions.mixture import Mixture
+
+__all__ = ["choose", "draw", "draw_pathwise", "graves_bias", "rsample", "sample", "sketch_rnn_temper", "temper"]
 
 
 def sample(
-    key: Key, mixture: Mixture, shape: tuple[int, ...] = (), *, temperature: float | Float[Array, ""] = 1.0
+    key: Key, distribution: Distribution, shape: tuple[int, ...] = (), *, temperature: float | Float[Array, ""] = 1.0
 ) -> Float[Array, "*S D"]:
     """Independent draws. Gradients reach centres and scales, not the logits: for those use `rsample`.
 
     Args:
         key: a PRNG key, typed or legacy.
-        mixture: one mixture.
+        distribution: one distribution.
         shape: static shape of the draws.
         temperature: 1 samples the mixture; lower is less varied; 0 gives the most probable component's centre.
 
@@ -50,24 +54,15 @@ def sample(
         >>> print(mdn.sample(jax.random.key(0), mixture, temperature=0.0))
         [9.]
     """
-    mixture = check_single("sample", mixture, temperature=(jnp.asarray(temperature), ()))
+    distribution = single("sample", distribution, temperature=(jnp.asarray(temperature), ()))
     require(
         not isinstance(temperature, int | float) or temperature >= 0,
         f"temperature must be 0 or more; got {temperature}",
     )
-    component_key, noise_key = jax.random.split(key)
-    dtype = mixture.locs.dtype
-    tau = jnp.asarray(temperature, dtype)
-    excess = mixture.logits - jnp.max(mixture.logits)
-    cumulative = jnp.cumsum(jnp.exp(jax.lax.stop_gradient(excess / jnp.where(tau > 0, tau, 1.0))))
-    drawn = _count_below(cumulative, cumulative[-1] * jax.random.uniform(component_key, shape, dtype))
-    component = jnp.where(tau > 0, drawn, jnp.argmax(mixture.logits).astype(drawn.dtype))
-    chosen = jax.tree.map(lambda leaf: leaf[component], mixture.scale)
-    z = jnp.sqrt(tau) * jax.random.normal(noise_key, (*shape, mixture.target_dim), dtype)
-    return mixture.locs[component] + chosen.colour(z)
+    return capability("sample", distribution, "sample")(key, shape, temperature)
 
 
-def rsample(key: Key, mixture: Mixture) -> Float[Array, " D"]:
+def rsample(key: Key, distribution: Distribution) -> Float[Array, " D"]:
     """One draw whose gradient is pathwise in every parameter, the logits included.
 
     The draw y is tied to its conditional quantiles u_d = F(y_d | y_1 ... y_{d-1}), which are held while the parameters
@@ -76,7 +71,7 @@ def rsample(key: Key, mixture: Mixture) -> Float[Array, " D"]:
 
     Args:
         key: a PRNG key, typed or legacy.
-        mixture: one mixture.
+        distribution: one distribution.
 
     Returns:
         (D,) distributed as `sample`.
@@ -92,8 +87,86 @@ def rsample(key: Key, mixture: Mixture) -> Float[Array, " D"]:
         >>> print(jax.jit(jax.grad(mean_draw))(jnp.zeros(2)).round(1))  # the mean is tanh((l_1 - l_0) / 2)
         [-0.5  0.5]
     """
-    mixture = check_single("rsample", mixture)
-    y = jax.lax.stop_gradient(sample(key, mixture))
+    distribution = single("rsample", distribution)
+    return capability("rsample", distribution, "rsample")(key)
+
+
+def temper(distribution: Distribution, temperature: float | Float[Array, ""]) -> Distribution:
+    """The mixture that `sample(..., temperature=temperature)` draws from: logits / tau, std * sqrt(tau).
+
+    Args:
+        distribution: one distribution, or a batch.
+        temperature: positive.
+
+    Returns:
+        A distribution of the same shapes.
+
+    Example:
+        >>> import jax.numpy as jnp, mdn_jax as mdn
+        >>> mixture = mdn.Mixture(jnp.ones(1), jnp.zeros((1, 1)), mdn.Isotropic(jnp.zeros(1)))
+        >>> print(jnp.exp(mdn.temper(mixture, 4.0).scale.log_std))
+        [2.]
+    """
+    tau = jnp.asarray(temperature, dtype_of(distribution))
+    return capability("temper", distribution, "tempered")(1 / tau, 0.5 * jnp.log(tau))
+
+
+def sketch_rnn_temper(distribution: Distribution, temperature: float | Float[Array, ""]) -> Distribution:
+    """The convention of sketch-rnn's published code: logits / tau, std * tau.
+
+    Args:
+        distribution: one distribution, or a batch.
+        temperature: positive.
+
+    Returns:
+        A distribution of the same shapes, to be sampled at temperature 1.
+
+    Example:
+        >>> import jax.numpy as jnp, mdn_jax as mdn
+        >>> mixture = mdn.Mixture(jnp.ones(1), jnp.zeros((1, 1)), mdn.Isotropic(jnp.zeros(1)))
+        >>> print(jnp.exp(mdn.sketch_rnn_temper(mixture, 0.5).scale.log_std))
+        [0.5]
+    """
+    tau = jnp.asarray(temperature, dtype_of(distribution))
+    return capability("sketch_rnn_temper", distribution, "tempered")(1 / tau, jnp.log(tau))
+
+
+def graves_bias(distribution: Distribution, bias: float | Float[Array, ""]) -> Distribution:
+    """Graves' probability bias: logits * (1 + b), std * exp(-b); b = 0 changes nothing, higher is neater.
+
+    Args:
+        distribution: one distribution, or a batch.
+        bias: zero or more.
+
+    Returns:
+        A distribution of the same shapes, to be sampled at temperature 1.
+
+    Example:
+        >>> import jax.numpy as jnp, mdn_jax as mdn
+        >>> mixture = mdn.Mixture(jnp.ones(1), jnp.zeros((1, 1)), mdn.Isotropic(jnp.zeros(1)))
+        >>> print(mdn.graves_bias(mixture, 2.0).logits)
+        [3.]
+    """
+    bias = jnp.asarray(bias, dtype_of(distribution))
+    return capability("graves_bias", distribution, "tempered")(1 + bias, -bias)
+
+
+def draw(
+    mixture: "Mixture", key: Key, shape: tuple[int, ...] = (), temperature: float | Float[Array, ""] = 1.0
+) -> Float[Array, "*S D"]:
+    """`sample` of a mixture."""
+    component_key, noise_key = jax.random.split(key)
+    dtype = mixture.locs.dtype
+    tau = jnp.asarray(temperature, dtype)
+    component = choose(component_key, mixture.logits, shape, tau)
+    chosen = jax.tree.map(lambda leaf: leaf[component], mixture.scale)
+    z = jnp.sqrt(tau) * jax.random.normal(noise_key, (*shape, mixture.target_dim), dtype)
+    return mixture.locs[component] + chosen.colour(z)
+
+
+def draw_pathwise(mixture: "Mixture", key: Key) -> Float[Array, " D"]:
+    """`rsample` of a mixture."""
+    y = jax.lax.stop_gradient(draw(mixture, key))
     quantiles = jax.lax.stop_gradient(_conditional_cdf(mixture, y))
 
     def solve(linear: Callable, rhs: Array) -> Array:
@@ -104,64 +177,12 @@ def rsample(key: Key, mixture: Mixture) -> Float[Array, " D"]:
     )
 
 
-def temper(mixture: Mixture, temperature: float | Float[Array, ""]) -> Mixture:
-    """The mixture that `sample(..., temperature=temperature)` draws from: logits / tau, std * sqrt(tau).
-
-    Args:
-        mixture: one mixture, or a batch.
-        temperature: positive.
-
-    Returns:
-        A mixture of the same shapes.
-
-    Example:
-        >>> import jax.numpy as jnp, mdn_jax as mdn
-        >>> mixture = mdn.Mixture(jnp.ones(1), jnp.zeros((1, 1)), mdn.Isotropic(jnp.zeros(1)))
-        >>> print(jnp.exp(mdn.temper(mixture, 4.0).scale.log_std))
-        [2.]
-    """
-    tau = jnp.asarray(temperature, mixture.logits.dtype)
-    return Mixture(mixture.logits / tau, mixture.locs, mixture.scale.temper(0.5 * jnp.log(tau)))
-
-
-def sketch_rnn_temper(mixture: Mixture, temperature: float | Float[Array, ""]) -> Mixture:
-    """The convention of sketch-rnn's published code: logits / tau, std * tau.
-
-    Args:
-        mixture: one mixture, or a batch.
-        temperature: positive.
-
-    Returns:
-        A mixture of the same shapes, to be sampled at temperature 1.
-
-    Example:
-        >>> import jax.numpy as jnp, mdn_jax as mdn
-        >>> mixture = mdn.Mixture(jnp.ones(1), jnp.zeros((1, 1)), mdn.Isotropic(jnp.zeros(1)))
-        >>> print(jnp.exp(mdn.sketch_rnn_temper(mixture, 0.5).scale.log_std))
-        [0.5]
-    """
-    tau = jnp.asarray(temperature, mixture.logits.dtype)
-    return Mixture(mixture.logits / tau, mixture.locs, mixture.scale.temper(jnp.log(tau)))
-
-
-def graves_bias(mixture: Mixture, bias: float | Float[Array, ""]) -> Mixture:
-    """Graves' probability bias: logits * (1 + b), std * exp(-b); b = 0 changes nothing, higher is neater.
-
-    Args:
-        mixture: one mixture, or a batch.
-        bias: zero or more.
-
-    Returns:
-        A mixture of the same shapes, to be sampled at temperature 1.
-
-    Example:
-        >>> import jax.numpy as jnp, mdn_jax as mdn
-        >>> mixture = mdn.Mixture(jnp.ones(1), jnp.zeros((1, 1)), mdn.Isotropic(jnp.zeros(1)))
-        >>> print(mdn.graves_bias(mixture, 2.0).logits)
-        [3.]
-    """
-    bias = jnp.asarray(bias, mixture.logits.dtype)
-    return Mixture(mixture.logits * (1 + bias), mixture.locs, mixture.scale.temper(-bias))
+def choose(key: Key, logits: Float[Array, " K"], shape: tuple[int, ...], tau: Float[Array, ""]) -> Int[Array, "*S"]:
+    """Indices drawn with weights softmax(logits / tau); the most probable one where tau is 0."""
+    excess = logits - jnp.max(logits)
+    cumulative = jnp.cumsum(jnp.exp(jax.lax.stop_gradient(excess / jnp.where(tau > 0, tau, 1.0))))
+    drawn = _count_below(cumulative, cumulative[-1] * jax.random.uniform(key, shape, logits.dtype))
+    return jnp.where(tau > 0, drawn, jnp.argmax(logits).astype(drawn.dtype))
 
 
 def _count_below(rising: Float[Array, " K"], values: Float[Array, "*S"]) -> Int[Array, "*S"]:
@@ -176,7 +197,7 @@ def _count_below(rising: Float[Array, " K"], values: Float[Array, "*S"]) -> Int[
     return found  # pyright: ignore[reportReturnType]
 
 
-def _conditional_cdf(mixture: Mixture, y: Float[Array, " D"]) -> Float[Array, " D"]:
+def _conditional_cdf(mixture: "Mixture", y: Float[Array, " D"]) -> Float[Array, " D"]:
     """u_d = F(y_d | y_1 ... y_{d-1}), uniform on the unit cube where y comes from the mixture (Rosenblatt)."""
     # row d of a lower triangular whitener standardises y_d given the ones before, so z needs no further work
     z = mixture.scale.whiten(y[None, :] - mixture.locs)

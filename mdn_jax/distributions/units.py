@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import jax
@@ -11,7 +12,8 @@ from jax import Array
 
 from mdn_jax._printing import ShortRepr, warn
 from mdn_jax._typing import ArrayLike, Float
-from mdn_jax.distributions.mixture import Mixture, affine
+from mdn_jax.distributions.functions import affine
+from mdn_jax.distributions.protocol import Distribution, dtype_of
 
 __all__ = ["Standardizer", "device_dtype"]
 
@@ -39,8 +41,11 @@ class Standardizer(ShortRepr):
     scale: Float[Array | np.ndarray, " D"]
 
     @classmethod
-    def fit(cls, y: ArrayLike) -> Self:
-        """Means and standard deviations of (N, D) or (N,) data, in float64; NaN is left out."""
+    def fit(cls, y: ArrayLike, *, common: bool = False) -> Self:
+        """Means and standard deviations of (N, D) or (N,) data, in float64; NaN is left out.
+
+        With `common` all columns have one scale: the root mean of their variances.
+        """
         y = np.asarray(y, np.float64)
         y = y[:, None] if y.ndim == 1 else y
         if y.shape[1] == 0:
@@ -51,6 +56,10 @@ class Standardizer(ShortRepr):
         shift, scale = np.ldexp(np.nanmean(y, axis=0), power), np.ldexp(np.nanstd(y, axis=0), power)
         # a column of one value has a spread of rounding errors only
         constant = scale <= 1e-12 * np.maximum(np.abs(shift), 1e-300)
+        if common and not constant.all():
+            most = scale.max()
+            scale = np.full_like(scale, most * np.sqrt(np.mean(np.where(constant, 0.0, scale / most) ** 2)))
+            constant = False
         return cls(shift, np.where(constant, 1.0, scale))
 
     @classmethod
@@ -67,10 +76,13 @@ class Standardizer(ShortRepr):
         """(..., D) in original units to standard units: float64 for NumPy arrays, traceable for JAX's."""
         return (y - self.shift) / self.scale
 
-    def restore(self, mixture: Mixture) -> Mixture:
-        """A mixture in standard units to one in original units."""
-        self.warn_unless_held("target", mixture.locs.dtype)
-        return affine(mixture, shift=jnp.asarray(self.shift), scale=jnp.asarray(self.scale))
+    def restore(self, distribution: Distribution) -> Distribution:
+        """A distribution in standard units, or a batch of them, to original units."""
+        self.warn_unless_held("target", dtype_of(distribution))
+        restored = partial(affine, shift=jnp.asarray(self.shift), scale=jnp.asarray(self.scale))
+        for _ in distribution.batch_shape:  # of a sequence
+            restored = jax.vmap(restored)
+        return restored(distribution)
 
     def warn_unless_held(self, kind: str, dtype: Any) -> None:
         """A warning where numbers of `dtype` in original units are coarser than what they shall tell apart."""

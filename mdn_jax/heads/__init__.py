@@ -1,5 +1,19 @@
-"""Heads: the raw outputs of a network as a distribution."""
+"""Heads: the raw outputs of a network as a distribution. `Head` is what each one is."""
 
-from mdn_jax.heads.mixture import Covariance, MixtureSpec, initial_bias, unpack
+from mdn_jax.heads.categorical import CategoricalSpec
+from mdn_jax.heads.independent import IndependentSpec
+from mdn_jax.heads.mixture import Covariance, MixtureSpec
+from mdn_jax.heads.product import ProductSpec
+from mdn_jax.heads.protocol import Head, initial_bias, kernel, unpack
 
-__all__ = ["Covariance", "MixtureSpec", "initial_bias", "unpack"]
+__all__ = [
+    "HEADS", "CategoricalSpec", "Covariance", "Head", "IndependentSpec", "MixtureSpec", "ProductSpec", "initial_bias",
+    "kernel", "unpack",
+]  # fmt: skip
+
+HEADS: dict[str, type] = {
+    "mixture": MixtureSpec,
+    "independent": IndependentSpec,
+    "categorical": CategoricalSpec,
+    "product": ProductSpec,
+}

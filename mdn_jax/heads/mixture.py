@@ -27,11 +27,12 @@ from jax import Array
 
 from mdn_jax._checks import nearest, require
 from mdn_jax._typing import ArrayLike, Float, Key
-from mdn_jax.distributions.mixture import Mixture
+from mdn_jax.distributions import Mixture
 from mdn_jax.distributions.scales import Diagonal, Isotropic, Scale, Triangular
 from mdn_jax.distributions.units import Standardizer
+from mdn_jax.heads.protocol import columns
 
-__all__ = ["Covariance", "MixtureSpec", "initial_bias", "unpack"]
+__all__ = ["Covariance", "MixtureSpec"]
 
 Covariance = Literal["isotropic", "diagonal", "tied", "full"]
 LARGEST_LOG = 8.0  # of a standard deviation that is taken at its word: 3,000 target units, beyond what training reaches
@@ -46,7 +47,8 @@ class MixtureSpec:
     Attributes:
         num_components: K.
         target_dim: D.
-        covariance: "isotropic" (one std per component), "diagonal" (one per component and dimension), "tied" (one
+        covariance: "isotropic" (one std per component, the same for targets in units of their own: of unlike units
+            take "diagonal"), "diagonal" (one per component and dimension), "tied" (one
             full covariance shared by all components) or "full" (one each). "unit" is least squares' own: one
             component of unit covariance, so that the outputs are the mean alone.
         min_std: floor of the standard deviations, in the units given to `unpack`; for tied and full of each target
@@ -100,16 +102,55 @@ class MixtureSpec:
         return self.outputs_shared + self.num_components * self.outputs_per_component
 
     def unpack(self, raw: Float[Array, " P"]) -> Mixture:
-        """`mdn.unpack`."""
-        return unpack(self, raw)
+        """The mixture that floating raw outputs describe."""
+        if self.covariance == "unit":
+            locs = raw[None, :]
+            return Mixture(jnp.zeros(1, raw.dtype), locs, Diagonal(jnp.zeros_like(locs)))
+        count, dim = self.num_components, self.target_dim
+        # split, not slices: its gradient is one concatenation, theirs a sum of padded arrays
+        shared, logits, locs, own = jnp.split(raw, np.cumsum([self.outputs_shared, count, count * dim]))
+        return Mixture(logits, locs.reshape(count, dim), _unpack_scale(self, shared, own))
 
     def initial_bias(self, y: ArrayLike) -> Float[Array, " P"]:
-        """`mdn.initial_bias`."""
-        return initial_bias(self, y)
+        """Equal weights, and centres spread over the quantiles of the targets.
+
+        Component k starts at the row nearest to a place that depends on k alone (a low-discrepancy sequence over the
+        quantiles), no row twice while others are left, so that fewer components (from two) start as a prefix of more.
+
+        References:
+            M. Roberts, "The unreasonable effectiveness of quasirandom sequences", 2018 (the sequence).
+        """
+        y = columns(self, y)
+        known = [column[np.isfinite(column)] for column in y.T]
+        if self.covariance == "unit":
+            return jnp.asarray(np.array([column.mean() for column in known]), float)
+        ranks = _low_discrepancy(self.num_components, self.target_dim)
+        places = np.stack([np.quantile(column, rank) for column, rank in zip(known, ranks.T, strict=True)], axis=1)
+        # a single component covers everything; several start half as wide, so that they can tell their shares apart
+        spread = np.array([column.std() for column in known]) * (1.0 if self.num_components == 1 else 0.5)
+        reach = math.exp(LARGEST_LOG + EXCESS_LOG - 1.0)
+        require(
+            spread.max() < reach, f"targets with a std of {spread.max():.2g} are beyond {reach:.2g}: standardise them"
+        )
+        log_std = np.log(np.maximum(spread, 2.0 * self.min_std))
+        raw = raw_scale(log_std, self.min_std)
+        scale = {
+            "isotropic": raw_scale(log_std.mean(keepdims=True), self.min_std),
+            "diagonal": raw,
+            "tied": np.zeros(0),
+            "full": np.concatenate([raw, np.zeros(_triangle(self.target_dim) - self.target_dim)]),
+        }
+        shared = scale["full"] if self.covariance == "tied" else np.zeros(0)
+        own = np.tile(scale[self.covariance], self.num_components)
+        locs = _nearest_rows(y, places, np.where(spread > 0, spread, 1.0))
+        return jnp.asarray(np.concatenate([shared, np.zeros(self.num_components), locs.ravel(), own]), float)
 
     def units(self, y: ArrayLike, weight: ArrayLike | None = None) -> Standardizer:
-        """The units in which targets (N, D) are learnt: each column's mean and standard deviation."""
-        return Standardizer.fit(y)
+        """The units in which targets (N, D) are learnt: each column's mean, and its standard deviation.
+
+        Under "isotropic" all columns have one scale, the root mean of their variances.
+        """
+        return Standardizer.fit(y, common=self.covariance == "isotropic")
 
     def kernel(self, key: Key, fan_in: int) -> Float[Array, "H P"]:
         """A last layer's weights (LeCun normal): those of fewer components are a prefix of those of more."""
@@ -119,41 +160,6 @@ class MixtureSpec:
         keys = jax.vmap(lambda k: jax.random.fold_in(component_key, k))(jnp.arange(self.num_components))
         own = jax.vmap(lambda key: draw(key, (fan_in, self.outputs_per_component)), out_axes=1)(keys)
         return jnp.concatenate([shared, by_role(self, own)], axis=1)
-
-
-def unpack(spec: MixtureSpec, raw: Float[Array, " P"]) -> Mixture:
-    """The mixture that raw network outputs describe. EVERY real vector is valid.
-
-    Args:
-        spec: which mixture.
-        raw: (spec.num_outputs,) unconstrained; half precision is raised to float32.
-
-    Returns:
-        One mixture with K components in D dimensions.
-
-    Raises:
-        InputError: where `raw` has another shape (a batch needs `jax.vmap`).
-
-    Example:
-        >>> import jax.numpy as jnp, mdn_jax as mdn
-        >>> spec = mdn.MixtureSpec(num_components=3, target_dim=2)
-        >>> mdn.unpack(spec, jnp.zeros(spec.num_outputs)).locs.shape
-        (3, 2)
-    """
-    raw = jnp.asarray(raw)
-    require(
-        raw.shape == (spec.num_outputs,),
-        f"unpack takes one raw vector of shape ({spec.num_outputs},); got {raw.shape}: "
-        f"use jax.vmap(lambda raw: mdn.unpack(spec, raw)) for a batch",
-    )
-    raw = raw.astype(jnp.promote_types(raw.dtype, jnp.float32))
-    if spec.covariance == "unit":
-        locs = raw[None, :]
-        return Mixture(jnp.zeros(1, raw.dtype), locs, Diagonal(jnp.zeros_like(locs)))
-    count, dim = spec.num_components, spec.target_dim
-    # split, not slices: its gradient is one concatenation, theirs a sum of padded arrays
-    shared, logits, locs, own = jnp.split(raw, np.cumsum([spec.outputs_shared, count, count * dim]))
-    return Mixture(logits, locs.reshape(count, dim), _unpack_scale(spec, shared, own))
 
 
 def by_role(spec: MixtureSpec, components: Float[Array, "*H K C"]) -> Float[Array, "*H P"]:
@@ -170,65 +176,6 @@ def raw_scale(log_std: ArrayLike, min_std: float) -> np.ndarray:
     unbent = log_std - 0.25 / (log_std - math.log(min_std))
     excess = np.maximum(unbent - LARGEST_LOG, 0.0)
     return np.minimum(unbent, LARGEST_LOG) + excess / (1.0 - excess / EXCESS_LOG)
-
-
-def initial_bias(spec: MixtureSpec, y: ArrayLike) -> Float[Array, " P"]:
-    """Raw outputs to start from: equal weights, and centres spread over the quantiles of the targets.
-
-    Add them to the last layer's bias of ANY network. Component k starts at the row nearest to a place that depends on
-    k alone (a low-discrepancy sequence over the quantiles), no row twice while others are left, so that fewer
-    components (from two) start as a prefix of more.
-
-    Args:
-        spec: which mixture.
-        y: (N, D) or (N,) training targets in the units given to `unpack`; NaN is left out.
-
-    Returns:
-        (spec.num_outputs,) float32, or float64 under `jax_enable_x64`.
-
-    Raises:
-        InputError: where `y` has another number of columns, a column without a finite value, or one that spreads
-            farther than a standard deviation can reach.
-
-    Example:
-        >>> import numpy as np, mdn_jax as mdn
-        >>> spec = mdn.MixtureSpec(num_components=3)
-        >>> raw = mdn.initial_bias(spec, np.linspace(-1.0, 1.0, 101))
-        >>> print(mdn.unpack(spec, raw).locs.ravel().round(2))
-        [ 0.   -0.76  0.48]
-
-    References:
-        M. Roberts, "The unreasonable effectiveness of quasirandom sequences", 2018 (the sequence).
-    """
-    y = np.asarray(y, np.float64)
-    y = y[:, None] if y.ndim == 1 else y
-    require(
-        y.ndim == 2 and y.shape[1] == spec.target_dim,
-        f"initial_bias takes targets (N, {spec.target_dim}); got {y.shape}",
-    )
-    require(bool(np.isfinite(y).any(axis=0).all()), "initial_bias needs a finite value in every target column")
-    columns = [column[np.isfinite(column)] for column in y.T]
-    ranks = _low_discrepancy(spec.num_components, spec.target_dim)
-    places = np.stack([np.quantile(column, rank) for column, rank in zip(columns, ranks.T, strict=True)], axis=1)
-    if spec.covariance == "unit":
-        locs = np.array([[column.mean() for column in columns]])
-        return jnp.asarray(locs[0], float)
-    # a single component covers everything; several start half as wide, so that they can tell their shares apart
-    spread = np.array([column.std() for column in columns]) * (1.0 if spec.num_components == 1 else 0.5)
-    reach = math.exp(LARGEST_LOG + EXCESS_LOG - 1.0)
-    require(spread.max() < reach, f"targets with a std of {spread.max():.2g} are beyond {reach:.2g}: standardise them")
-    log_std = np.log(np.maximum(spread, 2.0 * spec.min_std))
-    raw = raw_scale(log_std, spec.min_std)
-    scale = {
-        "isotropic": raw_scale(log_std.mean(keepdims=True), spec.min_std),
-        "diagonal": raw,
-        "tied": np.zeros(0),
-        "full": np.concatenate([raw, np.zeros(_triangle(spec.target_dim) - spec.target_dim)]),
-    }
-    shared = scale["full"] if spec.covariance == "tied" else np.zeros(0)
-    own = np.tile(scale[spec.covariance], spec.num_components)
-    locs = _nearest_rows(y, places, np.where(spread > 0, spread, 1.0))
-    return jnp.asarray(np.concatenate([shared, np.zeros(spec.num_components), locs.ravel(), own]), float)
 
 
 def _nearest_rows(y: np.ndarray, places: Float[np.ndarray, "K D"], units: Float[np.ndarray, " D"]) -> np.ndarray:

@@ -10,8 +10,7 @@ from jax import Array
 
 from mdn_jax._checks import require
 from mdn_jax._typing import ArrayLike, Float, PyTree
-from mdn_jax.distributions.mixture import Mixture, log_prob, marginal
-from mdn_jax.distributions.sampling import sample
+from mdn_jax.distributions import Mixture, log_prob, marginal, sample
 from mdn_jax.models.calibration import FEWEST_TO_CALIBRATE, Calibration
 from mdn_jax.models.model import Model
 from mdn_jax.models.rows import Rows, evenly, map_rows, standard_rows
@@ -66,7 +65,9 @@ def needed_masses(model: Model, x: PyTree, y: ArrayLike) -> Calibration:
     y = np.asarray(y, np.float64)
     y = y[:, None] if y.ndim == 1 else y
     rows = standard_rows(model, x, y, observed=None if not np.isnan(y).any() else ~np.isnan(y))
-    found = {name: np.asarray(values, np.float64) for name, values in map_rows(_needed, model, rows).items()}
+    found = map_rows(_needed, model, rows, once=True)
+    found["joint"] = map_rows(_needed_jointly, model, rows) if y.shape[1] > 1 else found["highest_density"][:, 0]
+    found = {name: np.asarray(values, np.float64) for name, values in found.items()}
     if rows.observed is not None:
         for name in ("central", "highest_density"):
             found[name] = np.where(rows.observed, found[name], np.nan)
@@ -76,10 +77,10 @@ def needed_masses(model: Model, x: PyTree, y: ArrayLike) -> Calibration:
 
 def _needed(mixture: Mixture, row: Rows) -> dict[str, Float[Array, "..."]]:
     highest = [highest_density_mass(marginal(mixture, dim), row.y[dim : dim + 1]) for dim in range(mixture.target_dim)]
-    central = jnp.abs(2.0 * cdf(mixture, row.y) - 1.0)
-    joint = highest[0]
-    if mixture.target_dim > 1:
-        draws = sample(jax.random.key(0), mixture, (NUM_SAMPLES,))
-        at = lambda y: log_prob(mixture, y, observed=row.observed)  # noqa: E731
-        joint = jnp.mean(jax.lax.map(at, draws, batch_size=DRAWS_AT_ONCE) > at(row.y))
-    return {"central": central, "highest_density": jnp.stack(highest), "joint": joint}
+    return {"central": jnp.abs(2.0 * cdf(mixture, row.y) - 1.0), "highest_density": jnp.stack(highest)}
+
+
+def _needed_jointly(mixture: Mixture, row: Rows) -> Float[Array, ""]:
+    draws = sample(jax.random.key(0), mixture, (NUM_SAMPLES,))
+    at = lambda y: log_prob(mixture, y, observed=row.observed)  # noqa: E731
+    return jnp.mean(jax.lax.map(at, draws, batch_size=DRAWS_AT_ONCE) > at(row.y))

@@ -14,8 +14,7 @@ from jax import Array
 
 from mdn_jax._compiling import jit
 from mdn_jax._typing import ArrayLike, Float, Key
-from mdn_jax.distributions.mixture import Mixture, log_prob
-from mdn_jax.distributions.sampling import sample
+from mdn_jax.distributions import Mixture, log_prob, sample
 from mdn_jax.models import Model, Rows, map_rows
 from mdn_jax.statistics import cdf, mean, quantile
 from mdn_jax.statistics.line import profile, region
@@ -104,7 +103,7 @@ def bands_at(
         Levels (R, M) and medians (R,), in the units of y.
     """
     x = np.asarray(_standard(model, x))
-    found = map_rows(_bands, model, Rows(x, np.broadcast_to(masses, (len(x), len(masses))), np.ones(len(x))))
+    found = map_rows(_bands, model, Rows(x, np.broadcast_to(masses, (len(x), len(masses))), np.ones(len(x))), once=True)
     shift, scale = _units(model)
     return np.exp(np.asarray(found[0], np.float64)) / scale, shift + scale * np.asarray(found[1], np.float64)[:, 0]
 

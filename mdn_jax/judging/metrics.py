@@ -10,7 +10,7 @@ from jax import Array
 
 from mdn_jax._printing import ShortRepr
 from mdn_jax._typing import Bool, Float
-from mdn_jax.distributions.mixture import Mixture, responsibilities
+from mdn_jax.distributions import Mixture, responsibilities
 from mdn_jax.statistics import cdf, interval, mean
 from mdn_jax.statistics.scores import marginal_crps, nll
 

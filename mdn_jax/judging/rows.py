@@ -8,7 +8,7 @@ import numpy as np
 from jax import Array
 
 from mdn_jax._typing import ArrayLike, Bool, Float, Int, PyTree
-from mdn_jax.distributions.mixture import Mixture, responsibilities
+from mdn_jax.distributions import Mixture, responsibilities
 from mdn_jax.judging.calibrating import needed_masses
 from mdn_jax.models import Model, Rows, evenly, map_rows, standard_rows
 
@@ -68,7 +68,7 @@ def judge(
     chosen = evenly(len(y), most_rows)
     x, y = jax.tree.map(lambda leaf: np.asarray(leaf)[chosen], x), y[chosen]
     known = None if observed is None else observed[chosen]
-    found: dict[str, Any] = map_rows(_answered, model, standard_rows(model, x, y, observed=known))
+    found: dict[str, Any] = map_rows(_answered, model, standard_rows(model, x, y, observed=known), once=True)
     needed = needed_masses(model, x, y if known is None else np.where(known, y, np.nan))
     return Judged(
         rows=chosen,

@@ -8,7 +8,7 @@ from jax import Array
 
 from mdn_jax._compiling import jit
 from mdn_jax._typing import ArrayLike, Float, PyTree
-from mdn_jax.distributions.mixture import Mixture
+from mdn_jax.distributions import Mixture
 from mdn_jax.judging.metrics import Scores, score
 from mdn_jax.models import Model
 from mdn_jax.models.rows import Rows, in_nats, map_rows, row_chunks, standard_rows

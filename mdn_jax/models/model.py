@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -13,9 +14,11 @@ from jax import Array
 from mdn_jax._checks import require
 from mdn_jax._printing import ShortRepr
 from mdn_jax._typing import Float, Key, PyTree
-from mdn_jax.distributions import Diagonal, Mixture, merge
+from mdn_jax.distributions import Mixture, merge
+from mdn_jax.distributions.scales import Diagonal
 from mdn_jax.distributions.units import Standardizer, device_dtype
 from mdn_jax.encoding import Encoding
+from mdn_jax.heads import Head, unpack
 from mdn_jax.models.calibration import Calibration
 from mdn_jax.networks import Architecture, takes_key
 
@@ -56,16 +59,16 @@ class Conditional:
 
     network: Callable[..., Float[Array, "*T P"]]
     offset: Float[Array, " P"] | None
-    head: Any = field(metadata={"static": True})
+    head: Head = field(metadata={"static": True})
     architecture: Architecture | None = field(default=None, metadata={"static": True})
 
     def __call__(self, x: PyTree, key: Key | None = None) -> Any:
         """The distribution of one example, or a batch of them; a key makes it training."""
         raw = self.network(x, key) if self.draws else self.network(x)
-        unpack = self.head.unpack
+        made = partial(unpack, self.head)
         for _ in raw.shape[:-1]:
-            unpack = jax.vmap(unpack)
-        return unpack(raw if self.offset is None else raw + self.offset)
+            made = jax.vmap(made)
+        return made(raw if self.offset is None else raw + self.offset)
 
     @property
     def draws(self) -> bool:

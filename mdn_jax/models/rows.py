@@ -1,5 +1,6 @@
 """Rows of data in a model's standard units, and a function mapped over any number of them by one program."""
 
+import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -10,9 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mdn_jax._checks import require
-from mdn_jax._compiling import jit
+from mdn_jax._compiling import jit, jit_quickly
 from mdn_jax._typing import ArrayLike, Float, Int, PyTree
-from mdn_jax.distributions.mixture import Mixture
 from mdn_jax.distributions.units import Standardizer, device_dtype
 from mdn_jax.models.model import Model
 
@@ -20,6 +20,7 @@ __all__ = ["ROWS_AT_ONCE", "Rows", "check_weights", "evenly", "in_nats", "map_ro
 
 ROWS_AT_ONCE = 8_192  # rows evaluated side by side: bounds memory, and no device gains from more
 POINTS_PER_COMPONENT = 33  # where a highest-density region looks at each component: the most that is held for a row
+QUICK = 2**20  # rows times components squared that cost no more than a better program would take to compile
 ROWS_PER_CALL = (64, 512)  # on CPU: few programs, of as many rows side by side as fit a cache, in all cores' threads
 
 
@@ -76,29 +77,31 @@ def evenly(count: int, most: int) -> Int[np.ndarray, " R"]:
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
 
 
-def map_rows(function: Callable[[Mixture, Rows], PyTree], model: Model, rows: Rows) -> PyTree:
-    """`function(mixture, row)` of N rows, all in standard units, by one program whatever N is.
+def map_rows(function: Callable[[Any, Rows], PyTree], model: Model, rows: Rows, *, once: bool = False) -> PyTree:
+    """`function(distribution, row)` of N rows, all in standard units, by one program whatever N is.
 
     Args:
-        function: of one mixture and one row; the same object again finds the compiled program.
-        model: maps an x in standard units to a mixture.
+        function: of one distribution and one row; the same object again finds the compiled program.
+        model: maps an x in standard units to a distribution.
         rows: on the host.
+        once: asked once: few rows get a program that compiles fast and runs slowly.
 
     Returns:
         The results stacked along N, on the host.
     """
     model = replace(model, calibration=None)  # one program, however many rows calibrated it
     first = jax.tree.map(lambda leaf: jnp.asarray(leaf[0], device_dtype(leaf)), rows)
-    count, dim = jax.eval_shape(model.standardized, first.x).locs.shape
+    width = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(jax.eval_shape(model.standardized, first.x)))
     sizes, numbers = (ROWS_PER_CALL, 2**17) if jax.default_backend() == "cpu" else ((2**17,), 2**25)
-    size = next((size for size in sizes if size >= len(rows.weight)), sizes[-1])
-    fitting = numbers // (POINTS_PER_COMPONENT * count * dim)
+    quick = once and sizes == ROWS_PER_CALL and len(rows.weight) * (width // 3) ** 2 <= QUICK
+    size = sizes[0] if quick else next((size for size in sizes if size >= len(rows.weight)), sizes[-1])
+    fitting = numbers // (POINTS_PER_COMPONENT * max(width // 3, 1))
     at_once = 2 ** min(max(fitting, 64), size).bit_length() // 2
 
     def call(start: int) -> PyTree:
         places = np.minimum(np.arange(start, start + size), len(rows.weight) - 1)
         part = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[places], device_dtype(leaf)), rows)
-        found = _map_rows(function, at_once, model, part)
+        found = (_map_quickly if quick else _map)(function, at_once, model, part)
         return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(rows.weight) - start], found)
 
     parts = [call(0)]  # compiles
@@ -107,9 +110,11 @@ def map_rows(function: Callable[[Mixture, Rows], PyTree], model: Model, rows: Ro
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
 
-@jit(static_argnums=(0, 1))
-def _map_rows(function: Callable, at_once: int, model: Model, rows: Rows) -> PyTree:
+def _mapped(function: Callable, at_once: int, model: Model, rows: Rows) -> PyTree:
     return jax.lax.map(lambda row: function(model.standardized(row.x), row), rows, batch_size=at_once)
+
+
+_map, _map_quickly = (compiled(_mapped, static_argnums=(0, 1)) for compiled in (jit, jit_quickly))
 
 
 def row_chunks(rows: Rows) -> Iterator[Rows]:

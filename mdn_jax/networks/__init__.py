@@ -9,9 +9,9 @@ import inspect
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from mdn_jax._typing import Key, PyTree
+from mdn_jax.heads import Head
 from mdn_jax.networks.checking import check_network, takes_key
 from mdn_jax.networks.mlp import MLP, Activation, mlp
 
@@ -36,7 +36,7 @@ class Architecture:
     options: str
     input_shape: tuple[int, ...]
 
-    def __call__(self, key: Key, x: PyTree, head: Any) -> Callable:
+    def __call__(self, key: Key, x: PyTree, head: Head) -> Callable:
         """A network for one x under a head."""
         named = {"spec": head} if "spec" in inspect.signature(self.build).parameters else {}
         return self.build(key, x, head.num_outputs, **json.loads(self.options), **named)

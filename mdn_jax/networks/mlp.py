@@ -1,7 +1,7 @@
 """The multilayer perceptron, in Flax NNX's tree style: a pytree, used with plain `jax.jit`, `vmap`, `grad`, `scan`."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ from jax import Array
 
 from mdn_jax._checks import nearest, require
 from mdn_jax._typing import Float, Key
+from mdn_jax.heads import Head, kernel
 
 __all__ = ["MLP", "Activation", "mlp"]
 
@@ -98,7 +99,7 @@ def mlp(
     num_outputs: int,
     hidden_sizes: Sequence[int] = (32, 32),
     activation: Activation = "silu",
-    spec: Any = None,
+    spec: Head | None = None,
 ) -> MLP:
     """An `MLP` under a head: without a last bias, which is the model's offset, and with the head's own last weights.
 
@@ -114,7 +115,7 @@ def mlp(
     network = MLP(x.shape[0], hidden_sizes, num_outputs, activation, use_bias=False, key=trunk_key)
     fan_in = network.kernel[...].shape[0]
     if fan_in and spec is not None:
-        network.kernel = nnx.Param(spec.kernel(head_key, fan_in))
+        network.kernel = nnx.Param(kernel(spec, head_key, fan_in))
     return network
 
 

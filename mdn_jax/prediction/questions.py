@@ -11,8 +11,7 @@ from jax import Array
 
 from mdn_jax._checks import nearest, require
 from mdn_jax._typing import Float
-from mdn_jax.distributions.mixture import Mixture, condition, log_prob, marginal
-from mdn_jax.distributions.sampling import sample
+from mdn_jax.distributions import Mixture, condition, log_prob, marginal, sample
 from mdn_jax.models import Kind, Rows
 from mdn_jax.statistics import mean, quantile, std, weighted_modes
 from mdn_jax.statistics.line import peaks, profile, region

@@ -35,6 +35,7 @@ __all__ = [
     "changed_by_hand",
     "draw_figures",
     "fill_in",
+    "load_run",
     "new_config",
     "note",
     "note_sources",

@@ -22,7 +22,7 @@ import numpy as np
 from jax import Array
 
 from mdn_jax._typing import Bool, Float, Int, Scalar
-from mdn_jax.distributions.mixture import Mixture
+from mdn_jax.distributions import Mixture
 
 __all__ = ["Line", "mass_above", "peaks", "profile", "region"]
 

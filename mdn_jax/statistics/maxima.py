@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from mdn_jax._checks import check_single
 from mdn_jax._typing import Bool, Float, Scalar
-from mdn_jax.distributions.mixture import Mixture, log_prob
+from mdn_jax.distributions import Distribution, Independent, Mixture, Product
+from mdn_jax.distributions.protocol import capability, single
 from mdn_jax.distributions.scales import PRECISION
 from mdn_jax.statistics.line import peaks, profile
 
@@ -33,11 +33,14 @@ class _Modes(NamedTuple):
     distinct: Bool[Array, " K"]
 
 
-def modes(mixture: Mixture) -> tuple[Float[Array, "K D"], Float[Array, " K"], Bool[Array, " K"]]:
+def modes(distribution: Distribution) -> tuple[Float[Array, "K D"], Float[Array, " K"], Bool[Array, " K"]]:
     """The maxima of the density, best first: on a line all of them, else those reached uphill from the K centres.
 
+    Of independent blocks the best combinations are kept, as many as the block with the most has; classes are all
+    modes, the most probable first.
+
     Args:
-        mixture: one mixture.
+        distribution: one distribution.
 
     Returns:
         points (K, D); log_probs (K,) their log densities, falling; distinct (K,) False where a point repeats an
@@ -54,10 +57,7 @@ def modes(mixture: Mixture) -> tuple[Float[Array, "K D"], Float[Array, " K"], Bo
         >>> print(points[distinct].ravel())
         [ 9. -9.]
     """
-    mixture = check_single("modes", mixture)
-    found = _ranked(mixture)
-    points = _differentiable(mixture, found.points)
-    return points, jax.vmap(lambda y: log_prob(mixture, y))(points), found.distinct
+    return _modes("modes", single("modes", distribution))
 
 
 def weighted_modes(mixture: Mixture) -> tuple[Float[Array, "K D"], Float[Array, " K"], Bool[Array, " K"]]:
@@ -82,16 +82,16 @@ def weighted_modes(mixture: Mixture) -> tuple[Float[Array, "K D"], Float[Array, 
         >>> print(points[distinct].ravel(), [round(float(weight), 2) for weight in weights[distinct]])
         [ 9. -9.] [0.8, 0.2]
     """
-    mixture = check_single("weighted_modes", mixture)
+    mixture = single("weighted_modes", mixture)
     found = _ranked(mixture)
     return _differentiable(mixture, found.points), found.weights, found.distinct
 
 
-def mode(mixture: Mixture) -> Float[Array, " D"]:
+def mode(distribution: Distribution) -> Float[Array, " D"]:
     """The most probable point: the best of `modes`.
 
     Args:
-        mixture: one mixture.
+        distribution: one distribution.
 
     Returns:
         (D,) in the units of the target.
@@ -105,8 +105,35 @@ def mode(mixture: Mixture) -> Float[Array, " D"]:
         >>> print(jax.jit(mdn.mode)(mixture))
         [9.]
     """
-    mixture = check_single("mode", mixture)
-    return modes(mixture)[0][0]
+    return _modes("mode", single("mode", distribution))[0][0]
+
+
+def _modes(function: str, distribution: Distribution, target: int = 0) -> tuple[Array, Array, Array]:
+    if isinstance(distribution, Product | Independent):
+        return _folded(function, distribution, target)
+    return capability(function, distribution, "modes", target, {Mixture: _mixture_modes})()
+
+
+def _mixture_modes(mixture: Mixture) -> tuple[Float[Array, "K D"], Float[Array, " K"], Bool[Array, " K"]]:
+    found = _ranked(mixture)
+    points = _differentiable(mixture, found.points)
+    return points, jax.vmap(mixture.log_prob)(points), found.distinct
+
+
+def _folded(function: str, blocks: Product | Independent, target: int) -> tuple[Array, Array, Array]:
+    """Modes of independent blocks: each of one with each of the next, of which as many are kept as the larger had."""
+    (points, log_probs, distinct), start = _modes(function, blocks.parts[0], target), blocks.parts[0].target_dim
+    for part in blocks.parts[1:]:
+        others = _modes(function, part, target + start)
+        pairs = jnp.divmod(jnp.arange(log_probs.size * others[1].size), others[1].size)
+        sums, both = log_probs[pairs[0]] + others[1][pairs[1]], distinct[pairs[0]] & others[2][pairs[1]]
+        best = jnp.argsort(jnp.where(both, -sums, jnp.inf), stable=True)[: max(log_probs.size, others[1].size)]
+        first, second = pairs[0][best], pairs[1][best]
+        points = jnp.concatenate([points[first], others[0][second]], axis=1)
+        log_probs, distinct, start = sums[best], both[best], start + part.target_dim
+    # behind the last one it is repeated
+    last = jnp.minimum(jnp.arange(distinct.size), jnp.sum(distinct) - 1)
+    return points[last], log_probs[last], distinct
 
 
 def _ranked(mixture: Mixture) -> _Modes:
@@ -122,7 +149,7 @@ def _differentiable(mixture: Mixture, points: Float[Array, "K D"]) -> Float[Arra
     """The same points, differentiable, where they are strict maxima, through what defines them: a gradient of 0."""
     return jax.vmap(
         lambda point: jax.lax.custom_root(
-            lambda y: jax.grad(log_prob, argnums=1)(mixture, y),
+            lambda y: jax.grad(mixture.log_prob)(y),
             point,
             solve=lambda _, y: y,
             tangent_solve=lambda linear, rhs: jnp.linalg.solve(jax.jacfwd(linear)(jnp.zeros_like(rhs)), rhs),

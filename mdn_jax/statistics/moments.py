@@ -1,24 +1,18 @@
-"""Mean, covariance and standard deviation of a mixture."""
+"""Mean, covariance and standard deviation of a distribution."""
 
-from functools import partial
-
-import jax
-import jax.numpy as jnp
 from jax import Array
 
-from mdn_jax._checks import check_single
 from mdn_jax._typing import Float
-from mdn_jax.distributions.mixture import Mixture
-from mdn_jax.distributions.scales import PRECISION, length
+from mdn_jax.distributions.protocol import Distribution, capability, of_each, single
 
 __all__ = ["covariance", "mean", "std"]
 
 
-def mean(mixture: Mixture) -> Float[Array, " D"]:
+def mean(distribution: Distribution) -> Float[Array, " D"]:
     """E[Y] = sum_k w_k mu_k.
 
     Args:
-        mixture: one mixture.
+        distribution: one distribution.
 
     Returns:
         (D,) in the units of the target.
@@ -31,15 +25,14 @@ def mean(mixture: Mixture) -> Float[Array, " D"]:
         >>> print(mdn.mean(mdn.Mixture(jnp.zeros(2), jnp.array([[0.0], [4.0]]), mdn.Isotropic(jnp.zeros(2)))))
         [2.]
     """
-    mixture = check_single("mean", mixture)
-    return _about_the_mean(mixture)[0]
+    return of_each("mean", single("mean", distribution), "mean")
 
 
-def covariance(mixture: Mixture) -> Float[Array, "D D"]:
+def covariance(distribution: Distribution) -> Float[Array, "D D"]:
     """Cov[Y] = E[Cov(Y|k)] + Cov(E[Y|k]).
 
     Args:
-        mixture: one mixture.
+        distribution: one distribution.
 
     Returns:
         (D, D) in squared units of the target.
@@ -53,18 +46,14 @@ def covariance(mixture: Mixture) -> Float[Array, "D D"]:
         >>> print(mdn.covariance(mixture))
         [[5.]]
     """
-    mixture = check_single("covariance", mixture)
-    _, centred = _about_the_mean(mixture)
-    between = jnp.einsum("k,ki,kj->ij", mixture.weights, centred, centred, precision=PRECISION)
-    within = mixture.scale.covariance(mixture.target_dim)
-    return jnp.einsum("k,kij->ij", mixture.weights, within, precision=PRECISION) + between
+    return capability("covariance", single("covariance", distribution), "covariance")()
 
 
-def std(mixture: Mixture) -> Float[Array, " D"]:
+def std(distribution: Distribution) -> Float[Array, " D"]:
     """Standard deviation of each target: the root of the covariance's diagonal.
 
     Args:
-        mixture: one mixture.
+        distribution: one distribution.
 
     Returns:
         (D,) in the units of the target.
@@ -77,16 +66,4 @@ def std(mixture: Mixture) -> Float[Array, " D"]:
         >>> print(mdn.std(mdn.Mixture(jnp.zeros(1), jnp.zeros((1, 2)), mdn.Isotropic(jnp.zeros(1)))))
         [1. 1.]
     """
-    mixture = check_single("std", mixture)
-    _, centred = _about_the_mean(mixture)
-    roots = jnp.exp(0.5 * jax.nn.log_softmax(mixture.logits))[:, None]
-    return length(jnp.concatenate([roots * mixture.scale.std(mixture.target_dim), roots * centred]).T)
-
-
-def _about_the_mean(mixture: Mixture) -> tuple[Float[Array, " D"], Float[Array, "K D"]]:
-    """The mean, and the centres' distances from it, which keep the digits that a large offset would cost."""
-    average = partial(jnp.einsum, "k,kd->d", mixture.weights, precision=PRECISION)
-    near = jax.lax.stop_gradient(average(mixture.locs))
-    apart = mixture.locs - near[None, :]
-    beyond = average(apart)
-    return near + beyond, apart - beyond[None, :]
+    return of_each("std", single("std", distribution), "std")

@@ -4,24 +4,23 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from mdn_jax._checks import check_range, check_single, require
+from mdn_jax._checks import check_range, require
 from mdn_jax._typing import Bool, Float, Key, Scalar
-from mdn_jax.distributions.mixture import Mixture, log_prob
-from mdn_jax.distributions.sampling import sample
+from mdn_jax.distributions import Distribution, Mixture, log_prob, sample
+from mdn_jax.distributions.protocol import capability, check_target, dtype_of, single
 from mdn_jax.statistics.line import mass_above, profile, region
-from mdn_jax.statistics.quantiles import cdf
 
 __all__ = ["density_level", "highest_density", "highest_density_mass"]
 
 
-def density_level(key: Key, mixture: Mixture, mass: float | Scalar, num_samples: int) -> Scalar:
+def density_level(key: Key, distribution: Distribution, mass: float | Scalar, num_samples: int) -> Scalar:
     """The log density above which a share `mass` of the probability lies, in any dimension, by sampling.
 
-    `log_prob(mixture, y) >= level` tells whether y lies in the smallest region of that mass.
+    `log_prob(distribution, y) >= level` tells whether y lies in the smallest region of that mass.
 
     Args:
         key: a PRNG key.
-        mixture: one mixture.
+        distribution: one distribution.
         mass: () in (0, 1).
         num_samples: how many draws estimate it; the mass is met within sqrt(mass (1 - mass) / num_samples).
 
@@ -39,17 +38,17 @@ def density_level(key: Key, mixture: Mixture, mass: float | Scalar, num_samples:
         -2.5
     """
     check_range("mass", mass, 0, 1)
-    mixture = check_single("density_level", mixture, mass=(jnp.asarray(mass), ()))
+    distribution = single("density_level", distribution, mass=(jnp.asarray(mass), ()))
     require(num_samples >= 1, f"num_samples must be at least 1; got {num_samples}")
-    draws = sample(key, mixture, (num_samples,))
-    return jnp.quantile(jax.vmap(lambda y: log_prob(mixture, y))(draws), 1 - mass)
+    draws = sample(key, distribution, (num_samples,))
+    return jnp.quantile(jax.vmap(lambda y: log_prob(distribution, y))(draws), 1 - mass)
 
 
-def highest_density(mixture: Mixture, mass: float | Scalar) -> Float[Array, "K 2"]:
+def highest_density(distribution: Distribution, mass: float | Scalar) -> Float[Array, "K 2"]:
     """The smallest region that holds a share `mass` of a one-dimensional mixture: disjoint intervals.
 
     Args:
-        mixture: one mixture with D = 1.
+        distribution: one distribution with D = 1.
         mass: () in (0, 1), say 0.9.
 
     Returns:
@@ -71,26 +70,24 @@ def highest_density(mixture: Mixture, mass: float | Scalar) -> Float[Array, "K 2
         R. J. Hyndman, "Computing and graphing highest density regions", 1996.
     """
     check_range("mass", mass, 0, 1)
-    mixture = check_single("highest_density", mixture, mass=(jnp.asarray(mass), ()))
-    mass = jnp.asarray(mass, mixture.locs.dtype)
+    distribution = single("highest_density", distribution, mass=(jnp.asarray(mass), ()))
     require(
-        mixture.target_dim == 1,
-        f"highest_density needs one target, not {mixture.target_dim}: take mdn.marginal(mixture, d) first, or "
+        distribution.target_dim == 1,
+        f"highest_density needs one target, not {distribution.target_dim}: take mdn.marginal(mixture, d) first, or "
         f"mdn.density_level in any dimension",
     )
-    ends, used, _ = region(profile(jax.lax.stop_gradient(mixture)), jax.lax.stop_gradient(mass))
-    ends = _differentiable_ends(mixture, mass, ends, used)
-    return jnp.where(used[:, None], ends, jnp.nan)
+    mass = jnp.asarray(mass, dtype_of(distribution))
+    return capability("highest_density", distribution, "highest_density", known={Mixture: _region})(mass)
 
 
-def highest_density_mass(mixture: Mixture, y: Float[Array, " 1"]) -> Scalar:
+def highest_density_mass(distribution: Distribution, y: Float[Array, " 1"]) -> Scalar:
     """The probability of a density higher than at `y`: the mass of the smallest highest-density region that reaches it.
 
     Uniform in (0, 1) for targets drawn from the mixture, as the PIT is: `highest_density(mixture, mass)` holds `y`
     where `mass` exceeds it.
 
     Args:
-        mixture: one mixture with D = 1.
+        distribution: one distribution with D = 1.
         y: (1,) one target.
 
     Returns:
@@ -109,13 +106,19 @@ def highest_density_mass(mixture: Mixture, y: Float[Array, " 1"]) -> Scalar:
         R. Izbicki, G. Shimizu and R. Stern, "CD-split and HPD-split: efficient conformal regions in high dimensions",
         2022.
     """
-    y = jnp.asarray(y)
-    mixture = check_single("highest_density_mass", mixture, y=(y, mixture.locs.shape[-1:]))
+    distribution, y, _ = check_target("highest_density_mass", distribution, y)
     require(
-        mixture.target_dim == 1,
-        f"highest_density_mass needs one target, not {mixture.target_dim}: take mdn.marginal(mixture, d) first",
+        distribution.target_dim == 1,
+        f"highest_density_mass needs one target, not {distribution.target_dim}: take mdn.marginal(mixture, d) first",
     )
-    return _mass_reaching(mixture, y)
+    known = {Mixture: _mass_reaching}
+    return capability("highest_density_mass", distribution, "highest_density_mass", known=known)(y)
+
+
+def _region(mixture: Mixture, mass: Scalar) -> Float[Array, "K 2"]:
+    ends, used, _ = region(profile(jax.lax.stop_gradient(mixture)), jax.lax.stop_gradient(mass))
+    ends = _differentiable_ends(mixture, mass, ends, used)
+    return jnp.where(used[:, None], ends, jnp.nan)
 
 
 @jax.custom_jvp
@@ -127,12 +130,12 @@ def _mass_reaching(mixture: Mixture, y: Float[Array, " 1"]) -> Scalar:
 def _mass_reaching_jvp(primals: tuple, tangents: tuple) -> tuple[Scalar, Scalar]:
     mixture, y = primals
     mass, ends, signs = mass_above(profile(mixture), y[0])
-    slope = jax.vmap(lambda end: jax.grad(log_prob, argnums=1)(mixture, end[None])[0])(ends)
+    slope = jax.vmap(lambda end: jax.grad(mixture.log_prob)(end[None])[0])(ends)
     rates = jnp.exp(_log_density(mixture, ends)) / jnp.where(slope == 0, jnp.inf, slope)
 
     def held(mixture: Mixture, y: Float[Array, " 1"]) -> Scalar:
         # an end moves by what its density lacks of that at y, divided by its slope
-        lacks = log_prob(mixture, y) - _log_density(mixture, ends)
+        lacks = mixture.log_prob(y) - _log_density(mixture, ends)
         return jnp.sum(jnp.where(signs == 0, 0.0, signs * (_below(mixture, ends) + rates * lacks)))
 
     return mass, jax.jvp(held, primals, tangents)[1]
@@ -140,12 +143,12 @@ def _mass_reaching_jvp(primals: tuple, tangents: tuple) -> tuple[Scalar, Scalar]
 
 def _log_density(mixture: Mixture, y: Float[Array, " S"]) -> Float[Array, " S"]:
     """log p at S points of a line."""
-    return jax.vmap(lambda point: log_prob(mixture, point[None]))(y)
+    return jax.vmap(lambda point: mixture.log_prob(point[None]))(y)
 
 
 def _below(mixture: Mixture, y: Float[Array, " S"]) -> Float[Array, " S"]:
     """The distribution function at S points of a line."""
-    return jax.vmap(lambda point: cdf(mixture, point[None])[0])(y)
+    return jax.vmap(lambda point: mixture.cdf(point[None])[0])(y)
 
 
 def _differentiable_ends(

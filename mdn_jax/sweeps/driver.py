@@ -28,7 +28,7 @@ from mdn_jax.runs import read_config
 from mdn_jax.storage import BATCHES, Batch, drop_rows, read_rows, write_batch, write_text
 from mdn_jax.sweeps.checkpoint import load_checkpoint, save_checkpoint
 from mdn_jax.sweeps.planning import Shard, next_works
-from mdn_jax.sweeps.results import BEST, FIGURES, STUDY, TABLE, publish, ranked
+from mdn_jax.sweeps.results import BEST, FIGURES, STUDY, TABLE, code_of, publish, ranked
 from mdn_jax.sweeps.search import Members, Row
 from mdn_jax.sweeps.session import CHECKPOINT, HEARTBEAT, Interrupted, Progress, Session
 from mdn_jax.sweeps.space import Space, by_program, read_space
@@ -138,7 +138,8 @@ def forget(space: Space, folder: Path, status: str) -> int:
     """
     require(may_claim(space, folder), f"{folder}: no sweep there to retry")
     with _locked(folder, Shard()):
-        count = drop_rows(folder / BATCHES, lambda row: row["status"] == status)
+        unwanted = lambda row: row["status"] == status  # noqa: E731
+        count = drop_rows(folder / BATCHES, unwanted, lambda row: code_of(space, row))
         if count:
             (folder / SUMMARY).unlink(missing_ok=True)
     return count

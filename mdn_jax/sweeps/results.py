@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +141,7 @@ def export_member(space: Space, folder: Path, member: int, out: Path, source: So
     Raises:
         InputError: for a member that is not there.
     """
-    trained = read_member(folder / BATCHES, member, lambda row: _code_of(space, row))
+    trained = read_member(folder / BATCHES, member, partial(code_of, space))
     row, config = trained.row, seal(config_of(space, trained.row))
     # "halved" is how a sweep ends a member; of a run it is stopped early
     status = "stopped_early" if row["status"] == "halved" else row["status"]
@@ -162,9 +162,7 @@ def write_ensemble(space: Space, folder: Path, rows: dict[int, Row], size: int, 
     # others' training rows may be this one's test rows
     same = [member for member in order if config_of(space, rows[member]).dataset == config.dataset]
     require(len(same) >= size, f"{folder}: an ensemble of {size} asks for more than the {len(same)} finished members")
-    model = ensemble(
-        [read_member(folder / BATCHES, member, lambda row: _code_of(space, row)).model for member in same[:size]]
-    )
+    model = ensemble([read_member(folder / BATCHES, member, partial(code_of, space)).model for member in same[:size]])
     dataset = source.dataset(config)
     scores = evaluate_part(model, dataset.test)
     metrics = {"members": same[:size], **scores.report(dataset.target_names), **oracle_scores(dataset, scores)}
@@ -177,7 +175,7 @@ def write_ensemble(space: Space, folder: Path, rows: dict[int, Row], size: int, 
 def result_of(space: Space, folder: Path, rows: dict[int, Row]) -> SweepResult:
     """Everything a sweep's folder holds, in memory."""
     return SweepResult(
-        tuple(axis.name for axis in space.axes), rows, read_trained(folder / BATCHES, lambda row: _code_of(space, row))
+        tuple(axis.name for axis in space.axes), rows, read_trained(folder / BATCHES, partial(code_of, space))
     )
 
 
@@ -186,7 +184,7 @@ def config_of(space: Space, row: Row) -> Config:
     return member_config(space, row["settings"])
 
 
-def _code_of(space: Space, row: Row) -> dict[str, Any]:
+def code_of(space: Space, row: Row) -> dict[str, Any]:
     """The network and head of a member that are not ours."""
     return own_code(config_of(space, row).model)
 

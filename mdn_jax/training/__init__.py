@@ -17,6 +17,6 @@ from mdn_jax.training.state import Fit, OnEvaluation, TrainingState
 
 __all__ = [
     "Data", "Fit", "Objective", "OnEvaluation", "Rows", "Split", "TrainingState", "advance", "architecture_of",
-    "check_objective", "compile_chunk", "finish", "finish_runs", "fit", "fit_splits", "head_of", "objective_of", "own_code",
-    "prepare", "start", "start_runs", "stop",
+    "check_objective", "compile_chunk", "finish", "finish_runs", "fit", "fit_splits", "head_of", "objective_of",
+    "own_code", "prepare", "start", "start_runs", "stop",
 ]  # fmt: skip

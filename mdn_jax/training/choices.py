@@ -9,7 +9,7 @@ from typing import Any
 from mdn_jax._checks import require
 from mdn_jax._seams import check_options, check_signature, find
 from mdn_jax.config import ModelConfig
-from mdn_jax.heads import HEADS, CategoricalSpec, IndependentSpec, MixtureSpec, ProductSpec
+from mdn_jax.heads import HEADS, CategoricalSpec, Head, IndependentSpec, MixtureSpec, ProductSpec
 from mdn_jax.networks import NETWORKS, Architecture
 from mdn_jax.training.objectives import Objective
 
@@ -18,7 +18,7 @@ __all__ = ["architecture_of", "check_objective", "head_of", "own_code"]
 PARTS = ("target_dim", "num_outputs", "unpack", "initial_bias", "units")  # of every head
 
 
-def head_of(model: ModelConfig, objective: Objective, num_classes: Sequence[int | None]) -> Any:
+def head_of(model: ModelConfig, objective: Objective, num_classes: Sequence[int | None]) -> Head:
     """The head of a config.
 
     Args:
@@ -54,14 +54,14 @@ def head_of(model: ModelConfig, objective: Objective, num_classes: Sequence[int 
     return head
 
 
-def _of_numbers(model: ModelConfig, objective: Objective, count: int) -> Any:
+def _of_numbers(model: ModelConfig, objective: Objective, count: int) -> Head:
     if model.head == "independent":
         return IndependentSpec(model.num_components, count, model.min_std)
     covariance = "unit" if objective.sees_mean_alone else model.covariance
     return MixtureSpec(model.num_components, count, covariance, model.min_std)
 
 
-def _own_head(model: ModelConfig, num_classes: Sequence[int | None]) -> Any:
+def _own_head(model: ModelConfig, num_classes: Sequence[int | None]) -> Head:
     """A head of one's own, given what it takes of the targets and of `[model]`."""
     make: Any = find(model.head, HEADS, "model.head")
     told = {"target_dim": len(num_classes), "num_classes": tuple(num_classes)}
@@ -81,7 +81,7 @@ def _own_head(model: ModelConfig, num_classes: Sequence[int | None]) -> Any:
     return head
 
 
-def check_objective(objective: Objective, head: Any) -> None:
+def check_objective(objective: Objective, head: Head) -> None:
     """Refuse an objective that cannot train what a head makes."""
     count = getattr(head, "num_components", 1)
     require(

@@ -19,6 +19,7 @@ from mdn_jax._typing import ArrayLike, Float, Key, PyTree
 from mdn_jax.config import ModelConfig, TrainingConfig
 from mdn_jax.devices import map_members, place_members
 from mdn_jax.encoding import Encoding
+from mdn_jax.heads import Head
 from mdn_jax.models import ConstantStd, Model, device_dtype, ensemble
 from mdn_jax.training.member import DIVERGED, OK, STOPPED_EARLY, Member, Plan, Shared, advance_member
 from mdn_jax.training.objectives import Rows
@@ -114,7 +115,7 @@ def fit(
     observed: ArrayLike | None = None,
     params: PyTree | None = None,
     apply: Callable[..., Float[jax.Array, " P"]] | None = None,
-    spec: Any = None,
+    spec: Head | None = None,
     num_classes: tuple[int | None, ...] = (),
     input_names: tuple[str, ...] = (),
     target_names: tuple[str, ...] = (),

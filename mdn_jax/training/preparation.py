@@ -1,7 +1,7 @@
 """Rows made ready for training: checked, in standard units, split for validation."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from mdn_jax._printing import warn
 from mdn_jax._typing import ArrayLike, Float, Int, Key, PyTree
 from mdn_jax.config import TrainingConfig
 from mdn_jax.encoding import Encoding
+from mdn_jax.heads import Head
 from mdn_jax.models import Standardizer, check_weights
 from mdn_jax.training.member import Split
 from mdn_jax.training.objectives import Rows
@@ -59,7 +60,7 @@ def prepare(
     weights: ArrayLike | None,
     validation_fraction: float,
     *,
-    head_of: Callable[[tuple[int | None, ...]], Any],
+    head_of: Callable[[tuple[int | None, ...]], Head],
     observed: ArrayLike | None = None,
     as_given: bool = False,
     num_classes: tuple[int | None, ...] = (),
@@ -221,7 +222,7 @@ def member_rows(count: int, training: TrainingConfig, firsts: Sequence[int]) -> 
     return Split(of_all_runs(train), None if judged[0] is None else of_all_runs(judged))
 
 
-def starting_bias(head: Any, data: Data, splits: Split | None) -> Float[np.ndarray, "M P"]:
+def starting_bias(head: Head, data: Data, splits: Split | None) -> Float[np.ndarray, "M P"]:
     """Where the raw outputs of each network start; one row for all where they share their units."""
     rows = data.rows
     known = np.asarray(rows.weight > 0)[..., None] if rows.observed is None else np.asarray(rows.observed)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +14,7 @@ from mdn_jax._typing import ArrayLike, Float, Key, PyTree
 from mdn_jax.config import ModelConfig, TrainingConfig, varying_fields
 from mdn_jax.devices import map_members, place_members
 from mdn_jax.encoding import Encoding
-from mdn_jax.heads import HEADS
+from mdn_jax.heads import HEADS, Head
 from mdn_jax.models import Conditional, Functional, Standardizer
 from mdn_jax.networks import NETWORKS, Architecture, check_network
 from mdn_jax.training.choices import architecture_of, check_objective, head_of
@@ -41,7 +40,7 @@ def start(
     observed: ArrayLike | None = None,
     params: PyTree | None = None,
     apply: Callable[..., Float[jax.Array, " P"]] | None = None,
-    spec: Any = None,
+    spec: Head | None = None,
     num_classes: tuple[int | None, ...] = (),
     input_names: tuple[str, ...] = (),
     target_names: tuple[str, ...] = (),
@@ -126,7 +125,7 @@ def start_runs(
 
 @jit(static_argnames=("plan", "architecture", "head", "size"))
 def _start_networks(
-    plan: Plan, architecture: Architecture, head: Any, size: int, keys: Key, rates: Mapping, bias: jax.Array
+    plan: Plan, architecture: Architecture, head: Head, size: int, keys: Key, rates: Mapping, bias: jax.Array
 ) -> Member:
     """`size` networks for each of R keys and rates (R,): the members of a state. `bias` (1, P), or (M, P)."""
 
@@ -150,7 +149,7 @@ def shared_of(data: Data) -> Shared:
     return Shared(data.rows, data.validation, units)
 
 
-def _own_conditional(params: PyTree, apply: Callable, head: Any, data: Data) -> Conditional:
+def _own_conditional(params: PyTree, apply: Callable, head: Head, data: Data) -> Conditional:
     """A network of one's own under its head, in JAX's float."""
     functional = Functional(params, apply)
     check_network(functional, _one(data.rows).x, head.num_outputs, "apply")
@@ -158,7 +157,7 @@ def _own_conditional(params: PyTree, apply: Callable, head: Any, data: Data) -> 
     return Conditional(Functional(params, apply), jnp.asarray(starting_bias(head, data, None)[0]), head)
 
 
-def _shapes(architecture: Architecture, head: Any, bias: jax.Array) -> Conditional:
+def _shapes(architecture: Architecture, head: Head, bias: jax.Array) -> Conditional:
     """The shapes of a network built by other code than ours, once its call is known to be a function."""
     x = jnp.zeros(architecture.input_shape)
     network = jax.eval_shape(lambda key: architecture(key, x, head), jax.random.key(0))

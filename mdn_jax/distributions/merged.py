@@ -1,0 +1,196 @@
+r"""Distributions merged into one: p(y) = sum_m w_m p_m(y), an ensemble's prediction."""
+
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.nn import log_softmax, logsumexp
+
+from mdn_jax._checks import require
+from mdn_jax._pytrees import register
+from mdn_jax._typing import Bool, Float, Key, Scalar
+from mdn_jax.distributions.protocol import Distribution, as_dtype, capability, dtype_of, of_each, shapes_of, single
+from mdn_jax.distributions.sampling import choose
+from mdn_jax.distributions.scales import PRECISION, length
+
+__all__ = ["Merged", "merge"]
+
+SMALLEST_WEIGHT = 1e-37  # what a weight of 0 counts as: its inverse, the gradient of its logarithm, is still a float32
+
+
+@register
+@dataclass(frozen=True, eq=False)
+class Merged:
+    """A mixture of distributions of any kinds over the same targets; made by `merge`.
+
+    Attributes:
+        log_weights: (M,) unnormalised.
+        parts: M distributions.
+
+    Example:
+        >>> import jax.numpy as jnp, mdn_jax as mdn
+        >>> parts = [mdn.Product((mdn.Categorical(jnp.array([logit, 0.0])),) * 2) for logit in (-9.0, 9.0)]
+        >>> merged = mdn.merge(parts)
+        >>> print(type(merged).__name__, jnp.exp(mdn.log_prob(merged, jnp.array([1, 1]))).round(2))
+        Merged 0.5
+    """
+
+    log_weights: Float[Array, "*B M"]
+    parts: tuple[Distribution, ...]
+
+    @property
+    def target_dim(self) -> int:
+        """D."""
+        return self.parts[0].target_dim
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """() of one distribution."""
+        return tuple(self.log_weights.shape[:-1])
+
+    def log_prob(self, y: Float[Array, " D"]) -> Scalar:
+        """log sum_m w_m p_m(y)."""
+        return logsumexp(self._log_shares("log_prob", "log_prob", y))
+
+    def log_prob_observed(self, y: Float[Array, " D"], observed: Bool[Array, " D"]) -> Scalar:
+        """The same of the observed targets."""
+        return logsumexp(self._log_shares("log_prob", "log_prob_observed", y, observed))
+
+    def mean(self) -> Float[Array, " D"]:
+        """sum_m w_m E_m[Y]."""
+        return self._about_the_mean()[0]
+
+    def std(self) -> Float[Array, " D"]:
+        """The root of E[Var(Y|m)] + Var(E[Y|m])."""
+        _, centred = self._about_the_mean()
+        stds = jnp.stack([of_each("std", part, "std") for part in self.parts])
+        roots = jnp.exp(0.5 * log_softmax(self.log_weights))[:, None]
+        return length(jnp.concatenate([roots * stds, roots * centred]).T)
+
+    def covariance(self) -> Float[Array, "D D"]:
+        """E[Cov(Y|m)] + Cov(E[Y|m])."""
+        weights, (_, centred) = jax.nn.softmax(self.log_weights), self._about_the_mean()
+        within = jnp.stack([capability("covariance", part, "covariance")() for part in self.parts])
+        between = jnp.einsum("m,mi,mj->ij", weights, centred, centred, precision=PRECISION)
+        return jnp.einsum("m,mij->ij", weights, within, precision=PRECISION) + between
+
+    def cdf(self, y: Float[Array, " D"]) -> Float[Array, " D"]:
+        """sum_m w_m F_m(y)."""
+        each = jnp.stack([of_each("cdf", part, "cdf", y) for part in self.parts])
+        return jnp.einsum("m,md->d", jax.nn.softmax(self.log_weights), each, precision=PRECISION)
+
+    def log_cdf(self, y: Float[Array, " D"]) -> Float[Array, " D"]:
+        """log sum_m w_m F_m(y)."""
+        return self._log_sum("log_cdf", y)
+
+    def log_survival(self, y: Float[Array, " D"]) -> Float[Array, " D"]:
+        """log sum_m w_m (1 - F_m(y))."""
+        return self._log_sum("log_survival", y)
+
+    def sample(
+        self, key: Key, shape: tuple[int, ...] = (), temperature: float | Float[Array, ""] = 1.0
+    ) -> Float[Array, "*S D"]:
+        """Draws of parts drawn by their weights, both at this temperature."""
+        part_key, *keys = jax.random.split(key, 1 + len(self.parts))
+        chosen = choose(part_key, self.log_weights, shape, jnp.asarray(temperature, self.log_weights.dtype))
+        draws = jnp.stack([part.sample(own, shape, temperature) for part, own in zip(self.parts, keys)])
+        return jnp.take_along_axis(draws, chosen[None, ..., None], axis=0)[0]
+
+    def marginal(self, dims: tuple[int, ...]) -> Distribution:
+        """The parts' marginals merged."""
+        return merge([part.marginal(dims) for part in self.parts], log_weights=self.log_weights)
+
+    def condition(self, dims: tuple[int, ...], values: Float[Array, " G"]) -> Distribution:
+        """The parts' conditionals, weighed by what each said of the known targets."""
+        given = jnp.stack([part.marginal(dims).log_prob(values) for part in self.parts])
+        free = [capability("condition", part, "condition")(dims, values) for part in self.parts]
+        return merge(free, log_weights=log_softmax(self.log_weights) + given)
+
+    def affine(self, shift: Float[Array, " D"], scale: Float[Array, " D"]) -> "Merged":
+        """Each part's change of units."""
+        return Merged(self.log_weights, tuple(part.affine(shift, scale) for part in self.parts))
+
+    def tempered(self, factor: Any, log_factor: Any) -> "Merged":
+        """Log weights times `factor`, and each part tempered."""
+        parts = (capability("temper", part, "tempered")(factor, log_factor) for part in self.parts)
+        return Merged(self.log_weights * factor, tuple(parts))
+
+    def _log_shares(self, function: str, name: str, *given: Array) -> Float[Array, " M"]:
+        """log w_m + log p_m."""
+        each = jnp.stack([capability(function, part, name)(*given) for part in self.parts])
+        return log_softmax(self.log_weights) + each
+
+    def _log_sum(self, name: str, y: Float[Array, " D"]) -> Float[Array, " D"]:
+        each = jnp.stack([of_each(name, part, name, y) for part in self.parts])
+        return logsumexp(log_softmax(self.log_weights)[:, None] + each, axis=0)
+
+    def _about_the_mean(self) -> tuple[Float[Array, " D"], Float[Array, "M D"]]:
+        """The mean, and the parts' means as seen from it, which keeps the digits under a large offset."""
+        means = jnp.stack([of_each("mean", part, "mean") for part in self.parts])
+        apart = means - means[:1]
+        beyond = jnp.einsum("m,md->d", jax.nn.softmax(self.log_weights), apart, precision=PRECISION)
+        return means[0] + beyond, apart - beyond[None, :]
+
+
+def merge(
+    distributions: Sequence[Distribution] | Distribution,
+    weights: Float[Array, " M"] | None = None,
+    log_weights: Float[Array, " M"] | None = None,
+) -> Distribution:
+    """Several distributions as one: p(y) = sum_m weights_m p_m(y), an ensemble's prediction.
+
+    Args:
+        distributions: a sequence of distributions of the same D, mixtures of any K and scale, or one batched
+            distribution with a leading axis M on its leaves.
+        weights: (M,) non-negative, normalised here; equal where absent. A weight of 0 counts as 1e-37, so that its
+            gradient is right: leave one out to switch it off.
+        log_weights: (M,) their logarithms, in place of `weights`; any constant may be added.
+
+    Returns:
+        Of mixtures one mixture of all the components; where scales differ, in their most general spelling. Of
+        categoricals one categorical. Of others a `Merged`.
+
+    Raises:
+        InputError: for an empty sequence, different D, weights of another length, or both kinds of weights.
+
+    Example:
+        >>> import jax.numpy as jnp, mdn_jax as mdn
+        >>> one = mdn.Mixture(jnp.zeros(1), jnp.zeros((1, 2)), mdn.Isotropic(jnp.zeros(1)))
+        >>> mdn.merge([one, one]).locs.shape
+        (2, 2)
+    """
+    if not isinstance(distributions, Sequence):
+        kind, batch = type(distributions).__name__.lower(), distributions.batch_shape
+        require(
+            len(batch) == 1 and batch != (0,),
+            f"merge takes a sequence of {kind}s or one batched {kind}, a leading axis M on its leaves; got "
+            f"{shapes_of(distributions)}: use jax.vmap(mdn.merge) for a batch of ensembles",
+        )
+        distributions = [jax.tree.map(operator.itemgetter(index), distributions) for index in range(batch[0])]
+    require(len(distributions) > 0, "merge takes at least one distribution; got none")
+    dtype = dtype_of(distributions)
+    parts = [as_dtype(single("merge", one), dtype) for one in distributions]
+    dims = sorted({one.target_dim for one in parts})
+    require(len(dims) == 1, f"merge takes distributions over the same targets; got target dimensions {dims}")
+    shares = _log_weights(weights, log_weights, len(parts), dtype)
+    family = {type(one) for one in parts}
+    closed = getattr(family.pop(), "merge", None) if len(family) == 1 else None
+    return Merged(shares, tuple(parts)) if closed is None else closed(parts, shares)
+
+
+def _log_weights(
+    weights: Float[Array, " M"] | None, log_weights: Float[Array, " M"] | None, count: int, dtype: Any
+) -> Float[Array, " M"]:
+    """Normalised logarithms of the weights of a merge, equal where neither is given."""
+    require(weights is None or log_weights is None, "merge takes weights or log_weights; got both: leave one out")
+    given = jnp.asarray(next((w for w in (weights, log_weights) if w is not None), np.zeros(count)), dtype)
+    require(given.shape == (count,), f"merge takes one weight per distribution, shape ({count},); got {given.shape}")
+    if weights is not None:
+        given = given / jnp.sum(given)
+        given = jnp.log(jnp.where(given == 0, given + SMALLEST_WEIGHT, given))
+    return jax.nn.log_softmax(given)

@@ -1,0 +1,187 @@
+"""The contract of a distribution, and how the package's functions ask one for what they need.
+
+A capability is a method that is there or not. What D targets have no closed form of their own for is asked of each
+target's marginal, so that a distribution made of others needs no code for it; what is not there is refused by name.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from mdn_jax._checks import InputError, promoted
+from mdn_jax._typing import Float, Key, Scalar
+
+__all__ = ["Distribution", "capability", "check_target", "of_each", "single"]
+
+
+class Distribution(Protocol):
+    """A distribution of ONE y (D,): a pytree of floating arrays, whose batches lead with more axes on every leaf.
+
+    Capabilities that may be there too, asked for by the functions of the same names: `mean() (D,)`, `std() (D,)`,
+    `covariance() (D, D)`, `cdf(y) (D,)`, `log_cdf(y) (D,)`, `log_survival(y) (D,)`, `quantile(q) (D,)`,
+    `crps(y) (D,)`, `tail_mean(q) (D,)`, `log_mass(lower, upper) ()`, `modes()`, `rsample(key) (D,)`,
+    `condition(dims, values)`, `responsibilities(y, observed=None)`; for targets that may be missing
+    `log_prob_observed(y, observed) ()`, for temperatures `tempered(factor, log_factor)` (logits times the one, log
+    standard deviations plus the other), and a static `merge(parts, log_weights)` where the family has a closed form.
+    For D > 1 the per-target ones are asked of the marginals; `cdf` is enough for `quantile` and `interval`. Arrays
+    arrive checked, in the dtype of the leaves.
+    """
+
+    @property
+    def target_dim(self) -> int:
+        """D."""
+        ...
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """() of one distribution; the leading axes of a batch."""
+        ...
+
+    def log_prob(self, y: Float[Array, " D"], /) -> Scalar:
+        """Log density of y in nats; of a class its log probability."""
+        ...
+
+    def sample(self, key: Key, shape: tuple[int, ...] = (), temperature: Any = 1.0) -> Float[Array, "*S D"]:
+        """Independent draws; temperature 0 gives what is most probable."""
+        ...
+
+    def marginal(self, dims: tuple[int, ...], /) -> "Distribution":
+        """The distribution of some of the targets, indices 0 to D - 1, in the order asked."""
+        ...
+
+    def affine(self, shift: Float[Array, " D"], scale: Float[Array, " D"], /) -> "Distribution":
+        """The distribution of shift + scale * y."""
+        ...
+
+
+def capability(
+    function: str, distribution: Any, name: str, target: int = 0, known: Mapping[type, Callable] | None = None
+) -> Callable[..., Any]:
+    """The method `name` of a distribution, or the closed form known for its kind; else an `InputError`."""
+    form = (known or {}).get(type(distribution))
+    method = getattr(distribution, name, None) if form is None else partial(form, distribution)
+    if method is None:
+        kind, default = type(distribution).__name__, "{function}: {kind} has no {name}"
+        reason = getattr(distribution, "refusal", default)
+        raise InputError(reason.format(function=function, kind=kind, name=name, target=target))
+    return method
+
+
+def single(function: str, distribution: Any, **arrays: tuple[Any, tuple[int, ...]]) -> Any:
+    """One distribution in at least float32; a batch where one and single arrays are expected is refused.
+
+    A forgotten `jax.vmap` would broadcast into a number of the right shape and the wrong value, so every public
+    function of one distribution calls this first, when it is traced.
+
+    Args:
+        function: the public name of the caller, for the message.
+        distribution: one distribution.
+        arrays: name -> (array, the shape it must have).
+
+    Returns:
+        The distribution, half precision raised to float32.
+    """
+    kind = type(distribution).__name__.lower()
+    if distribution.batch_shape != ():
+        wanted = getattr(distribution, "shapes", f"batch shape (), not {distribution.batch_shape}")
+        raise InputError(
+            f"{function} takes one {kind}: {wanted}; got {shapes_of(distribution)}: "
+            f"use jax.vmap(mdn.{function}) for a batch"
+        )
+    for name, (array, expected) in arrays.items():
+        shape = tuple(getattr(array, "shape", ()))
+        if shape != expected:
+            raise InputError(
+                f"{function} takes one {kind} and one {name} of shape {expected}; got {name} {shape}: "
+                f"use jax.vmap(mdn.{function})"
+            )
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, promoted(leaf)) if _is_number(leaf) else leaf, distribution)
+
+
+def check_target(function: str, distribution: Any, y: Any, observed: Any = None) -> tuple[Any, Array, Any]:
+    """One distribution, y (D,) and where given the mask (D,), in one dtype, or an `InputError`."""
+    y, expected = jnp.asarray(y), (distribution.target_dim,)
+    arrays = {"y": (y, expected)}
+    if observed is not None:
+        observed = jnp.asarray(observed, bool)
+        arrays["observed"] = (observed, expected)
+    distribution = single(function, distribution, **arrays)
+    dtype = promoted(y, *filter(_is_number, jax.tree.leaves(distribution)))
+    return as_dtype(distribution, dtype), y.astype(dtype), observed
+
+
+def as_dtype(tree: Any, dtype: Any) -> Any:
+    """The same pytree with all of its numbers in one dtype."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype) if _is_number(leaf) else leaf, tree)
+
+
+def dtype_of(distribution: Any) -> Any:
+    """The floating dtype that the leaves of a distribution have together."""
+    return promoted(*filter(_is_number, jax.tree.leaves(distribution)))
+
+
+def shapes_of(distribution: Any) -> str:
+    """The leaves' shapes by name, for messages."""
+    leaves = jax.tree_util.tree_leaves_with_path(distribution)
+    said = [f"{jax.tree_util.keystr(path, simple=True, separator='.')} {np.shape(leaf)}" for path, leaf in leaves]
+    return ", ".join(said)
+
+
+def of_each(
+    function: str,
+    distribution: Any,
+    name: str,
+    *given: Any,
+    known: Mapping[type, Callable] | None = None,
+    from_cdf: Callable | None = None,
+    target: int = 0,
+) -> Float[Array, " D"]:
+    """`name` of every target: the distribution's own closed form, or that of its marginals, alike ones side by side.
+
+    Args:
+        function: the public name of the caller, for the message.
+        distribution: one distribution.
+        name: the capability.
+        given: its arguments: one entry per target, or a scalar for all.
+        known: closed forms that this package has beside those that are methods.
+        from_cdf: of one target, where it has no closed form of its own but a `cdf`.
+        target: index of the first target, for the message.
+
+    Returns:
+        (D,) one number per target.
+    """
+    own = (known or {}).get(type(distribution)) or getattr(type(distribution), name, None)
+    if own is not None:
+        return own(distribution, *given)
+    if distribution.target_dim == 1:
+        capability(function, distribution, name if from_cdf is None else "cdf", target)
+        return from_cdf(distribution, *given)  # pyright: ignore[reportOptionalCall]
+    marginal, alike = capability(function, distribution, "marginal", target), {}
+    for d in range(distribution.target_dim):
+        leaves, structure = jax.tree.flatten(marginal((d,)))
+        alike.setdefault((structure, *((leaf.shape, leaf.dtype) for leaf in leaves)), {})[d] = leaves
+    answers = jnp.zeros(0, dtype_of(distribution))
+    for (structure, *_), group in alike.items():
+        places = list(group)
+        ones = jax.tree.unflatten(structure, [jnp.stack(leaves) for leaves in zip(*group.values())])
+        rows = [row[np.array(places), None] if jnp.ndim(row) else row for row in given]
+        ask = partial(_ask, function, name, known=known, from_cdf=from_cdf, target=target + places[0])
+        found = jax.vmap(ask, (0, *(0 if jnp.ndim(row) else None for row in given)))(ones, *rows)
+        answers = jnp.concatenate([answers, found[:, 0]])
+    order = np.argsort([d for group in alike.values() for d in group])
+    return answers if len(alike) == 1 else answers[order]
+
+
+def _ask(function: str, name: str, distribution: Any, *given: Any, **options: Any) -> Float[Array, " 1"]:
+    return of_each(function, distribution, name, *given, **options)
+
+
+def _is_number(leaf: Any) -> bool:
+    """Whether a leaf is an array of numbers: not a mask, nor a key."""
+    dtype = getattr(leaf, "dtype", None)
+    return dtype is not None and jnp.issubdtype(dtype, jnp.number)
