@@ -101,7 +101,7 @@ def map_rows(function: Callable[[Any, Rows], PyTree], model: Model, rows: Rows, 
     def call(start: int) -> PyTree:
         places = np.minimum(np.arange(start, start + size), len(rows.weight) - 1)
         part = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[places], device_dtype(leaf)), rows)
-        found = (_map_quickly if quick else _map)(function, at_once, model, part)
+        found = (_map_quickly if quick else _map)(function, at_once, _distributions(model, part.x), part)
         return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(rows.weight) - start], found)
 
     parts = [call(0)]  # compiles
@@ -110,8 +110,14 @@ def map_rows(function: Callable[[Any, Rows], PyTree], model: Model, rows: Rows, 
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
 
-def _mapped(function: Callable, at_once: int, model: Model, rows: Rows) -> PyTree:
-    return jax.lax.map(lambda row: function(model.standardized(row.x), row), rows, batch_size=at_once)
+@jit
+def _distributions(model: Model, x: PyTree) -> PyTree:
+    """Of a chunk of inputs; by itself, so that what is asked of them is one program for networks of any shape."""
+    return jax.vmap(model.standardized)(x)
+
+
+def _mapped(function: Callable, at_once: int, distributions: PyTree, rows: Rows) -> PyTree:
+    return jax.lax.map(lambda row: function(*row), (distributions, rows._replace(x=())), batch_size=at_once)
 
 
 _map, _map_quickly = (compiled(_mapped, static_argnums=(0, 1)) for compiled in (jit, jit_quickly))
