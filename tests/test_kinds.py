@@ -12,7 +12,17 @@ import mdn_jax as mdn
 from mdn_jax._typing import Key
 
 FUNCTIONS = {name: function for name in mdn.__all__ if inspect.isfunction(function := getattr(mdn, name))}
-KNOWN = ("key", "path", "distribution", "model", "spec", "state", "config", "models", "distributions")  # names of such arguments
+KNOWN = (
+    "key",
+    "path",
+    "distribution",
+    "model",
+    "spec",
+    "state",
+    "config",
+    "models",
+    "distributions",
+)  # names of such arguments
 KEY = jax.random.key(0)
 X = np.linspace(-1, 1, 64)[:, None]
 (CASE,) = pick(1, covariances=("full",))
@@ -56,9 +66,10 @@ def test_most_functions_take_something_known():
         ("evaluate", (X, X), "evaluate(model, x, y): model must be Model | Ensemble; got ndarray"),
         ("calibrate", (X, X, MODEL), "calibrate(model, x, y): model must be Model | Ensemble; got ndarray"),
         ("mean", (MODEL,), "mean(distribution): distribution must be Distribution; got Model"),
-        ("nll", (np.zeros(1), MIXTURE), "nll(distribution, y): distribution must be Distribution | Observed; got ndarray"),
+        ("nll", (X, MIXTURE), "nll(distribution, y): distribution must be Distribution | Observed; got ndarray"),
         ("sample", (MIXTURE, KEY), "sample(key, distribution): key must be a key, as jax.random.key(0); got Mixture"),
-        ("merge", ([MODEL],), "merge(distributions): distributions must be Sequence[Distribution] | Distribution; got list"),
+        ("merge", ([MODEL],),
+         "merge(distributions): distributions must be Sequence[Distribution] | Distribution; got list"),
     ],
     ids=str,
 )  # fmt: skip
