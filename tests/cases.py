@@ -60,6 +60,55 @@ def pick(target_dim, num_components=3, covariances=COVARIANCES):
             c.covariance in covariances]  # fmt: skip
 
 
+def independent(seed=0, dim=3):
+    """Three components for each of D targets, all different."""
+    each = [Case("diagonal", 3, 1).mixture([seed, d]) for d in range(dim)]
+    return mdn.Independent(jax.tree.map(lambda *leaves: jnp.stack(leaves), *each))
+
+
+def blocks(seed=0):
+    """Two correlated targets, a class, and another number."""
+    rng = np.random.default_rng([seed, 7])
+    weather = mdn.Categorical(jnp.asarray(rng.normal(size=3)))
+    return mdn.Product((Case("full", 3, 2).mixture(seed), weather, Case("diagonal", 3, 1).mixture(seed)))
+
+
+# every distribution beside the mixtures, name -> f(seed) in the precision of the moment
+DISTRIBUTIONS = {
+    "categorical": lambda seed=0: mdn.Categorical(jnp.asarray(np.random.default_rng(seed).normal(size=4))),
+    "independent": independent,
+    "product": blocks,
+    "numbers": lambda seed=0: mdn.Product((Case("full", 3, 2).mixture(seed), independent(seed, 2))),
+    "merged": lambda seed=0: mdn.merge([blocks(seed), blocks(seed + 1)], jnp.array([0.3, 0.7])),
+    "merged numbers": lambda seed=0: mdn.merge(
+        [independent(seed), Case("tied", 3, 3).mixture(seed)], jnp.array([0.3, 0.7])
+    ),
+}
+HEADS = {
+    "mixture": mdn.MixtureSpec(3, 2, "full"),
+    "isotropic": mdn.MixtureSpec(3, 2, "isotropic"),
+    "independent": mdn.IndependentSpec(3, 2),
+    "categorical": mdn.CategoricalSpec(3),
+    "product": mdn.ProductSpec((mdn.MixtureSpec(2, 2, "tied"), mdn.CategoricalSpec(3), mdn.IndependentSpec(2, 2))),
+}
+
+
+def num_classes(distribution):
+    """Of each target, None where it is a number."""
+    kinds = [mdn.marginal(distribution, d) for d in range(distribution.target_dim)]
+    return [kind.logits.shape[0] if isinstance(kind, mdn.Categorical) else None for kind in kinds]
+
+
+def targets_of(distribution, count, seed=0):
+    """Numbers around 0 and codes of classes, (count, D)."""
+    rng = np.random.default_rng(seed)
+    columns = [
+        3 * rng.normal(size=count) if classes is None else rng.integers(classes, size=count)
+        for classes in num_classes(distribution)
+    ]
+    return jnp.asarray(np.stack(columns, axis=1), float)
+
+
 def everything(key, mixture, y):
     """Every answer of the core, name -> array or mixture: a law that runs over `CASES` runs over all of these.
 

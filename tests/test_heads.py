@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import mpmath
 import numpy as np
 import pytest
-from cases import COVARIANCES, covariances_of, log_prob
+from cases import COVARIANCES, HEADS, covariances_of, log_prob
 from numpy.testing import assert_allclose, assert_array_equal
 
 import mdn_jax as mdn
+from mdn_jax.heads import kernel
 from mdn_jax.heads.mixture import by_role, raw_scale
 
 unpack = jax.jit(mdn.unpack, static_argnums=0)
@@ -292,3 +293,79 @@ def test_initial_bias_says_what_is_wrong():
         mdn.initial_bias(spec_of("full"), np.zeros((5, 3)))
     with pytest.raises(mdn.InputError, match="a finite value in every target column"):
         mdn.initial_bias(spec_of("full"), np.array([[1.0, np.nan], [2.0, np.nan]]))
+
+
+# --- every head ------------------------------------------------------------------------------------------------------
+
+
+def columns_of(spec, count=60):
+    """Targets that a head of the registry can have: numbers, and codes 0 to 2."""
+    rng = np.random.default_rng(0)
+    blocks = spec.specs if isinstance(spec, mdn.ProductSpec) else (spec,)
+    kinds = [isinstance(block, mdn.CategoricalSpec) for block in blocks for _ in range(block.target_dim)]
+    columns = [rng.integers(3, size=count) if kind else rng.normal(5.0, 3.0, size=count) for kind in kinds]
+    return np.stack(columns, axis=1).astype(float)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_every_raw_vector_is_a_distribution_with_a_gradient(name):
+    spec = HEADS[name]
+    assert hash(spec) == hash(eval(repr(spec), vars(mdn)))
+    y = jnp.asarray(columns_of(spec), jnp.float32)
+    raw, _ = hostile(len(y), spec.num_outputs, 1)
+    slopes = jax.jit(jax.vmap(jax.value_and_grad(lambda raw, y: mdn.nll(mdn.unpack(spec, raw), y))))(raw, y)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slopes))
+    assert mdn.unpack(spec, raw[0].astype(jnp.bfloat16)).target_dim == spec.target_dim
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(mdn.unpack(spec, raw[0].astype(jnp.float16)))} == {"float32"}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_every_head_starts_from_what_is_known(name):
+    spec = HEADS[name]
+    y = columns_of(spec)
+    raw, with_gaps = mdn.initial_bias(spec, y), np.concatenate([y, np.full((1, y.shape[1]), np.nan)])
+    assert raw.shape == (spec.num_outputs,) and spec.units(y).scale.shape == (spec.target_dim,)
+    assert_allclose(mdn.initial_bias(spec, with_gaps), raw, rtol=1e-6)
+    assert kernel(spec, jax.random.key(0), 7).shape == (7, spec.num_outputs)
+
+
+def test_blocks_and_targets_start_as_they_would_alone():
+    spec = HEADS["product"]
+    y = columns_of(spec)
+    parts = [mdn.initial_bias(one, own) for one, own in zip(spec.specs, np.split(y, [2, 3], axis=1))]
+    assert_array_equal(mdn.initial_bias(spec, y), np.concatenate(parts))
+    each = [mdn.initial_bias(mdn.MixtureSpec(2), column) for column in y[:, 3:].T]
+    assert_array_equal(parts[2], np.concatenate(each))
+    assert_allclose(np.exp(parts[1]), (1 + np.bincount(y[:, 2].astype(int))) / (3 + len(y)), rtol=1e-6)
+    expected = [*y[:, :2].std(axis=0), 1.0, *y[:, 3:].std(axis=0)]
+    assert_allclose(spec.units(y).scale, expected, rtol=1e-12)
+    weights = spec.kernel(jax.random.key(0), 7)
+    assert len(np.unique(weights)) == weights.size  # no block, and no target, shares another's draws
+
+
+def test_isotropic_targets_keep_their_own_units():
+    for unit in (1e-200, 1.0, 1e200):
+        y = unit * np.random.default_rng(0).normal([3.0, 0.0, 7.0], [1.0, 2.0, 0.0], size=(50, 3))
+        units = HEADS["isotropic"].units(y)
+        assert_allclose(units.shift, y.mean(axis=0), rtol=1e-12)
+        assert_allclose(units.scale / unit, np.full(3, np.sqrt(np.mean((y / unit).var(axis=0)))), rtol=1e-12)
+    assert_array_equal(HEADS["isotropic"].units(np.ones((5, 2))).scale, [1.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: mdn.CategoricalSpec(1), "num_classes must be at least 2; got 1"),
+        (lambda: mdn.IndependentSpec(0), "num_components must be at least 1; got 0"),
+        (lambda: mdn.IndependentSpec(1, 0), "target_dim must be at least 1; got 0"),
+        (lambda: mdn.ProductSpec(()), "ProductSpec takes at least one spec; got none"),
+        (lambda: mdn.initial_bias(mdn.CategoricalSpec(3), np.array([0, 1, 5])), "class codes 0 to 2; got [5.0]"),
+        (lambda: mdn.initial_bias(mdn.CategoricalSpec(3), np.array([0.5, 1])), "class codes 0 to 2; got [0.5]"),
+        (lambda: mdn.initial_bias(HEADS["product"], np.zeros((5, 2))), "takes targets (N, 5); got (5, 2)"),
+        (lambda: mdn.unpack(HEADS["product"], jnp.zeros(3)), "unpack takes one raw vector of shape (24,); got (3,)"),
+    ],
+)
+def test_every_head_says_what_is_wrong(make, message):
+    with pytest.raises(mdn.InputError) as error:
+        make()
+    assert message in str(error.value) and "\n" not in str(error.value)

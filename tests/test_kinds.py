@@ -7,9 +7,9 @@ import jax
 import numpy as np
 import pytest
 from cases import pick
-from untrained import conditional
 
 import mdn_jax as mdn
+from untrained import conditional
 from mdn_jax._typing import Key
 
 FUNCTIONS = {name: function for name in mdn.__all__ if inspect.isfunction(function := getattr(mdn, name))}
@@ -67,11 +67,10 @@ def test_most_functions_take_something_known():
         ("evaluate", (X, X), "evaluate(model, x, y): model must be Model; got ndarray"),
         ("calibrate", (X, X, MODEL), "calibrate(model, x, y): model must be Model; got ndarray"),
         ("mean", (MODEL,), "mean(distribution): distribution must be Distribution; got Model"),
-        ("nll", (np.zeros(1), MIXTURE), "nll(distribution, y): "
-         "distribution must be Distribution | Observed; got ndarray"),
+        ("nll", (X, MIXTURE), "nll(distribution, y): distribution must be Distribution | Observed; got ndarray"),
         ("sample", (MIXTURE, KEY), "sample(key, distribution): key must be a key, as jax.random.key(0); got Mixture"),
-        ("merge", ([MODEL],), "merge(distributions): "
-         "distributions must be Sequence[Distribution] | Distribution; got list"),
+        ("merge", ([MODEL],),
+         "merge(distributions): distributions must be Sequence[Distribution] | Distribution; got list"),
     ],
     ids=str,
 )  # fmt: skip

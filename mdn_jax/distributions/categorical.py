@@ -41,12 +41,10 @@ class Categorical:
 
     @property
     def target_dim(self) -> int:
-        """1."""
         return 1
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
-        """() of one distribution."""
         return tuple(self.logits.shape[:-1])
 
     @property
@@ -60,7 +58,6 @@ class Categorical:
         return jnp.max(jnp.where(codes == y[0], log_softmax(self.logits), -jnp.inf))
 
     def log_prob_observed(self, y: Float[Array, " 1"], observed: Bool[Array, " 1"]) -> Scalar:
-        """0 where the class is not known."""
         return jnp.where(observed[0], self.log_prob(y), 0.0)
 
     def sample(
@@ -77,7 +74,6 @@ class Categorical:
         return order[:, None].astype(log_probs.dtype), log_probs, ~jnp.isneginf(log_probs)
 
     def marginal(self, dims: tuple[int, ...]) -> "Categorical":
-        """Itself."""
         return self
 
     def affine(self, shift: Float[Array, " 1"], scale: Float[Array, " 1"]) -> "Categorical":
@@ -88,7 +84,6 @@ class Categorical:
         return self
 
     def tempered(self, factor: Any, log_factor: Any) -> "Categorical":
-        """Logits times `factor`."""
         return Categorical(self.logits * factor)
 
     @staticmethod

@@ -35,58 +35,42 @@ class Independent:
 
     @property
     def target_dim(self) -> int:
-        """D."""
         return self.mixtures.logits.shape[-2]
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
-        """() of one distribution."""
         return tuple(self.mixtures.logits.shape[:-2])
 
-    @property
-    def parts(self) -> tuple[Mixture, ...]:
-        """Each target's mixture."""
-        return tuple(jax.tree.map(lambda leaf, d=d: leaf[d], self.mixtures) for d in range(self.target_dim))
-
     def log_prob(self, y: Float[Array, " D"]) -> Scalar:
-        """Sum over the targets."""
         return jnp.sum(jax.vmap(Mixture.log_prob)(self.mixtures, y[:, None]))
 
     def log_prob_observed(self, y: Float[Array, " D"], observed: Bool[Array, " D"]) -> Scalar:
-        """Sum over the observed targets."""
         return jnp.sum(jnp.where(observed, jax.vmap(Mixture.log_prob)(self.mixtures, y[:, None]), 0.0))
 
     def sample(
         self, key: Key, shape: tuple[int, ...] = (), temperature: float | Float[Array, ""] = 1.0
     ) -> Float[Array, "*S D"]:
-        """Each target's own draws."""
         keys = jax.random.split(key, self.target_dim)
         draws = jax.vmap(lambda key, mixture: mixture.sample(key, shape, temperature))(keys, self.mixtures)
         return jnp.moveaxis(draws[..., 0], 0, -1)
 
     def rsample(self, key: Key) -> Float[Array, " D"]:
-        """Each target's own pathwise draw."""
         keys = jax.random.split(key, self.target_dim)
         return jax.vmap(lambda key, mixture: mixture.rsample(key))(keys, self.mixtures)[:, 0]
 
     def covariance(self) -> Float[Array, "D D"]:
-        """Diagonal."""
         return jnp.diag(jax.vmap(Mixture.covariance)(self.mixtures)[:, 0, 0])
 
     def marginal(self, dims: tuple[int, ...]) -> "Mixture | Independent":
-        """The targets `dims`, in that order; of one its mixture."""
         kept = dims[0] if len(dims) == 1 else np.array(dims)
         mixtures = jax.tree.map(lambda leaf: leaf[kept], self.mixtures)
         return mixtures if len(dims) == 1 else Independent(mixtures)
 
     def condition(self, dims: tuple[int, ...], values: Float[Array, " G"]) -> "Mixture | Independent":
-        """The other targets, which do not depend on those in `dims`."""
         return self.marginal(tuple(d for d in range(self.target_dim) if d not in dims))
 
     def affine(self, shift: Float[Array, " D"], scale: Float[Array, " D"]) -> "Independent":
-        """Each target's own change of units."""
         return Independent(jax.vmap(Mixture.affine)(self.mixtures, shift[:, None], scale[:, None]))
 
     def tempered(self, factor: Any, log_factor: Any) -> "Independent":
-        """Each target's mixture tempered."""
         return Independent(self.mixtures.tempered(factor, log_factor))

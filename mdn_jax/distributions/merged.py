@@ -45,52 +45,37 @@ class Merged:
 
     @property
     def target_dim(self) -> int:
-        """D."""
         return self.parts[0].target_dim
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
-        """() of one distribution."""
         return tuple(self.log_weights.shape[:-1])
 
     def log_prob(self, y: Float[Array, " D"]) -> Scalar:
-        """log sum_m w_m p_m(y)."""
         return logsumexp(self._log_shares("log_prob", "log_prob", y))
 
     def log_prob_observed(self, y: Float[Array, " D"], observed: Bool[Array, " D"]) -> Scalar:
-        """The same of the observed targets."""
         return logsumexp(self._log_shares("log_prob", "log_prob_observed", y, observed))
 
     def mean(self) -> Float[Array, " D"]:
-        """sum_m w_m E_m[Y]."""
-        return self._about_the_mean()[0]
+        return self._about_the_mean("mean")[0]
 
     def std(self) -> Float[Array, " D"]:
         """The root of E[Var(Y|m)] + Var(E[Y|m])."""
-        _, centred = self._about_the_mean()
+        _, centred = self._about_the_mean("std")
         stds = jnp.stack([of_each("std", part, "std") for part in self.parts])
         roots = jnp.exp(0.5 * log_softmax(self.log_weights))[:, None]
         return length(jnp.concatenate([roots * stds, roots * centred]).T)
 
     def covariance(self) -> Float[Array, "D D"]:
-        """E[Cov(Y|m)] + Cov(E[Y|m])."""
-        weights, (_, centred) = jax.nn.softmax(self.log_weights), self._about_the_mean()
+        weights, (_, centred) = jax.nn.softmax(self.log_weights), self._about_the_mean("covariance")
         within = jnp.stack([capability("covariance", part, "covariance")() for part in self.parts])
         between = jnp.einsum("m,mi,mj->ij", weights, centred, centred, precision=PRECISION)
         return jnp.einsum("m,mij->ij", weights, within, precision=PRECISION) + between
 
     def cdf(self, y: Float[Array, " D"]) -> Float[Array, " D"]:
-        """sum_m w_m F_m(y)."""
         each = jnp.stack([of_each("cdf", part, "cdf", y) for part in self.parts])
         return jnp.einsum("m,md->d", jax.nn.softmax(self.log_weights), each, precision=PRECISION)
-
-    def log_cdf(self, y: Float[Array, " D"]) -> Float[Array, " D"]:
-        """log sum_m w_m F_m(y)."""
-        return self._log_sum("log_cdf", y)
-
-    def log_survival(self, y: Float[Array, " D"]) -> Float[Array, " D"]:
-        """log sum_m w_m (1 - F_m(y))."""
-        return self._log_sum("log_survival", y)
 
     def sample(
         self, key: Key, shape: tuple[int, ...] = (), temperature: float | Float[Array, ""] = 1.0
@@ -102,7 +87,6 @@ class Merged:
         return jnp.take_along_axis(draws, chosen[None, ..., None], axis=0)[0]
 
     def marginal(self, dims: tuple[int, ...]) -> Distribution:
-        """The parts' marginals merged."""
         return merge([part.marginal(dims) for part in self.parts], log_weights=self.log_weights)
 
     def condition(self, dims: tuple[int, ...], values: Float[Array, " G"]) -> Distribution:
@@ -112,11 +96,9 @@ class Merged:
         return merge(free, log_weights=log_softmax(self.log_weights) + given)
 
     def affine(self, shift: Float[Array, " D"], scale: Float[Array, " D"]) -> "Merged":
-        """Each part's change of units."""
         return Merged(self.log_weights, tuple(part.affine(shift, scale) for part in self.parts))
 
     def tempered(self, factor: Any, log_factor: Any) -> "Merged":
-        """Log weights times `factor`, and each part tempered."""
         parts = (capability("temper", part, "tempered")(factor, log_factor) for part in self.parts)
         return Merged(self.log_weights * factor, tuple(parts))
 
@@ -125,13 +107,9 @@ class Merged:
         each = jnp.stack([capability(function, part, name)(*given) for part in self.parts])
         return log_softmax(self.log_weights) + each
 
-    def _log_sum(self, name: str, y: Float[Array, " D"]) -> Float[Array, " D"]:
-        each = jnp.stack([of_each(name, part, name, y) for part in self.parts])
-        return logsumexp(log_softmax(self.log_weights)[:, None] + each, axis=0)
-
-    def _about_the_mean(self) -> tuple[Float[Array, " D"], Float[Array, "M D"]]:
+    def _about_the_mean(self, function: str) -> tuple[Float[Array, " D"], Float[Array, "M D"]]:
         """The mean, and the parts' means as seen from it, which keeps the digits under a large offset."""
-        means = jnp.stack([of_each("mean", part, "mean") for part in self.parts])
+        means = jnp.stack([of_each(function, part, "mean") for part in self.parts])
         apart = means - means[:1]
         beyond = jnp.einsum("m,md->d", jax.nn.softmax(self.log_weights), apart, precision=PRECISION)
         return means[0] + beyond, apart - beyond[None, :]

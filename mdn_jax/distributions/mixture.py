@@ -59,7 +59,6 @@ class Mixture:
 
     @property
     def target_dim(self) -> int:
-        """D."""
         return self.locs.shape[-1]
 
     @property
@@ -69,13 +68,11 @@ class Mixture:
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
-        """() of one mixture; shapes that do not fit each other count as a batch."""
         logits, locs = tuple(self.logits.shape), tuple(self.locs.shape)
         fits = len(logits) == 1 and len(locs) == 2 and logits[0] == locs[0] and self.scale.fits(*locs)
         return () if fits else logits[:-1] or locs[:-2] or (0,)
 
     def log_prob(self, y: Float[Array, " D"]) -> Scalar:
-        """Log density of y in nats."""
         return self.log_prob_observed(y, None)
 
     def log_prob_observed(self, y: Float[Array, " D"], observed: Bool[Array, " D"] | None) -> Scalar:
@@ -105,12 +102,10 @@ class Mixture:
         )
 
     def marginal(self, dims: tuple[int, ...]) -> "Mixture":
-        """The mixture of the targets `dims`, in that order."""
         rest = tuple(d for d in range(self.target_dim) if d not in dims)
         return Mixture(self.logits, self.locs[:, list(dims)], self.scale.factor(rest, dims).given)
 
     def condition(self, dims: tuple[int, ...], values: Float[Array, " G"]) -> "Mixture":
-        """The mixture of the other targets once those in `dims` are known."""
         free = tuple(d for d in range(self.target_dim) if d not in dims)
         factors = self.scale.factor(free, dims)
         delta = values[None, :] - self.locs[:, list(dims)]
@@ -125,7 +120,6 @@ class Mixture:
         return Mixture(self.logits, shift[None, :] + scale[None, :] * self.locs, self.scale.stretch(scale))
 
     def tempered(self, factor: Any, log_factor: Any) -> "Mixture":
-        """Logits times `factor`, log standard deviations plus `log_factor`."""
         return Mixture(self.logits * factor, self.locs, self.scale.temper(log_factor))
 
 

@@ -37,16 +37,13 @@ class Observed:
 
     @property
     def target_dim(self) -> int:
-        """D, the missing ones included."""
         return self.mask.shape[-1]
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
-        """() of one distribution."""
         return self.distribution.batch_shape or tuple(self.mask.shape[:-1])
 
     def log_prob(self, y: Float[Array, " D"]) -> Scalar:
-        """Log density of the observed targets."""
         return capability("log_prob", self.distribution, "log_prob_observed")(jnp.where(self.mask, y, 0.0), self.mask)
 
     def responsibilities(self, y: Float[Array, " D"]) -> Float[Array, " K"]:

@@ -40,34 +40,27 @@ class Product:
 
     @property
     def target_dim(self) -> int:
-        """D, the sum over the blocks."""
         return sum(part.target_dim for part in self.parts)
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
-        """() of one distribution."""
         return next((part.batch_shape for part in self.parts if part.batch_shape), ())
 
     def log_prob(self, y: Float[Array, " D"]) -> Scalar:
-        """Sum over the blocks."""
         return self._sum("log_prob", "log_prob", y)
 
     def log_prob_observed(self, y: Float[Array, " D"], observed: Bool[Array, " D"]) -> Scalar:
-        """Sum over the blocks' observed targets."""
         return self._sum("log_prob", "log_prob_observed", y, observed)
 
     def sample(
         self, key: Key, shape: tuple[int, ...] = (), temperature: float | Float[Array, ""] = 1.0
     ) -> Float[Array, "*S D"]:
-        """The blocks' own draws, joined."""
         return self._joined(key, "sample", shape, temperature)
 
     def rsample(self, key: Key) -> Float[Array, " D"]:
-        """The blocks' own pathwise draws, joined."""
         return self._joined(key, "rsample")
 
     def covariance(self) -> Float[Array, "D D"]:
-        """The blocks' own, on the diagonal."""
         return block_diag(*(ask() for ask in self._ask("covariance", "covariance")))
 
     def marginal(self, dims: tuple[int, ...]) -> Distribution:
@@ -99,12 +92,10 @@ class Product:
         return found[0] if len(found) == 1 else Product(tuple(found))
 
     def affine(self, shift: Float[Array, " D"], scale: Float[Array, " D"]) -> "Product":
-        """Each block's own change of units."""
         units = zip(self._ask("affine", "affine"), self._split(shift), self._split(scale))
         return Product(tuple(ask(*own) for ask, *own in units))
 
     def tempered(self, factor: Any, log_factor: Any) -> "Product":
-        """Each block tempered."""
         return Product(tuple(ask(factor, log_factor) for ask in self._ask("temper", "tempered")))
 
     def _starts(self) -> list[int]:

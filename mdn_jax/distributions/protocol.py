@@ -35,28 +35,22 @@ class Distribution(Protocol):
     @property
     def target_dim(self) -> int:
         """D."""
-        ...
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
         """() of one distribution; the leading axes of a batch."""
-        ...
 
     def log_prob(self, y: Float[Array, " D"], /) -> Scalar:
         """Log density of y in nats; of a class its log probability."""
-        ...
 
     def sample(self, key: Key, shape: tuple[int, ...] = (), temperature: Any = 1.0) -> Float[Array, "*S D"]:
         """Independent draws; temperature 0 gives what is most probable."""
-        ...
 
     def marginal(self, dims: tuple[int, ...], /) -> "Distribution":
         """The distribution of some of the targets, indices 0 to D - 1, in the order asked."""
-        ...
 
     def affine(self, shift: Float[Array, " D"], scale: Float[Array, " D"], /) -> "Distribution":
         """The distribution of shift + scale * y."""
-        ...
 
 
 def capability(
@@ -76,15 +70,8 @@ def single(function: str, distribution: Any, **arrays: tuple[Any, tuple[int, ...
     """One distribution in at least float32; a batch where one and single arrays are expected is refused.
 
     A forgotten `jax.vmap` would broadcast into a number of the right shape and the wrong value, so every public
-    function of one distribution calls this first, when it is traced.
-
-    Args:
-        function: the public name of the caller, for the message.
-        distribution: one distribution.
-        arrays: name -> (array, the shape it must have).
-
-    Returns:
-        The distribution, half precision raised to float32.
+    function of one distribution calls this first, when it is traced, by its own name; `arrays` come with the shapes
+    that they must have.
     """
     kind = type(distribution).__name__.lower()
     if distribution.batch_shape != ():
@@ -111,7 +98,7 @@ def check_target(function: str, distribution: Any, y: Any, observed: Any = None)
         observed = jnp.asarray(observed, bool)
         arrays["observed"] = (observed, expected)
     distribution = single(function, distribution, **arrays)
-    dtype = promoted(y, *filter(_is_number, jax.tree.leaves(distribution)))
+    dtype = dtype_of((distribution, y))
     return as_dtype(distribution, dtype), y.astype(dtype), observed
 
 
@@ -144,16 +131,13 @@ def of_each(
     """`name` of every target: the distribution's own closed form, or that of its marginals, alike ones side by side.
 
     Args:
-        function: the public name of the caller, for the message.
+        function: the public name of the caller, for the message, as is `target`, the index of the first target.
         distribution: one distribution.
         name: the capability.
         given: its arguments: one entry per target, or a scalar for all.
-        known: closed forms that this package has beside those that are methods.
+        known: closed forms by kind, beside those that are methods.
         from_cdf: of one target, where it has no closed form of its own but a `cdf`.
-        target: index of the first target, for the message.
-
-    Returns:
-        (D,) one number per target.
+        target: see `function`.
     """
     own = (known or {}).get(type(distribution)) or getattr(type(distribution), name, None)
     if own is not None:
@@ -165,20 +149,17 @@ def of_each(
     for d in range(distribution.target_dim):
         leaves, structure = jax.tree.flatten(marginal((d,)))
         alike.setdefault((structure, *((leaf.shape, leaf.dtype) for leaf in leaves)), {})[d] = leaves
-    answers = jnp.zeros(0, dtype_of(distribution))
+    answers = []
     for (structure, *_), group in alike.items():
         places = list(group)
         ones = jax.tree.unflatten(structure, [jnp.stack(leaves) for leaves in zip(*group.values())])
         rows = [row[np.array(places), None] if jnp.ndim(row) else row for row in given]
-        ask = partial(_ask, function, name, known=known, from_cdf=from_cdf, target=target + places[0])
-        found = jax.vmap(ask, (0, *(0 if jnp.ndim(row) else None for row in given)))(ones, *rows)
-        answers = jnp.concatenate([answers, found[:, 0]])
+        ask = partial(of_each, known=known, from_cdf=from_cdf, target=target + places[0])
+        found = jax.vmap(lambda one, *rows, ask=ask: ask(function, one, name, *rows),
+                         (0, *(0 if jnp.ndim(row) else None for row in given)))(ones, *rows)  # fmt: skip
+        answers.append(found[:, 0])
     order = np.argsort([d for group in alike.values() for d in group])
-    return answers if len(alike) == 1 else answers[order]
-
-
-def _ask(function: str, name: str, distribution: Any, *given: Any, **options: Any) -> Float[Array, " 1"]:
-    return of_each(function, distribution, name, *given, **options)
+    return answers[0] if len(alike) == 1 else jnp.concatenate(answers)[order]
 
 
 def _is_number(leaf: Any) -> bool:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from mdn_jax._typing import Bool, Float, Scalar
@@ -25,6 +26,9 @@ MOST_STEPS = 300
 SHORT = 0.5  # standard deviations of the noise around a point: Newton's longer steps could leave the basin
 ARRIVED = 0.1  # roots of the rounding error, in the same unit: Newton's next step has all digits
 SAME_MODE = 1e-2  # in the same unit: nearer maxima are one mode
+
+
+_Found = tuple[Float[Array, "K D"], Float[Array, " K"], Bool[Array, " K"]]
 
 
 class _Modes(NamedTuple):
@@ -108,31 +112,32 @@ def mode(distribution: Distribution) -> Float[Array, " D"]:
     return _modes("mode", single("mode", distribution))[0][0]
 
 
-def _modes(function: str, distribution: Distribution, target: int = 0) -> tuple[Array, Array, Array]:
-    if isinstance(distribution, Product | Independent):
-        return _folded(function, distribution, target)
+def _modes(function: str, distribution: Distribution, target: int = 0) -> _Found:
+    if isinstance(distribution, Independent):
+        points, log_probs, distinct = jax.vmap(_mixture_modes)(distribution.mixtures)
+        return _folded([(points[d], log_probs[d], distinct[d]) for d in range(distribution.target_dim)])
+    if isinstance(distribution, Product):
+        starts = np.cumsum([target, *(part.target_dim for part in distribution.parts[:-1])])
+        return _folded([_modes(function, part, int(start)) for part, start in zip(distribution.parts, starts)])
     return capability(function, distribution, "modes", target, {Mixture: _mixture_modes})()
 
 
-def _mixture_modes(mixture: Mixture) -> tuple[Float[Array, "K D"], Float[Array, " K"], Bool[Array, " K"]]:
+def _mixture_modes(mixture: Mixture) -> _Found:
     found = _ranked(mixture)
     points = _differentiable(mixture, found.points)
     return points, jax.vmap(mixture.log_prob)(points), found.distinct
 
 
-def _folded(function: str, blocks: Product | Independent, target: int) -> tuple[Array, Array, Array]:
+def _folded(blocks: list[_Found]) -> _Found:
     """Modes of independent blocks: each of one with each of the next, of which as many are kept as the larger had."""
-    (points, log_probs, distinct), start = _modes(function, blocks.parts[0], target), blocks.parts[0].target_dim
-    for part in blocks.parts[1:]:
-        others = _modes(function, part, target + start)
-        pairs = jnp.divmod(jnp.arange(log_probs.size * others[1].size), others[1].size)
-        sums, both = log_probs[pairs[0]] + others[1][pairs[1]], distinct[pairs[0]] & others[2][pairs[1]]
-        best = jnp.argsort(jnp.where(both, -sums, jnp.inf), stable=True)[: max(log_probs.size, others[1].size)]
-        first, second = pairs[0][best], pairs[1][best]
-        points = jnp.concatenate([points[first], others[0][second]], axis=1)
-        log_probs, distinct, start = sums[best], both[best], start + part.target_dim
-    # behind the last one it is repeated
-    last = jnp.minimum(jnp.arange(distinct.size), jnp.sum(distinct) - 1)
+    points, log_probs, distinct = blocks[0]
+    for others, other_log_probs, other_distinct in blocks[1:]:
+        one, two = jnp.divmod(jnp.arange(len(points) * len(others)), len(others))
+        sums, both = log_probs[one] + other_log_probs[two], distinct[one] & other_distinct[two]
+        best = jnp.argsort(jnp.where(both, -sums, jnp.inf))[: max(len(points), len(others))]
+        points = jnp.concatenate([points[one[best]], others[two[best]]], axis=1)
+        log_probs, distinct = sums[best], both[best]
+    last = jnp.minimum(jnp.arange(len(points)), jnp.sum(distinct) - 1)  # behind the last one it is repeated
     return points[last], log_probs[last], distinct
 
 

@@ -231,9 +231,13 @@ def _quantile(distribution: Distribution, q: Scalar) -> Float[Array, " 1"]:
     )
 
 
-def _blocks_log_mass(blocks: Product | Independent, lower: Float[Array, " D"], upper: Float[Array, " D"]) -> Scalar:
+def _independent_log_mass(independent: Independent, lower: Float[Array, " D"], upper: Float[Array, " D"]) -> Scalar:
+    return jnp.sum(jax.vmap(_mixture_log_mass)(independent.mixtures, lower[:, None], upper[:, None]))
+
+
+def _product_log_mass(product: Product, lower: Float[Array, " D"], upper: Float[Array, " D"]) -> Scalar:
     total, start = jnp.zeros_like(lower[0]), 0
-    for part in blocks.parts:
+    for part in product.parts:
         own = slice(start, start + part.target_dim)
         total += capability("log_mass", part, "log_mass", start, LOG_MASS)(lower[own], upper[own])
         start += part.target_dim
@@ -265,8 +269,8 @@ def _mixture_log_mass(mixture: Mixture, lower: Float[Array, " D"], upper: Float[
 
 LOG_MASS = {
     Mixture: _mixture_log_mass,
-    Independent: _blocks_log_mass,
-    Product: _blocks_log_mass,
+    Independent: _independent_log_mass,
+    Product: _product_log_mass,
     Merged: _merged_log_mass,
 }
 

@@ -176,9 +176,9 @@ def _draws(
         shares = jax.nn.softmax(distribution.log_weights)
         weights = jnp.concatenate([shares[i] * own for i, (own, _) in enumerate(each)])
         return weights, jnp.concatenate([draws for _, draws in each], axis=1)
+    rsample, marginal = (capability("energy_score", distribution, name) for name in ("rsample", "marginal"))
     for d in range(distribution.target_dim):
-        capability("energy_score", distribution.marginal((d,)), "rsample", d)
-    rsample = capability("energy_score", distribution, "rsample")
+        capability("energy_score", marginal((d,)), "rsample", d)
     draws = jax.vmap(rsample)(jax.random.split(key, num_samples))
     return jnp.ones_like(y[:1]), (draws - y[None, :])[:, None, :]
 
