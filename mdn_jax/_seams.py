@@ -196,7 +196,7 @@ def check_options(function: Callable, options: Mapping[str, Any], given_by_us: C
 
 
 def _name(function: Callable) -> str:
-    return getattr(function, "__name__", None) or type(function).__name__
+    return getattr(function, "__name__", "the function")
 
 
 def _keywords(function: Callable) -> tuple[dict[str, inspect.Parameter], bool]:
