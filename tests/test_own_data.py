@@ -7,7 +7,7 @@ import pytest
 import tomli_w
 
 import mdn_jax as mdn
-from mdn_jax import runs
+from mdn_jax import cli, runs
 from mdn_jax.config import DatasetConfig, parse
 from mdn_jax.data import load
 from mdn_jax.encoding import Encoding
@@ -234,6 +234,24 @@ def test_a_run_notes_its_source_and_refuses_another(own, tmp_path):
     (tmp_path / "other.toml").write_text(TEXT.replace("0.2", "0.3"))
     other, _ = runs.read_config(tmp_path / "other.toml")
     assert "dataset.options.noise: 0.2 -> 0.3" in refused(lambda: runs.run(other, tmp_path / "run"))
+
+
+@pytest.mark.usefixtures("no_sweep_figures")
+def test_a_sweep_over_an_option_goes_on_with_the_same_source_alone(own, tmp_path):
+    (tmp_path / "own.toml").write_text(TEXT + '[sweep]\n"dataset.options.noise" = [0.1, 1.0]\n')
+    result = mdn.sweep(tmp_path / "own.toml", out=tmp_path / "sweep")
+    assert result.table["dataset.options.noise"].to_list() == [0.1, 1.0]
+    best, _ = runs.read_config(tmp_path / "sweep" / "best" / "config.toml")
+    assert best.dataset.options["noise"] in (0.1, 1.0) and set(best.checksums or {}) == {"dataset.name"}
+    again = mdn.sweep(tmp_path / "own.toml", out=tmp_path / "sweep")
+    assert again.table.equals(result.table)
+    assert cli.main(["sweep", f"{tmp_path}/sweep"]) == 0
+    (tmp_path / "own.py").write_text(OWN + "# changed\n")
+    line = refused(lambda: mdn.sweep(tmp_path / "own.toml", out=tmp_path / "sweep"))
+    assert f"{tmp_path}/own.py has changed since (checksums.dataset.name: " in line
+    assert cli.main(["sweep", f"{tmp_path}/sweep"]) == 2
+    (tmp_path / "own.py").write_text(OWN)
+    assert cli.main(["sweep", f"{tmp_path}/sweep", "--dataset.options.noise", "3"]) == 2  # an axis
 
 
 def test_a_checksum_goes_with_its_field():
