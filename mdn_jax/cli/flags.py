@@ -74,13 +74,7 @@ def _value_in(text: str) -> Any:
 
 
 def _flags_of(config: BaseModel, extra: type, **sections: BaseModel) -> type:
-    """A dataclass of every config field with its value as default, for tyro: parsed here, validated by the models.
-
-    Args:
-        config: fields of the command line with their values.
-        extra: a dataclass of the command's own options.
-        sections: further models under a name of their own.
-    """
+    """A dataclass of every config field with its value as default, for tyro: parsed here, validated by the models."""
     fields = [(f.name, f.type, dataclasses.field(default=f.default)) for f in dataclasses.fields(extra)]
     further = [_section(name, model, model.__doc__) for name, model in sections.items()]
     return dataclasses.make_dataclass("Flags", [*fields, *_mirror(config), *further], frozen=True)
