@@ -68,7 +68,7 @@ def test_a_function_gets_its_options_and_the_seed(own, tmp_path):
     assert not np.array_equal(load(own(seed=4)).train.x, data.train.x)
     relative = DatasetConfig(name="own.py:rings", options={"noise": 0.5}, seed=3)
     assert np.array_equal(load(relative, tmp_path).train.y, data.train.y)
-    assert set(data.further_for_training) == {"augment", "num_classes"}
+    assert data.for_training["num_classes"] == (None, None) and data.for_training["augment"] is None
 
 
 def test_a_path_and_numbers_of_points(own, tmp_path):

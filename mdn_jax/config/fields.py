@@ -23,8 +23,8 @@ from pydantic import (
 
 from mdn_jax._checks import require
 from mdn_jax._seams import Options, check_known, is_path
-from mdn_jax.heads import Covariance
-from mdn_jax.networks import Activation
+from mdn_jax.heads import HEADS, Covariance
+from mdn_jax.networks import NETWORKS, Activation
 
 __all__ = [
     "OPTIONS", "SOURCES", "TABLES", "VARIES", "Config", "DatasetConfig", "ModelConfig", "Strict", "TrainingConfig",
@@ -34,8 +34,6 @@ __all__ = [
 TABLES = ("dataset.path", "dataset.test_path")
 SOURCES = ("dataset.name", "model.network", "model.head", "training.objective")  # that may be import paths
 OPTIONS = ("dataset.options", "model.network_options", "model.head_options")
-NETWORKS = ("mlp",)
-HEADS = ("mixture", "independent", "categorical", "product")
 OBJECTIVES = ("nll", "squared_error", "crps", "energy_score")
 VARIES = "varies"  # the marker of a field that members of one compiled program may differ in
 
