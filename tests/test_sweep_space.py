@@ -8,7 +8,7 @@ import pytest
 from small_runs import LEAST_SQUARES, TEXT, config_of
 
 from mdn_jax import InputError
-from mdn_jax.config import parse, varying_fields
+from mdn_jax.config import differences, parse, varying_fields
 from mdn_jax.sweeps.planning import Shard
 from mdn_jax.sweeps.search import Members
 from mdn_jax.sweeps.space import member_config, program_of, read_space, sealed, settings_of
@@ -366,7 +366,9 @@ def test_a_mistake_of_an_option_is_one_line(sweep, message):
 def test_sources_as_an_axis_are_noted_together(tmp_path):
     for name in ("a.py", "b.py"):
         (tmp_path / name).write_text(f"# {name}\n")
-    space = sealed(space_of('"model.network" = ["a.py:build", "mlp", "b.py:build"]\n', folder=tmp_path))
+    text = TEXT.replace("hidden_sizes = [4]", f'network = "{tmp_path}/a.py:build"')  # not the one that changes
+    axis = '"model.network" = ["a.py:build", "mlp", "b.py:build"]\n'
+    space = sealed(space_of(axis, text, tmp_path))
     assert space.axes[0].values == (f"{tmp_path}/a.py:build", "mlp", f"{tmp_path}/b.py:build")
     both = space.base.checksums or {}
     assert list(both) == ["model.network"] and len(both["model.network"]) == 16 + 1 + 16
@@ -377,3 +379,5 @@ def test_sources_as_an_axis_are_noted_together(tmp_path):
         InputError, match=r"a source of this axis has changed since this config noted its checksum \(mod"
     ):
         sealed(space)
+    (told,) = differences(space, sealed(space_of(axis, text, tmp_path)))
+    assert told.startswith(f"a source of this axis has changed since (checksums.model.network: {both['model.network']}")

@@ -101,7 +101,8 @@ def changed_sources(config: Config, axes: Axes | None = None) -> list[str]:
     """A clause for each source that has changed since the config noted its checksum."""
     now, of_one_run = _checksums(config, axes), _checksums(config)
     return [
-        f"{source_of(value_of(config, name))} has changed since this config noted its checksum ({name})"
+        f"{source_of(value_of(config, name), in_axis=name in (axes or {}))} has changed since this config noted its "
+        f"checksum ({name})"
         for name, noted in (config.checksums or {}).items()
         if name in now and noted not in (now[name], of_one_run.get(name))
     ]
