@@ -29,14 +29,7 @@ PLAIN = (str, bool, int, float)
 
 
 class Options(Mapping[str, Any]):
-    """A frozen table of plain TOML values, hashable; lists in it are tuples, and tables are `Options` themselves.
-
-    Example:
-        >>> from mdn_jax._seams import Options
-        >>> options = Options({"noise": 0.3, "sizes": [1, 2]})
-        >>> options["sizes"], options == Options({"noise": 0.3, "sizes": (1, 2)}), options
-        ((1, 2), True, {'noise': 0.3, 'sizes': [1, 2]})
-    """
+    """A frozen table of plain TOML values, hashable; lists in it are tuples, and tables are `Options` themselves."""
 
     def __init__(self, table: Mapping[str, Any] | None = None) -> None:
         self._table = {name: _frozen(name, value) for name, value in (table or {}).items()}
@@ -82,24 +75,15 @@ def is_path(given: Any) -> bool:
     return isinstance(given, str) and ":" in given
 
 
-def check_known(given: Any, names: Collection[str], what: str) -> None:
-    """Refuse a plain name that no table has, and a text that can be no import path; nothing is imported.
-
-    Args:
-        given: a name, an import path or an object.
-        names: the legal names.
-        what: for messages, "network".
-
-    Raises:
-        InputError: for an unknown name, with the nearest legal one, or a malformed path.
-    """
+def check_known(given: Any, names: Collection[str], what: str) -> Any:
+    """What is given, but for a name that is not among `names`, and what can be no import path; nothing is imported."""
     if is_path(given):
         form = "give file.py:function or module:function"
         require(PATH.fullmatch(given) is not None, f"{given!r} is no import path: {form}, as in {EXAMPLE}")
     elif isinstance(given, str):
-        bare = f"{given!r} names no function: add it, as in {given}:build"
-        require(not given.endswith(".py"), bare)
+        require(not given.endswith(".py"), f"{given!r} names no function: add it, as in {given}:build")
         require(given in names, f"no {what} {given!r}: {nearest(given, names)} (or an import path, {EXAMPLE})")
+    return given
 
 
 def absolute(given: Any, base: Path) -> Any:
@@ -109,24 +93,11 @@ def absolute(given: Any, base: Path) -> Any:
 
 
 def find(given: str | Callable, names: Mapping[str, Callable], field: str) -> Callable:
-    """The callable that a name, an import path or an object means.
-
-    Args:
-        given: a name of `names`, `"my_module:build"`, `"folder/file.py:build"`, or a callable.
-        names: the package's own callables by name.
-        field: where it was given, dotted, for messages.
-
-    Returns:
-        The callable: the same object for the same unchanged source.
+    """The callable that a name of `names`, an import path or an object means: the same for the same unchanged source.
 
     Raises:
-        InputError: one line that names the path and the field, for an unknown name, a missing file, module or name,
-            a module that raises when it is imported, or what is not callable.
-
-    Example:
-        >>> from mdn_jax._seams import find
-        >>> find("math:hypot", {}, "model.network")(3, 4)
-        5.0
+        InputError: one line that names the path and the field (dotted), for an unknown name, a missing file, module or
+            name, a module that raises when it is imported, or what is not callable.
     """
     if not isinstance(given, str):
         require(callable(given), f"{field}: give a name, an import path or a callable; got {type(given).__name__}")
@@ -147,23 +118,14 @@ def find(given: str | Callable, names: Mapping[str, Callable], field: str) -> Ca
 
 
 def checksum(given: Any) -> str | None:
-    """What names the bytes of an import path's source file, 16 digits of their SHA-256.
-
-    None for a name, an object, and where there is no such file: whoever imports it tells.
-    """
-    if not is_path(given):
-        return None
-    source, _, _ = given.rpartition(":")
+    """What names the bytes of an import path's source, 16 digits of their SHA-256; None where there is no such file."""
+    source = given.rpartition(":")[0] if is_path(given) else ""
     path = Path(source).expanduser() if source.endswith(".py") else _file_of_module(source)
     return _digest(path.read_bytes()) if path is not None and path.is_file() else None
 
 
 def check_signature(function: Callable, takes: Collection[str], field: str) -> None:
-    """Refuse a function that cannot be called with these arguments by keyword.
-
-    Raises:
-        InputError: one line that names what it must take and what it takes.
-    """
+    """Refuse a function that cannot be called with these arguments by keyword."""
     known, takes_all = _keywords(function)
     missing = [name for name in takes if name not in known and not takes_all]
     require(
@@ -174,16 +136,9 @@ def check_signature(function: Callable, takes: Collection[str], field: str) -> N
 
 
 def check_options(function: Callable, options: Mapping[str, Any], given_by_us: Collection[str], field: str) -> None:
-    """Refuse options that a function does not take, and its lack of one that it needs.
+    """Refuse options that a function does not take, or gets from the package itself, and its lack of one that it needs.
 
-    Args:
-        function: to be called with the options by keyword.
-        options: name -> value.
-        given_by_us: names of the arguments that the package passes itself.
-        field: of the options, dotted, for messages: "model.network_options".
-
-    Raises:
-        InputError: one line that names the option and the nearest legal one.
+    The options are called by keyword; `field` is theirs, dotted.
     """
     known, takes_all = _keywords(function)
     legal, called = [name for name in known if name not in given_by_us], _name(function)
@@ -196,7 +151,7 @@ def check_options(function: Callable, options: Mapping[str, Any], given_by_us: C
 
 
 def _name(function: Callable) -> str:
-    return getattr(function, "__name__", None) or type(function).__name__
+    return getattr(function, "__name__", "the function")
 
 
 def _keywords(function: Callable) -> tuple[dict[str, inspect.Parameter], bool]:
@@ -217,12 +172,12 @@ def _digest(content: bytes) -> str:
 def _file_of_module(name: str) -> Path | None:
     try:
         spec = importlib.util.find_spec(name)
-    except Exception:  # a parent package may raise anything
+    except Exception:  # no name, or a parent package that raises
         return None
     return Path(spec.origin) if spec is not None and spec.origin is not None and spec.has_location else None
 
 
-_LOADED: dict[tuple[Path, str], ModuleType] = {}
+_LOADED: dict[tuple[Path, bytes], ModuleType] = {}
 _LOCK = threading.RLock()  # threads of a sweep that load one file get one object
 
 
@@ -232,11 +187,10 @@ def _module_of(source: str, field: str) -> ModuleType:
     path = Path(source).expanduser().resolve()
     require(path.is_file(), f"{field}: {path}: no such file: give the path of a Python file, from the config's folder")
     content = path.read_bytes()
-    key = (path, _digest(content))
     with _LOCK:
-        if key not in _LOADED:
-            _LOADED[key] = _loaded(path, content, field)
-        return _LOADED[key]
+        if (path, content) not in _LOADED:
+            _LOADED[path, content] = _loaded(path, content, field)
+        return _LOADED[path, content]
 
 
 def _imported(name: str, field: str) -> ModuleType:
@@ -252,8 +206,7 @@ def _imported(name: str, field: str) -> ModuleType:
 
 
 def _loaded(path: Path, content: bytes, field: str) -> ModuleType:
-    name = f"_mdn_jax_own_{_digest(str(path).encode() + content)}"
-    module = ModuleType(name)
+    module = ModuleType(f"_mdn_jax_own_{_digest(str(path).encode() + content)}")
     module.__file__ = str(path)
     try:
         with _beside(path.parent, module):

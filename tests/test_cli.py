@@ -100,6 +100,27 @@ def test_typed_overrides(place, no_figures, monkeypatch):
     assert seen[-1][0] == config_of()
 
 
+def test_options_on_the_line(place, no_figures, monkeypatch):
+    seen = []
+    monkeypatch.setattr(runs, "run", lambda config, *_, **__: seen.append(config) or {"status": "ok"})
+    monkeypatch.setattr(running, "_print_metrics", lambda *_: None)
+    (place / "own.toml").write_text(TEXT + 'objective = "own.py:loss"\n[model.network_options]\na = 1\n')
+    arguments = ["run", "own.toml", "--model.network-options.drop-out", "0.2", "--model.head-options.kind=[1, 'b']"]
+    arguments += [
+        "--dataset.options.shape",
+        "circle",
+        "--dataset.name",
+        "own.py:rings",
+        "--model.network",
+        "net.py:build",
+    ]
+    assert cli.main(arguments) == 0
+    config = seen[-1]
+    assert config.model.network_options == {"a": 1, "drop_out": 0.2}
+    assert config.model.head_options == {"kind": (1, "b")} and config.dataset.options == {"shape": "circle"}
+    assert config.model.network == f"{place}/net.py:build" and config.training.objective == f"{place}/own.py:loss"
+
+
 def test_a_sweep_table_is_ignored_by_run(place, no_figures, monkeypatch):
     (place / "swept.toml").write_text(TEXT + '[sweep]\n"model.num_components" = [1, 2]\nseed.count = 3\n')
     seen = []
@@ -179,6 +200,11 @@ def test_control_c_exits_with_130_and_the_same_command_goes_on(place, no_figures
         ("run small.toml --training.learning-rate -1", "training.learning_rate: input should be greater than 0"),
         ("run small.toml --training.optimizer adan", "adan"),
         ("run small.toml --training.objective squared_error", "set model.num_components = 1, not 2"),
+        ("run small.toml --dataset.options.noise", "--dataset.options.noise takes a value, as TOML writes it"),
+        ("run small.toml --dataset.options.noise 1", "dataset.options.noise: the function takes no 'noise'"),
+        ("run small.toml --dataset.option.noise 1", "unknown option '--dataset.option.noise'"),
+        ("run small.toml --model.network mpl", "command line: model.network: no network 'mpl': did you mean 'mlp'?"),
+        ("run small.toml --dataset.name own.py:f", "/own.py: no such file: give the path of a Python file"),
         ("run small.toml --dataset.name sinusiod", "no built-in problem 'sinusiod': did you mean 'sinusoid'?"),
         ("run small.toml --training.num-steps", "num-steps"),
         ("run least_squares.toml --dataset.targets distanse", "no column 'distanse': did you mean 'distance'?"),
@@ -265,7 +291,16 @@ def test_help_of_the_module_exits_with_0(place):
     ("arguments", "parts"),
     [
         (["--help"], ["mdn-jax run CONFIG"]),
-        (["run", "--help"], ["--model.num-components", "--training.learning-rate", "--overwrite", "Optax optimizer"]),
+        (
+            ["run", "--help"],
+            [
+                "--model.num-components",
+                "--training.learning-rate",
+                "--overwrite",
+                "Optax optimizer",
+                "--dataset.options.NAME",
+            ],
+        ),
         (["run", "small.toml", "--help"], ["--seed", "Gaussians in the mixture"]),
         (["plot", "--help"], ["The run's folder"]),
     ],

@@ -187,3 +187,72 @@ def test_every_field_says_what_it_is():
         for name, field in model.model_fields.items():
             if name not in ("dataset", "model", "training"):
                 assert field.description and field.description.endswith("."), name
+
+
+# Seams
+
+OWN = '[dataset]\nname = "own.py:rings"\noptions = { noise = 0.3, sizes = [1, 2], deep = { a = true } }\n'
+
+
+def test_import_paths_and_options_come_back_unchanged():
+    text = OWN + '[model]\nnetwork = "a/own.py:build"\nnetwork_options = { dropout = 0.1 }\nhead = "own:Spec"\n'
+    config = config_of(text + '[training]\nobjective = "own.py:loss"\n')
+    again, _ = parse(tomli_w.dumps(config.to_dict()), "b.toml")
+    assert again == config and hash(again) == hash(config) and again.to_dict() == config.to_dict()
+    assert config.dataset.options == {"noise": 0.3, "sizes": (1, 2), "deep": {"a": True}}
+    assert config.to_dict()["dataset"]["options"] == {"noise": 0.3, "sizes": [1, 2], "deep": {"a": True}}
+    assert differences(config, again) == []
+
+
+def test_fields_of_ours_alone_are_not_said_of_someones_own():
+    own = config_of(OWN + '[model]\nnetwork = "own.py:build"\nactivation = "tanh"\n')
+    assert {"num_points", "num_test_points", "hidden_sizes"}.isdisjoint(own.dataset.to_dict() | own.model.to_dict())
+    assert own.model.to_dict()["activation"] == "tanh"  # who looks for the network tells that it has no use
+    again = parse(tomli_w.dumps(own.to_dict()), "b.toml")[0]
+    assert again.model.model_fields_set & {"hidden_sizes", "activation"} == {"activation"}
+    assert "num_points" not in again.dataset.model_fields_set
+
+
+def test_differences_of_options_and_sources():
+    old = config_of(OWN + '[checksums]\n"dataset.name" = "1"\n')
+    new = config_of(OWN.replace("0.3", "0.4") + '[checksums]\n"dataset.name" = "2"\n')
+    assert differences(old, new) == [
+        "dataset.options.noise: 0.3 -> 0.4",
+        "own.py has changed since (checksums.dataset.name: 1 -> 2)",
+    ]
+    moved = config_of(OWN.replace("own.py", "its.py") + '[checksums]\n"dataset.name" = "2"\n')
+    assert differences(old, moved) == ["dataset.name: own.py:rings -> its.py:rings"]
+    assert differences(config_of(OWN), old) == []
+
+
+def test_an_object_is_taken_from_python_and_written_nowhere():
+    model = mdn.ModelConfig(network=len, head=dict)
+    assert model == mdn.ModelConfig(network=len, head=dict) and hash(model) == hash(model.model_copy())
+    config = mdn.Config(dataset=mdn.DatasetConfig(name="sinusoid"), model=model)
+    with pytest.raises(mdn.InputError, match=r"^model.network and model.head is an object, .*give its import path"):
+        config.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (MODEL + 'network = "mpl"\n', "model.network: no network 'mpl': did you mean 'mlp'?"),
+        (MODEL + 'head = "mixtures"\n', "model.head: no head 'mixtures': did you mean 'mixture'?"),
+        (TRAIN + 'objective = "nl"\n', "training.objective: no objective 'nl': did you mean 'nll'?"),
+        (TRAIN + 'objective = "own.py"\n', "training.objective: 'own.py' names no function: add it, as in own.py:"),
+        (TRAIN + 'objective = "own.py:"\n', "training.objective: 'own.py:' is no import path: give file.py:function"),
+        (TRAIN + "objective = 3\n", "training.objective: input should be a valid string or input should be callable"),
+        (MODEL + "network_options = 3\n", "model.network_options: input should be a table of options; got 3"),
+        (MODEL + "network_options = { a = 07:32:00 }\n", "network_options: option 'a' must be a number, a string,"),
+        (MODEL + "network_option = { a = 1 }\n", "unknown key 'model.network_option': did you mean 'network_options'?"),
+        ('[dataset]\nname = "own.py:"\n', "dataset: 'own.py:' is no import path"),
+        (OWN + 'targets = ["a"]\n', "dataset: targets describe a table; your function has its own columns"),
+        (TABLE + 'targets = ["a"]\noptions = { b = 1 }\n', 'options are of what name = "..." names; a table has none'),
+        (TABLE + 'targets = ["a"]\ncategorical = ["b"]\n', "'b', which is neither among inputs nor targets: add it"),
+        (DATA + 'path = "a.csv"\n', 'dataset: give either name = "..." of a built-in problem or path = "..." of a'),
+    ],
+)
+def test_a_mistake_of_a_seam_is_one_line(text, message):
+    with pytest.raises(mdn.InputError) as caught:
+        parse(text, "a.toml")
+    assert message in str(caught.value) and "\n" not in str(caught.value)

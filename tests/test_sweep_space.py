@@ -8,10 +8,10 @@ import pytest
 from small_runs import LEAST_SQUARES, TEXT, config_of
 
 from mdn_jax import InputError
-from mdn_jax.config import parse, varying_fields
+from mdn_jax.config import differences, parse, varying_fields
 from mdn_jax.sweeps.planning import Shard
 from mdn_jax.sweeps.search import Members
-from mdn_jax.sweeps.space import member_config, program_of, read_space, settings_of
+from mdn_jax.sweeps.space import member_config, program_of, read_space, sealed, settings_of
 
 GRID = '"model.num_components" = [1, 2, 5]\n"training.learning_rate" = [1e-3, 1e-2]\n'
 RATE = '"training.learning_rate" = { low = 1e-4, high = 1e-2, log = true }\n'
@@ -317,3 +317,67 @@ def test_a_shard_from_its_text():
 def test_a_shard_that_cannot_be(text):
     with pytest.raises(InputError, match=r"--shard takes I/N with I from 1 to N, for example 1/4"):
         Shard.parse(text)
+
+
+# Options and import paths
+
+OWN = TEXT.replace('"sinusoid"\nnum_points = 64\nnum_test_points = 100', '"own.py:rings"\noptions = { noise = 0.1 }')
+
+
+def test_an_option_is_an_axis_like_any_field():
+    quoted = '"model.network_options.dropout" = [0.0, 0.1]\n"dataset.options.noise" = [1, [2, 3]]\n'
+    plain = "model.network_options.dropout = [0.0, 0.1]\ndataset.options.noise = [1, [2, 3]]\n"
+    space = space_of(quoted, OWN)
+    assert space_of(plain, OWN) == space
+    configs = list(Members(space).configs.values())
+    assert [config.model.network_options for config in configs[::2]] == [{"dropout": 0.0}, {"dropout": 0.1}]
+    assert [config.dataset.options for config in configs[:2]] == [{"noise": 1}, {"noise": (2, 3)}]
+    assert len({program_of(config) for config in configs}) == 4
+    table = space.to_dict()
+    again = read_space(config_of(OWN), table.pop("sweep"), space.source, None)
+    assert again.to_dict() == space.to_dict() and Members(again).configs == Members(space).configs
+
+
+def test_a_range_of_an_option_is_whole_where_its_ends_are():
+    axes = '"dataset.options.a" = { low = 1, high = 4 }\n"dataset.options.b" = { low = 0.5, high = 4 }\n'
+    drawn = settings(RANDOM + axes, OWN)
+    assert {one["dataset.options.a"] for one in drawn} == {1, 2, 3, 4}
+    assert len({one["dataset.options.b"] for one in drawn}) == 200
+
+
+@pytest.mark.parametrize(
+    ("sweep", "message"),
+    [
+        ('"dataset.option.noise" = [1]', "[sweep] has no field 'dataset.option.noise' to vary"),
+        ('"dataset.options" = [1]', "[sweep] has no field 'dataset.options' to vary"),
+        ('"dataset.options.noise" = [{ a = 1 }]', "values are numbers, strings, true or false, or lists; got {'a': 1}"),
+        ('"dataset.options.noise" = []', "sweep axis 'dataset.options.noise' is empty"),
+        ('"dataset.options.noise" = [2024-01-01]', "option 'noise' must be a number, a string, true or false, a list"),
+        (RANDOM + '"dataset.options.noise" = { low = "a", high = "b" }', "the ends of a range are finite numbers"),
+        ('"model.network" = ["mlp", "mpl"]', "no network 'mpl': did you mean 'mlp'?"),
+    ],
+)
+def test_a_mistake_of_an_option_is_one_line(sweep, message):
+    with pytest.raises(InputError) as caught:
+        Members(space_of(sweep, OWN))
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_sources_as_an_axis_are_noted_together(tmp_path):
+    for name in ("a.py", "b.py"):
+        (tmp_path / name).write_text(f"# {name}\n")
+    text = TEXT.replace("hidden_sizes = [4]", f'network = "{tmp_path}/a.py:build"')  # not the one that changes
+    axis = '"model.network" = ["a.py:build", "mlp", "b.py:build"]\n'
+    space = sealed(space_of(axis, text, tmp_path))
+    assert space.axes[0].values == (f"{tmp_path}/a.py:build", "mlp", f"{tmp_path}/b.py:build")
+    both = space.base.checksums or {}
+    assert list(both) == ["model.network"] and len(both["model.network"]) == 16 + 1 + 16
+    assert [config.checksums for config in Members(space).configs.values()] == [None] * 3  # each run notes its own
+    assert sealed(space) == space
+    (tmp_path / "b.py").write_text("# changed\n")
+    with pytest.raises(
+        InputError, match=r"a source of this axis has changed since this config noted its checksum \(mod"
+    ):
+        sealed(space)
+    (told,) = differences(space, sealed(space_of(axis, text, tmp_path)))
+    assert told.startswith(f"a source of this axis has changed since (checksums.model.network: {both['model.network']}")

@@ -13,9 +13,11 @@ from pydantic import BaseModel
 
 from mdn_jax._checks import InputError, nearest, require
 from mdn_jax._seams import Options
-from mdn_jax.config import OPTIONS
+from mdn_jax.config import OPTIONS, value_of
 
 __all__ = ["config_values", "parse_flags", "path_first", "said_by"]
+
+NOTED = "checksums"  # a field that nobody sets
 
 
 def path_first(arguments: list[str], usage: str) -> tuple[Path | None, list[str]]:
@@ -41,10 +43,10 @@ def config_values(
     options, rest = _options_in(arguments)
     parsed = parse_flags(_flags_of(config, extra, **sections), rest, program)
     values = {field.name: _plain(getattr(parsed, field.name)) for field in dataclasses.fields(parsed)}
-    for table, given in options.items():
+    for table in OPTIONS:
         section, _, field = table.partition(".")
-        values[section][field] = {**values[section][field], **given}
-    return values
+        values[section][field] = {**value_of(config, table), **options.get(table, {})}
+    return values | {NOTED: getattr(config, NOTED)}
 
 
 def _options_in(arguments: list[str]) -> tuple[dict[str, dict[str, Any]], list[str]]:
@@ -72,13 +74,7 @@ def _value_in(text: str) -> Any:
 
 
 def _flags_of(config: BaseModel, extra: type, **sections: BaseModel) -> type:
-    """A dataclass of every config field with its value as default, for tyro: parsed here, validated by the models.
-
-    Args:
-        config: fields of the command line with their values.
-        extra: a dataclass of the command's own options.
-        sections: further models under a name of their own.
-    """
+    """A dataclass of every config field with its value as default, for tyro: parsed here, validated by the models."""
     fields = [(f.name, f.type, dataclasses.field(default=f.default)) for f in dataclasses.fields(extra)]
     further = [_section(name, model, model.__doc__) for name, model in sections.items()]
     return dataclasses.make_dataclass("Flags", [*fields, *_mirror(config), *further], frozen=True)
@@ -88,12 +84,16 @@ def _mirror(model: BaseModel) -> list[tuple[str, Any, Any]]:
     fields = []
     for name, info in type(model).model_fields.items():
         value = getattr(model, name)
+        if name == NOTED:
+            continue
         if isinstance(value, BaseModel):
             fields.append(_section(name, value, info.description))
         else:
-            own = (tyro.conf.arg(help=info.description), *_kept_as_it_is(info.annotation))
             kind = str if Callable[..., Any] in get_args(info.annotation) else info.annotation
-            fields.append((name, Annotated[kind, *own], dataclasses.field(default=value)))  # pyright: ignore
+            if isinstance(value, Options):  # no flag, but its entries are
+                kind, value = tyro.conf.Fixed[str], str(value)
+            kind = Annotated[kind, tyro.conf.arg(help=info.description)]  # pyright: ignore
+            fields.append((name, kind, dataclasses.field(default=value)))
     return fields
 
 
@@ -101,13 +101,6 @@ def _section(name: str, model: BaseModel, about: str | None) -> tuple[str, Any, 
     kind = dataclasses.make_dataclass(name, _mirror(model), frozen=True)
     kind.__doc__ = type(model).__doc__
     return name, Annotated[kind, tyro.conf.arg(help=about)], dataclasses.field(default=kind())
-
-
-def _kept_as_it_is(annotation: Any) -> tuple[Any, ...]:
-    """Marks of a table, which is no flag: shown where its entries are flags, hidden where they are none."""
-    if annotation is Options:
-        return (tyro.conf.Fixed,)
-    return (tyro.conf.Fixed, tyro.conf.Suppress) if Options in get_args(annotation) else ()
 
 
 def said_by(values: dict[str, Any], config: BaseModel, arguments: list[str]) -> dict[str, Any]:

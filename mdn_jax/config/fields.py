@@ -6,6 +6,7 @@ sweep may differ in it. Every other field shapes the program itself.
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -22,8 +23,8 @@ from pydantic import (
 
 from mdn_jax._checks import require
 from mdn_jax._seams import Options, check_known, is_path
-from mdn_jax.heads import Covariance
-from mdn_jax.networks import Activation
+from mdn_jax.heads import HEADS, Covariance
+from mdn_jax.networks import NETWORKS, Activation
 
 __all__ = [
     "OPTIONS", "SOURCES", "TABLES", "VARIES", "Config", "DatasetConfig", "ModelConfig", "Strict", "TrainingConfig",
@@ -33,8 +34,6 @@ __all__ = [
 TABLES = ("dataset.path", "dataset.test_path")
 SOURCES = ("dataset.name", "model.network", "model.head", "training.objective")  # that may be import paths
 OPTIONS = ("dataset.options", "model.network_options", "model.head_options")
-NETWORKS = ("mlp",)
-HEADS = ("mixture", "independent", "categorical", "product")
 OBJECTIVES = ("nll", "squared_error", "crps", "energy_score")
 VARIES = "varies"  # the marker of a field that members of one compiled program may differ in
 
@@ -57,23 +56,14 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Fraction = Annotated[Finite, Field(ge=0, lt=1)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 Seam = str | Callable[..., Any]
-Table = Annotated[Options, PlainValidator(lambda value: _as_options(value)), PlainSerializer(Options.plain)]
 
 
 def _as_options(value: Any) -> Options:
-    if not isinstance(value, Mapping):
-        raise ValueError("Input should be a table of options")
+    require(isinstance(value, Mapping), "Input should be a table of options")
     return value if isinstance(value, Options) else Options(value)
 
 
-def _known(names: tuple[str, ...], what: str) -> AfterValidator:
-    """A plain name must be legal; an import path is not imported here."""
-
-    def check(given: Any) -> Any:
-        check_known(given, names, what)
-        return given
-
-    return AfterValidator(check)
+Table = Annotated[Options, PlainValidator(_as_options), PlainSerializer(Options.plain)]
 
 
 class Strict(BaseModel):
@@ -162,7 +152,7 @@ class DatasetConfig(Strict):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if self.is_own:
+        if self.is_own or str(self.name).endswith(".py"):
             check_known(self.name, (), "function")
         elif (self.name is None) == (self.path is None):
             raise ValueError('give either name = "..." of a built-in problem or path = "..." of a table')
@@ -206,11 +196,11 @@ _OF_TABLES = (
 class ModelConfig(Strict):
     """Which network, how wide, and what its outputs mean."""
 
-    network: Annotated[Seam, _known(NETWORKS, "network")] = "mlp"
+    network: Annotated[Seam, AfterValidator(partial(check_known, names=NETWORKS, what="network"))] = "mlp"
     """Network: mlp, or the import path of a function, own.py:function, that builds one."""
     network_options: Table = Options()
     """Options of the network, each as --model.network-options.NAME VALUE."""
-    head: Annotated[Seam, _known(HEADS, "head")] = "mixture"
+    head: Annotated[Seam, AfterValidator(partial(check_known, names=HEADS, what="head"))] = "mixture"
     """Outputs' meaning: mixture, independent, categorical, product, or the import path of a spec."""
     head_options: Table = Options()
     """Options of the head, each as --model.head-options.NAME VALUE."""
@@ -234,7 +224,7 @@ class ModelConfig(Strict):
 class TrainingConfig(Strict):
     """How the network is trained. Noise and decay act on standardised data."""
 
-    objective: Annotated[Seam, _known(OBJECTIVES, "objective")] = "nll"
+    objective: Annotated[Seam, AfterValidator(partial(check_known, names=OBJECTIVES, what="objective"))] = "nll"
     """Loss: nll, crps, energy_score, squared_error (the mean alone, num_components = 1), or an import path."""
     optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
     """Optax optimizer."""

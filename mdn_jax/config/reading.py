@@ -92,7 +92,8 @@ def differences(old: _Plain, new: _Plain) -> list[str]:
     for name in filter(_is_checksum, changed):
         files = TABLES if name == CHECKSUM else (name.removeprefix(NOTED),)
         if name in before and name in after and not set(files) & set(changed):
-            file = after[files[0]] if name == CHECKSUM else source_of(after[files[0]])
+            in_axis = f"sweep.{files[0]}" in after
+            file = after[files[0]] if name == CHECKSUM else source_of(after[files[0]], in_axis=in_axis)
             told.append(f"{file} has changed since ({name}: {before[name]} -> {after[name]})")
     return told
 
@@ -101,9 +102,9 @@ def _is_checksum(name: str) -> bool:
     return name == CHECKSUM or name.startswith(NOTED)
 
 
-def source_of(given: Any) -> str:
+def source_of(given: Any, *, in_axis: bool) -> str:
     """The file or module of an import path, for messages; of several in a sweep's axis none is named."""
-    return given.rpartition(":")[0] if is_path(given) else "a source of this axis"
+    return "a source of this axis" if in_axis or not is_path(given) else given.rpartition(":")[0]
 
 
 def value_of(config: BaseModel, name: str) -> Any:

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from mdn_jax._checks import require
+from mdn_jax._checks import InputError, require
 from mdn_jax._typing import Bool, Float, Int
 from mdn_jax.encoding import Encoding
 
@@ -74,10 +74,9 @@ def _rows_of(name: str, values: Any) -> np.ndarray:
 
 
 def _check_finite(name: str, array: np.ndarray, cure: str) -> None:
-    bad = np.argwhere(~np.isfinite(array))
-    if len(bad):
-        row, value = bad[0][0], array[tuple(bad[0])]
-        require(False, f"{name} is {value} in row {row} (counted from 0): give finite numbers{cure}")
+    for first in np.argwhere(~np.isfinite(array))[:1]:
+        where = f"{name} is {array[tuple(first)]} in row {first[0]} (counted from 0)"
+        raise InputError(f"{where}: give finite numbers{cure}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,31 +124,25 @@ class Dataset:
 
     def __post_init__(self) -> None:
         x, y = self.train.x, self.train.y
-        names = {
-            "input_names": tuple(self.input_names) or tuple(f"x{i}" for i in range(x.shape[-1])),
-            "target_names": tuple(self.target_names) or tuple(f"y{i}" for i in range(y.shape[-1])),
+        kinds = self.encoding.num_classes if self.encoding is not None else (None,) * y.shape[-1]
+        absent = {
+            "input_names": tuple(f"x{i}" for i in range(x.shape[-1])),
+            "target_names": tuple(f"y{i}" for i in range(y.shape[-1])),
+            "num_classes": kinds,
         }
-        own = self.encoding.num_classes if self.encoding is not None else ()
-        classes = tuple(self.num_classes) or own or (None,) * y.shape[-1]
-        for name, value in {**names, "num_classes": classes}.items():
-            object.__setattr__(self, name, value)
-        for name, part in self._parts.items():
-            require(len(part) > 0, f"the {name} part has no rows")
-            for axis, array, like in (("x", part.x, x), ("y", part.y, y)):
-                here, there = array.shape[1:], like.shape[1:]
-                require(here == there, f"rows of {axis} have shape {here} in {name} and {there} in train")
-        for name, size in {"input_names": x.shape[-1], "target_names": y.shape[-1], "num_classes": y.shape[-1]}.items():
-            given = getattr(self, name)
-            require(len(given) == size, f"{name} has {len(given)} entries for {size} columns: {given}")
+        for name, default in absent.items():
+            given = tuple(getattr(self, name)) or default
+            object.__setattr__(self, name, given)
+            fits = f"{name} has {len(given)} entries for {len(default)} columns: {given}"
+            require(len(given) == len(default), fits)
         twice = next((one for one, n in Counter((*self.input_names, *self.target_names)).items() if n > 1), None)
         require(twice is None, f"{twice!r} is named twice in input_names and target_names: rename one")
-        for name, part in self._parts.items():
-            _check_codes(name, part.y, self.target_names, self.num_classes)
-
-    @property
-    def _parts(self) -> dict[str, Part]:
-        parts = {"train": self.train, "test": self.test, "calibration": self.calibration}
-        return {name: part for name, part in parts.items() if part is not None}
+        for name, part in {"train": self.train, "test": self.test, "calibration": self.calibration}.items():
+            if part is not None:
+                require(len(part) > 0, f"the {name} part has no rows")
+                for axis, here, there in (("x", part.x.shape[1:], x.shape[1:]), ("y", part.y.shape[1:], y.shape[1:])):
+                    require(here == there, f"rows of {axis} have shape {here} in {name} and {there} in train")
+                _check_codes(name, part.y, self.target_names, self.num_classes)
 
     @property
     def for_training(self) -> dict[str, Any]:

@@ -12,18 +12,7 @@ runs/NAME/  config.toml   the resolved config: running it again gives the same n
 `writing` judges, saves and draws.
 """
 
-from mdn_jax.runs.configs import (
-    absolute,
-    changed_by_hand,
-    fill_in,
-    note,
-    note_sources,
-    read_config,
-    resolve,
-    seal,
-    seal_sources,
-    warn_of_changed_sources,
-)
+from mdn_jax.runs.configs import absolute, changed_by_hand, fill_in, note, read_config, resolve, seal
 from mdn_jax.runs.loading import load_run
 from mdn_jax.runs.running import run
 from mdn_jax.runs.starting import new_config
@@ -38,13 +27,10 @@ __all__ = [
     "load_run",
     "new_config",
     "note",
-    "note_sources",
     "oracle_scores",
     "read_config",
     "resolve",
     "run",
     "seal",
-    "seal_sources",
-    "warn_of_changed_sources",
     "write_run",
 ]

@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from mdn_jax import _seams as seams
@@ -86,12 +85,10 @@ def note(config: Config, checksum: str | None) -> Config:
     return _with(config, {"dataset.table_checksum": checksum})
 
 
-def seal_sources(config: Config, axes: Axes = MappingProxyType({})) -> Config:
+def seal_sources(config: Config, axes: Axes | None = None) -> Config:
     """The config with a checksum for each field that import paths stand in, an axis of a sweep with all of its own."""
     changed = changed_sources(config, axes)
-    require(
-        not changed, f"{'; '.join(changed)}: restore it, or drop [checksums] from the config to use it as it is now"
-    )
+    require(not changed, f"{'; '.join(changed)}: restore it, or drop [checksums] from the config to use what is there")
     return note_sources(config, {**(config.checksums or {}), **_checksums(config, axes)})
 
 
@@ -100,17 +97,19 @@ def note_sources(config: Config, checksums: Mapping[str, str]) -> Config:
     return _with(config, {"checksums": seams.Options(checksums) if checksums else None})
 
 
-def changed_sources(config: Config, axes: Axes = MappingProxyType({})) -> list[str]:
+def changed_sources(config: Config, axes: Axes | None = None) -> list[str]:
     """A clause for each source that has changed since the config noted its checksum."""
-    now, of_one_run = _checksums(config, axes), _checksums(config, {})
+    now, of_one_run = _checksums(config, axes), _checksums(config)
     return [
-        f"{source_of(value_of(config, name))} has changed since this config noted its checksum ({name})"
+        f"{source_of(value_of(config, name), in_axis=name in (axes or {}))} has changed since this config noted its "
+        f"checksum ({name})"
         for name, noted in (config.checksums or {}).items()
         if name in now and noted not in (now[name], of_one_run.get(name))
     ]
 
 
-def _checksums(config: Config, axes: Axes) -> dict[str, str]:
+def _checksums(config: Config, axes: Axes | None = None) -> dict[str, str]:
+    axes = axes or {}
     found = {name: [seams.checksum(v) for v in axes.get(name, (value_of(config, name),))] for name in SOURCES}
     return {name: "-".join(filter(None, own)) for name, own in found.items() if any(own)}
 

@@ -22,7 +22,7 @@ from mdn_jax._seams import Options
 from mdn_jax._seams import absolute as absolute_source
 from mdn_jax.config import OPTIONS, SOURCES, TABLES, Config, Strict, TrainingConfig, validate, value_of, varying_fields
 from mdn_jax.data import table_checksum
-from mdn_jax.runs import note, note_sources, seal_sources
+from mdn_jax.runs.configs import note, note_sources, seal_sources
 
 __all__ = ["SEEDS", "Axis", "Search", "Settings", "Space", "by_program", "member_config", "program_of"]
 __all__ += ["read_space", "sealed", "settings_of"]
