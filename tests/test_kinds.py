@@ -7,9 +7,9 @@ import jax
 import numpy as np
 import pytest
 from cases import pick
+from untrained import conditional
 
 import mdn_jax as mdn
-from untrained import conditional
 from mdn_jax._typing import Key
 
 FUNCTIONS = {name: function for name in mdn.__all__ if inspect.isfunction(function := getattr(mdn, name))}
