@@ -39,4 +39,4 @@ class Architecture:
     def __call__(self, key: Key, x: PyTree, head: Head) -> Callable:
         """A network for one x under a head."""
         named = {"spec": head} if "spec" in inspect.signature(self.build).parameters else {}
-        return self.build(key, x, head.num_outputs, **json.loads(self.options), **named)
+        return self.build(key=key, x=x, num_outputs=head.num_outputs, **json.loads(self.options), **named)
