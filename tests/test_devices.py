@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from mdn_jax.devices import map_members
+from mdn_jax.devices import map_lanes
 
 
 def test_a_function_of_each_member():
     members = {"a": jnp.arange(3.0), "b": jnp.ones((3, 2))}
-    result = map_members(lambda shared, member: (shared * member["a"], member["b"].sum()), 2.0, members)
+    result = map_lanes(lambda shared, member: (shared * member["a"], member["b"].sum()), 2.0, members)
     assert_array_equal(result[0], [0.0, 2.0, 4.0])
     assert_array_equal(result[1], [2.0, 2.0, 2.0])
 
@@ -22,7 +22,7 @@ def test_a_function_of_each_member():
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_each_member_is_itself_alone(count):
     keys = jax.random.split(jax.random.key(0), count)
-    draw = jax.jit(lambda keys: map_members(lambda _, key: jnp.tanh(jax.random.normal(key, (7,))).sum(), None, keys))
+    draw = jax.jit(lambda keys: map_lanes(lambda _, key: jnp.tanh(jax.random.normal(key, (7,))).sum(), None, keys))
     together = draw(keys)
     assert together.shape == (count,)
     assert_array_equal(together, np.concatenate([draw(key[None]) for key in keys]))

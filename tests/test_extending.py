@@ -1,4 +1,4 @@
-"""The proof of the seams: data, a network, a head and an objective from a folder outside the package, by import path."""
+"""The proof of the seams: data, a network, a head and an objective of a folder outside the package, by path."""
 
 import json
 import shutil

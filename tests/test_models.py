@@ -129,10 +129,10 @@ def test_vmap_is_a_loop():
     assert jax.tree.structure(ours) == jax.tree.structure(model(seed=1))
 
 
-@pytest.mark.parametrize("kind", ["model", "ensemble", "members"])
+@pytest.mark.parametrize("kind", ["model", "ensemble", "network"])
 def test_a_batch_is_refused(kind):
     ours = model()
-    call = {"model": ours, "ensemble": mdn.ensemble([ours]), "members": mdn.ensemble([ours]).members}[kind]
+    call = {"model": ours, "ensemble": mdn.ensemble([ours]), "network": mdn.ensemble([ours]).networks[0]}[kind]
     with pytest.raises(mdn.InputError, match=r"one x of shape \(2,\); got \(40, 2\): use jax.vmap\(model\)\(xs\)"):
         call(X)
     with pytest.raises(mdn.InputError, match=r"one x of shape \(2,\); got \(\)"):

@@ -136,7 +136,7 @@ def test_a_step_that_is_not_finite_freezes_the_last_finite_parameters():
         state, _ = mdn.advance(state)
     assert state.step == 8
     # the update of step 7 is finite, but leads to where no step is
-    assert_allclose(state.members.network.network.params["c"], [1.5 + 1.5 * 0.6**7], rtol=1e-5)
+    assert_allclose(state.lanes.network.network.params["c"], [1.5 + 1.5 * 0.6**7], rtol=1e-5)
     done = mdn.finish(state)
     assert done.status == "diverged" and done.history["step"].tolist() == [4, 8]
     assert done.best_step == [8]

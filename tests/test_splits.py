@@ -231,22 +231,22 @@ def own(seed=0, **fields):
 
 def test_every_network_has_validation_rows_of_its_own():
     state, other = own(), own(seed=1)
-    train, validation = np.asarray(state.members.split.train), np.asarray(state.members.split.validation)
+    train, validation = np.asarray(state.lanes.split.train), np.asarray(state.lanes.split.validation)
     assert train.shape == (3, 90) and validation.shape == (3, 30) and state.data.validation is None
     for row, kept in zip(train, validation, strict=True):
         assert sorted([*row, *kept]) == list(range(120))
     assert len({tuple(sorted(kept)) for kept in validation}) == 3
-    same(state.members.split, other.members.split)
+    same(state.lanes.split, other.lanes.split)
     shared = mdn.start(
         jax.random.key(0), X, Y, model=MODEL,
         training=mdn.TrainingConfig(ensemble_size=3, validation_fraction=0.25),
     )  # fmt: skip
-    assert shared.members.split is None  # the first network has the rows that are shared otherwise
+    assert shared.lanes.split is None  # the first network has the rows that are shared otherwise
     assert_array_equal(shared.data.validation.y, np.asarray(state.data.rows.y)[validation[0]])
 
 
 def test_all_rows_may_train_every_network():
-    split = own(validation_fraction=0.0).members.split
+    split = own(validation_fraction=0.0).lanes.split
     assert split.validation is None
     assert_array_equal(split.train, np.tile(np.arange(120), (3, 1)))
 
@@ -255,7 +255,7 @@ def test_validation_rows_choose_by_their_own_loss():
     training = TRAINING.model_copy(update={"validation": "own", "ensemble_size": 2})
     state = mdn.start(jax.random.key(0), X, Y, model=MODEL, training=training)
     state, metrics = mdn.advance(state)
-    model, split = mdn.finish(state).model, state.members.split
+    model, split = mdn.finish(state).model, state.lanes.split
     for index in range(2):
         rows = jax.tree.map(lambda leaf, i=index: np.asarray(leaf)[np.asarray(split.validation[i])], state.data.rows)
         alone = replace(model.networks[index], targets=state.data.targets)
@@ -275,27 +275,27 @@ def averaged(rate):
 
 def test_averaging_is_an_exponential_mean_by_hand():
     state, plain = averaged(0.3), averaged(0.0)
-    mean = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(state.members.network)]
+    mean = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(state.lanes.network)]
     for number in range(12):
         (state, metrics), (plain, _) = mdn.advance(state), mdn.advance(plain)
         rate = min(0.3, (1 + number) / (10 + number))  # the first steps are forgotten sooner
-        steps = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(state.members.network)]
+        steps = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(state.lanes.network)]
         mean = [rate * old + (1.0 - rate) * new for old, new in zip(mean, steps, strict=True)]
-        for one, other in zip(jax.tree.leaves(state.members.average), mean, strict=True):
+        for one, other in zip(jax.tree.leaves(state.lanes.average), mean, strict=True):
             assert_allclose(one, other, rtol=1e-5, atol=1e-6)
         if number == 0 or metrics["val_loss"] == metrics["best_loss"]:  # the mean is what is judged and kept
-            near(state.members.best_network, state.members.average)
+            near(state.lanes.best_network, state.lanes.average)
             loss = row_nll(mdn.finish(state).model, state.data.validation).mean()
             assert metrics["val_loss"] == pytest.approx(loss, abs=1e-5)
-    near(state.members.network, plain.members.network)  # and steers nothing
-    assert plain.members.average is None
+    near(state.lanes.network, plain.lanes.network)  # and steers nothing
+    assert plain.lanes.average is None
 
 
 def test_averaging_of_nothing_is_no_averaging():
     state, plain = averaged(0.3), averaged(0.0)
     # a member of rate 0 in a program that averages
-    rates = state.members.rates | {"averaging": jnp.zeros(1)}
-    state = replace(state, members=state.members._replace(rates=rates))
+    rates = state.lanes.rates | {"averaging": jnp.zeros(1)}
+    state = replace(state, lanes=state.lanes._replace(rates=rates))
     for _ in range(12):
         (state, _), (plain, _) = mdn.advance(state), mdn.advance(plain)
     same(mdn.finish(state).model, mdn.finish(plain).model)
@@ -314,7 +314,7 @@ def masked(known, y=Y2, **options):
 def test_all_observed_is_no_mask():
     state, plain = masked(np.ones_like(Y2, bool)), masked(None)
     same(state.data.rows, plain.data.rows)
-    same(state.members, plain.members)
+    same(state.lanes, plain.lanes)
     assert state.data.rows.observed is None
 
 
@@ -323,7 +323,7 @@ def test_what_is_not_observed_may_be_anything():
     first, second = masked(known, np.where(known, Y2, np.nan)), masked(known, np.where(known, Y2, 1e30))
     for _ in range(2):
         (first, metrics), (second, _) = mdn.advance(first), mdn.advance(second)
-    same(first.members, second.members)
+    same(first.lanes, second.lanes)
     model = mdn.finish(first).model
     assert np.isfinite(metrics["train_loss"])
     # the units are those of what is known, and losses are in nats of the known targets alone

@@ -171,7 +171,7 @@ def test_members_that_do_not_fit_the_device_train_in_two_halves(finished, tmp_pa
 
     def limited(function):
         def call(state, *rest):
-            tried.append(len(state.members.step))
+            tried.append(len(state.lanes.step))
             if tried[-1] > 4:
                 raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 123 bytes.")
             return function(state, *rest)

@@ -68,7 +68,7 @@ def started(name):
 
 def traced(state):
     """The types of all that a chunk of training leaves, without compiling it."""
-    return fitting._advance.eval_shape(state.plan, 2, state.data.rows, state.data.validation, state.members)
+    return fitting._advance.eval_shape(state.plan, 2, state.data.rows, state.data.validation, state.lanes)
 
 
 def assert_double(tree):
@@ -92,7 +92,7 @@ def double():
 def test_training_is_in_double_precision(name, x64):
     started.cache_clear()
     state = started(name)
-    assert_double((state.data, state.members))
+    assert_double((state.data, state.lanes))
     assert_double(traced(state))
     started.cache_clear()
 
@@ -102,7 +102,7 @@ def test_training_promotes_nothing(name):
     with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
         before, after = started(name), traced(started(name))
     # and what it carries keeps its type: a second chunk finds the same program
-    assert [leaf.dtype for leaf in jax.tree.leaves(before.members)] == [leaf.dtype for leaf in jax.tree.leaves(after)]
+    assert [leaf.dtype for leaf in jax.tree.leaves(before.lanes)] == [leaf.dtype for leaf in jax.tree.leaves(after)]
     floats = {leaf.dtype.name for leaf in jax.tree.leaves(after) if jnp.issubdtype(leaf.dtype, jnp.floating)}
     assert floats == {"float32"}
 
@@ -122,8 +122,8 @@ def test_a_model_is_double_and_answers_so(double, x64, tmp_path):
 
 def test_training_goes_on_from_a_state_on_disk(double, x64, tmp_path):
     state, done = double
-    write_tree(tmp_path / "state", {}, state.members)
-    members = read_tree(tmp_path / "state", lambda _: state.members)[1]
+    write_tree(tmp_path / "state", {}, state.lanes)
+    members = read_tree(tmp_path / "state", lambda _: state.lanes)[1]
     state, _ = mdn.advance(mdn.TrainingState(state.plan, members, state.data, state.evaluate_every))
     assert_array_equal(mdn.finish(state).model(X[0]).locs, done.model(X[0]).locs)
 
@@ -178,8 +178,8 @@ def test_a_healthy_fit_passes(switch):
 def test_nan_is_made_on_the_host_alone(name):
     with jax.debug_nans(True):
         state = started(name)
-        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.members.history))
-        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.members.latest))
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.lanes.history))
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.lanes.latest))
         done = mdn.finish(mdn.advance(state)[0])
     assert np.isnan(done.history["val_loss"]).all() == (name == "no validation")
     assert len(done.history["step"]) == 1

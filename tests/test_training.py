@@ -83,9 +83,9 @@ def test_where_a_chunk_ends_does_not_matter(solo):
         quarters, _ = mdn.advance(quarters, 10)
     whole, _ = mdn.advance(whole, 40)
     assert quarters.step == whole.step == 40
-    assert_same(quarters.members.network, whole.members.network)
-    assert_same(quarters.members.optimizer, whole.members.optimizer)
-    assert_same(member(whole.members.network, 0).network, mdn.finish(whole).model.conditional.network)
+    assert_same(quarters.lanes.network, whole.lanes.network)
+    assert_same(quarters.lanes.optimizer, whole.lanes.optimizer)
+    assert_same(member(whole.lanes.network, 0).network, mdn.finish(whole).model.conditional.network)
 
 
 def test_a_last_chunk_takes_what_is_left():
@@ -112,10 +112,10 @@ def test_member_zero_of_an_ensemble_is_the_lone_fit(solo):
 def test_a_poisoned_member_leaves_the_others_as_they_are(solo):
     training = TRAINING.model_copy(update={"ensemble_size": 3})
     state = mdn.start(jax.random.key(0), X, Y, model=MODEL, training=training)
-    rates = state.members.rates
+    rates = state.lanes.rates
     poisoned = rates | {"learning_rate": rates["learning_rate"].at[1].set(jnp.nan)}
-    state = replace(state, members=state.members._replace(rates=poisoned))
-    began = member(state.members.network, 1)
+    state = replace(state, lanes=state.lanes._replace(rates=poisoned))
+    began = member(state.lanes.network, 1)
     while not state.done:
         state, _ = mdn.advance(state)
     done = mdn.finish(state)
@@ -145,11 +145,11 @@ def test_the_best_validation_step_is_kept():
     rng = np.random.default_rng(1)
     y = rng.normal(size=200)  # nothing to learn: a high rate makes validation worse
     state = start(y=y)
-    rates = state.members.rates | {"learning_rate": jnp.full(1, 0.2)}
-    state, kept = replace(state, members=state.members._replace(rates=rates)), {}
+    rates = state.lanes.rates | {"learning_rate": jnp.full(1, 0.2)}
+    state, kept = replace(state, lanes=state.lanes._replace(rates=rates)), {}
     for _ in range(4):
         state, metrics = mdn.advance(state)
-        kept[int(metrics["step"])] = member(state.members.network, 0)
+        kept[int(metrics["step"])] = member(state.lanes.network, 0)
         assert metrics["best_loss"] == mdn.finish(state).history["val_loss"].min()
     done = mdn.finish(state)
     best = int(done.history["step"][done.history["val_loss"].argmin()])
@@ -168,7 +168,7 @@ def test_without_validation_rows_the_last_step_is_kept():
         state, _ = mdn.advance(state)
     done = mdn.finish(state)
     assert done.best_step == [40] and np.isnan(done.history["val_loss"]).all()
-    assert_same(done.model.conditional, member(state.members.network, 0))
+    assert_same(done.model.conditional, member(state.lanes.network, 0))
 
 
 def test_validation_rows_are_the_same_for_every_key():
@@ -235,7 +235,7 @@ def test_rows_of_weight_zero_do_not_count():
     }
     state, plain = start(**padded, weights=np.repeat([1.0, 0.0], [len(Y), 20])), start()
     assert_same(state.data.rows, plain.data.rows)  # not even the units see them
-    assert_same(mdn.advance(state)[0].members.network, mdn.advance(plain)[0].members.network)
+    assert_same(mdn.advance(state)[0].lanes.network, mdn.advance(plain)[0].lanes.network)
 
 
 def test_a_row_of_weight_two_counts_twice():
@@ -306,4 +306,4 @@ def test_an_objective_that_cannot_train_the_mixture_is_refused(model, training, 
 def test_one_target_as_a_vector_or_a_column():
     for y in (Y[:, None], Y.tolist()):
         assert_same(start(y=y).data.rows, start(y=Y).data.rows)
-        assert_same(start(y=y).members, start(y=Y).members)
+        assert_same(start(y=y).lanes, start(y=Y).lanes)

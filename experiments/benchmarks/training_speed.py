@@ -68,7 +68,7 @@ def ours(batch_size: int | None, steps: int, members: int = 1) -> Case:
         state = first
         while not state.done:
             state, _ = mdn.advance(state)
-        return state.members
+        return state.lanes
 
     return run
 

@@ -82,10 +82,10 @@ def _resume(folder: Path, state: TrainingState, clock: _Clock) -> tuple[Training
     """The state of the last whole checkpoint, or the state as it starts."""
     if not folder.exists() and not any(folder.parent.glob(f".{folder.name}.*.old")):
         return state, clock
-    description, members = read_tree(folder, lambda _: state.members, state=True)
+    description, members = read_tree(folder, lambda _: state.lanes, state=True)
     seconds = description["seconds"]
     resumed = _Clock(clock.compile_seconds + seconds["compile"], seconds["train"], seconds["timed_steps"])
-    return replace(state, members=members), resumed
+    return replace(state, lanes=members), resumed
 
 
 def _train(
@@ -117,11 +117,11 @@ def _train(
 
 def _checkpoint(folder: Path, state: TrainingState, clock: _Clock) -> None:
     seconds = {"compile": clock.compile_seconds, "train": clock.train_seconds, "timed_steps": clock.timed_steps}
-    write_tree(folder, {"seconds": seconds}, state.members)
+    write_tree(folder, {"seconds": seconds}, state.lanes)
 
 
 def _outcome(state: TrainingState, clock: _Clock) -> Outcome:
-    fit, split = finish(state), state.members.split
+    fit, split = finish(state), state.lanes.split
     num_train, num_validation, val_nll = len(state.data.rows.weight), 0, None
     if split is not None and split.validation is not None:
         num_validation = split.validation.shape[1]
@@ -139,7 +139,7 @@ def _mean_nll(model: Model, rows: Rows) -> float:
 
 def _own_nll(state: TrainingState, fit: Fit) -> float:
     """The members' mean NLL, each on its own validation rows."""
-    split = jax.tree.map(np.asarray, state.members.split)
+    split = jax.tree.map(np.asarray, state.lanes.split)
     data, values = state.data, []
     for index, model in enumerate(fit.model.networks):
         rows = jax.tree.map(lambda leaf, own=split.validation[index]: leaf[own], data.rows)

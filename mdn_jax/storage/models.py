@@ -95,7 +95,7 @@ def save_state(path: str | os.PathLike, state: TrainingState) -> None:
     Example:
         See `load_state`.
     """
-    write_tree(Path(path), {"step": state.step}, state.members)
+    write_tree(Path(path), {"step": state.step}, state.lanes)
 
 
 def load_state(path: str | os.PathLike, state: TrainingState) -> TrainingState:
@@ -121,4 +121,4 @@ def load_state(path: str | os.PathLike, state: TrainingState) -> TrainingState:
         >>> mdn.load_state(folder, begin()).step
         2
     """
-    return replace(state, members=read_tree(Path(path), lambda _: state.members, state=True)[1])
+    return replace(state, lanes=read_tree(Path(path), lambda _: state.lanes, state=True)[1])

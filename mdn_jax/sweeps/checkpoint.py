@@ -28,7 +28,7 @@ def save_checkpoint(folder: Path, work: Work, stage: int, slices: list[Slice]) -
             {"members": part.members.tolist()} | {name: getattr(part, name) for name in KEPT} for part in slices
         ],
     }
-    write_tree(folder, description, [part.state.members for part in slices])
+    write_tree(folder, description, [part.state.lanes for part in slices])
 
 
 def load_checkpoint(folder: Path, space: Space, source: Source) -> tuple[Work, int, list[Slice]] | None:
@@ -43,11 +43,11 @@ def load_checkpoint(folder: Path, space: Space, source: Source) -> tuple[Work, i
         works.append(work)
         configs = dict(zip(work.members, work.configs, strict=True))
         blank.extend(build(configs, np.array(part["members"]), source) for part in description["slices"])
-        return [part.state.members for part in blank]
+        return [part.state.lanes for part in blank]
 
     description, trees = read_tree(folder, template, state=True)
     slices = [
-        replace(part, state=replace(part.state, members=members), **{name: told[name] for name in KEPT})
+        replace(part, state=replace(part.state, lanes=members), **{name: told[name] for name in KEPT})
         for part, members, told in zip(blank, trees, description["slices"], strict=True)
     ]
     return works[0], description["stage"], slices

@@ -9,7 +9,7 @@ import numpy as np
 
 from mdn_jax._checks import require
 from mdn_jax.config import Config
-from mdn_jax.devices import memory_for_members, num_devices, runs_in_turn
+from mdn_jax.devices import memory_for_lanes, num_devices, runs_in_turn
 from mdn_jax.sweeps.search import Members
 from mdn_jax.sweeps.space import by_program
 from mdn_jax.sweeps.training import Source, Work
@@ -102,7 +102,7 @@ def next_works(members: Members, rows: Mapping[int, dict], shard: Shard, source:
 
 def most_at_once(program: Program) -> int:
     """Members of one batch: as many as fit the devices, and train in a few minutes where they follow one another."""
-    most = memory_for_members() / program.bytes_each
+    most = memory_for_lanes() / program.bytes_each
     if runs_in_turn():
         most = min(most, MOST_IN_TURN, num_devices() * SECONDS_OF_A_BATCH / program.seconds_each)
     whole = max(num_devices(), int(min(most, MOST_AT_ONCE)))

@@ -18,7 +18,7 @@ from mdn_jax._compiling import jit
 from mdn_jax._typing import Float
 from mdn_jax.config import Config, DatasetConfig
 from mdn_jax.data import Dataset
-from mdn_jax.devices import map_members, num_devices, place_members, runs_in_turn
+from mdn_jax.devices import map_lanes, num_devices, place_lanes, runs_in_turn
 from mdn_jax.judging import chunk_nll
 from mdn_jax.models import Model, Rows, in_nats, num_parameters, row_chunks, stack, standard_rows
 from mdn_jax.storage import Batch, Trained
@@ -171,7 +171,7 @@ def build(configs: Mapping[int, Config], members: np.ndarray, source: Source) ->
     keys = jax.random.wrap_key_data(jnp.asarray(np.stack([seeds[one.seed] for one in own])))
     state = start_runs(source.rows(config), config.model, [one.training for one in own], keys)
     state = stop(state, np.repeat(~used, config.training.ensemble_size))
-    jax.block_until_ready(state.members)
+    jax.block_until_ready(state.lanes)
     return Slice(config, members, state, source, compile_seconds=time.perf_counter() - began)
 
 
@@ -249,7 +249,7 @@ def halve(slices: Sequence[Slice]) -> list[Slice]:
     rivals: dict[str, list[tuple[float, int]]] = {}
     for part in slices:
         if not part.halved:
-            losses = np.asarray(part.state.members.best_loss, np.float64).reshape(-1, part.size).mean(axis=1)
+            losses = np.asarray(part.state.lanes.best_loss, np.float64).reshape(-1, part.size).mean(axis=1)
             losses += in_nats(0.0, part.state.data.targets)
             ranking = rivals.setdefault(part.config.dataset.model_dump_json(), [])
             ranking.extend((losses[slot], int(part.members[slot])) for slot in part.used)
@@ -281,7 +281,7 @@ def conclude(part: Slice, settings: Mapping[int, Settings]) -> list[Trained]:
     state = _take(part.state, networks)
     fits = finish_runs(state, len(used))
     val_nll, test_nll = _nll(part, fits, np.ones(len(fits), bool))
-    steps = np.asarray(state.members.step).reshape(-1, size).max(axis=1)
+    steps = np.asarray(state.lanes.step).reshape(-1, size).max(axis=1)
     seconds = (part.seconds + time.perf_counter() - began) / len(used)
     trained = []
     for place, (slot, fit) in enumerate(zip(used, fits, strict=True)):
@@ -326,9 +326,9 @@ def _select(part: Slice, slots: np.ndarray, room: int) -> Slice:
 
 def _take(state: TrainingState, networks: np.ndarray) -> TrainingState:
     """A state of some of the networks, gathered on the host, where no shape needs a program of its own."""
-    keys = np.asarray(jax.random.key_data(state.members.key))[networks]
-    rest = jax.tree.map(lambda leaf: np.asarray(leaf)[networks], state.members._replace(key=None))
-    return replace(state, members=rest._replace(key=jax.random.wrap_key_data(jnp.asarray(keys))))
+    keys = np.asarray(jax.random.key_data(state.lanes.key))[networks]
+    rest = jax.tree.map(lambda leaf: np.asarray(leaf)[networks], state.lanes._replace(key=None))
+    return replace(state, lanes=rest._replace(key=jax.random.wrap_key_data(jnp.asarray(keys))))
 
 
 def _nll(part: Slice, fits: Sequence[Fit], wanted: np.ndarray) -> tuple[list[float], list[float]]:
@@ -345,7 +345,7 @@ def _nll(part: Slice, fits: Sequence[Fit], wanted: np.ndarray) -> tuple[list[flo
             active = np.resize(wanted[first : first + most], most) & (np.arange(most) < len(models))
             models += models[-1:] * (most - len(models))
             members = (jnp.asarray(active), stack(models))
-            parts = [np.asarray(_nll_of_members(*place_members(chunk, members))) for chunk in row_chunks(rows)]
+            parts = [np.asarray(_nll_of_members(*place_lanes(chunk, members))) for chunk in row_chunks(rows)]
             values = np.concatenate(parts, axis=1)[active, :count]
             nats = [in_nats(row, part.state.data.targets, rows.observed) for row in values]
             column += [float(np.average(row, weights=rows.weight)) for row in nats]
@@ -360,4 +360,4 @@ def _nll_of_members(rows: Rows, members: tuple[jax.Array, Model]) -> Float[jax.A
     def one(rows: Rows, member: tuple) -> jax.Array:
         return jax.lax.cond(member[0], lambda: chunk_nll(member[1], rows), lambda: jnp.zeros(len(rows.weight)))
 
-    return map_members(one, rows, members)
+    return map_lanes(one, rows, members)

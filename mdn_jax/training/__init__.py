@@ -1,14 +1,14 @@
 """The one trainer: `start`, `advance`, `finish`, and `fit`, a loop around them.
 
 `objectives` says what is minimised, `choices` finds the head and the network of a config, `preparation` makes ready the
-rows, `starting` starts, `member` trains one network as pure functions, `state` is what training is between two chunks,
+rows, `starting` starts, `lane` trains one network as pure functions, `state` is what training is between two chunks,
 `fitting` goes from chunk to chunk; `start_runs` and `finish_runs` serve many runs of one program, `fit_splits` many
 splits of one table.
 """
 
 from mdn_jax.training.choices import architecture_of, check_objective, head_of, own_code
 from mdn_jax.training.fitting import advance, compile_chunk, finish, finish_runs, fit, stop
-from mdn_jax.training.member import Split
+from mdn_jax.training.lane import Split
 from mdn_jax.training.objectives import Objective, Rows, objective_of
 from mdn_jax.training.preparation import Data, prepare
 from mdn_jax.training.splits import fit_splits

@@ -17,11 +17,11 @@ from mdn_jax._checks import require
 from mdn_jax._compiling import jit
 from mdn_jax._typing import ArrayLike, Float, Key, PyTree
 from mdn_jax.config import ModelConfig, TrainingConfig
-from mdn_jax.devices import map_members, place_members
+from mdn_jax.devices import map_lanes, place_lanes
 from mdn_jax.encoding import Encoding
 from mdn_jax.heads import Head
 from mdn_jax.models import ConstantStd, Model, device_dtype, ensemble
-from mdn_jax.training.member import DIVERGED, OK, STOPPED_EARLY, Member, Plan, Shared, advance_member
+from mdn_jax.training.lane import DIVERGED, OK, STOPPED_EARLY, Lane, Plan, Shared, advance_lane
 from mdn_jax.training.objectives import Rows
 from mdn_jax.training.starting import shared_of, start
 from mdn_jax.training.state import STATUS, Fit, OnEvaluation, TrainingState
@@ -38,7 +38,7 @@ def advance(state: TrainingState, num_steps: int | None = None) -> tuple[Trainin
 
     Returns:
         The state after it, and the evaluation: `step`, `train_loss`, `val_loss`, `learning_rate`, `best_loss`; each a
-        number, or an array (M,) for M members; in the units of `Fit.history`. The history itself has room for one row
+        number, or an array (M,) for M networks; in the units of `Fit.history`. The history itself has room for one row
         per whole chunk: later rows are dropped.
 
     Raises:
@@ -47,20 +47,20 @@ def advance(state: TrainingState, num_steps: int | None = None) -> tuple[Trainin
     Example:
         See `start`.
     """
-    require(not state.done, "training is over: every member has taken its steps, diverged or stopped")
+    require(not state.done, "training is over: every network has taken its steps, diverged or stopped")
     if num_steps is None:
         num_steps = min(state.evaluate_every, state.plan.num_steps - state.step)
-    shared, members = place_members(shared_of(state.data), state.members)
-    members = _advance(state.plan, num_steps, shared, members)
+    shared, lanes = place_lanes(shared_of(state.data), state.lanes)
+    lanes = _advance(state.plan, num_steps, shared, lanes)
     data = state.data._replace(rows=shared.rows, validation=shared.validation)
-    state = replace(state, data=data, members=members)
-    latest = {name: np.asarray(column) for name, column in members.latest.items()}
-    latest["best_loss"] = np.asarray(members.best_loss)
+    state = replace(state, data=data, lanes=lanes)
+    latest = {name: np.asarray(column) for name, column in lanes.latest.items()}
+    latest["best_loss"] = np.asarray(lanes.best_loss)
     return state, {name: _squeeze(column) for name, column in _in_nats(state, latest).items()}
 
 
 def finish(state: TrainingState) -> Fit:
-    """The fit: each member's best parameters, its status, and the history so far.
+    """The fit: each network's best parameters, its status, and the history so far.
 
     Example:
         See `start`.
@@ -70,32 +70,32 @@ def finish(state: TrainingState) -> Fit:
 
 def finish_runs(state: TrainingState, num_runs: int) -> list[Fit]:
     """The fits of runs that trained in one state, each of as many networks."""
-    members = jax.tree.map(np.asarray, state.members._replace(key=None))  # one transfer; slices are views
-    size = members.step.shape[0] // num_runs
-    return [_finish_run(state, members, range(run * size, (run + 1) * size)) for run in range(num_runs)]
+    lanes = jax.tree.map(np.asarray, state.lanes._replace(key=None))  # one transfer; slices are views
+    size = lanes.step.shape[0] // num_runs
+    return [_finish_run(state, lanes, range(run * size, (run + 1) * size)) for run in range(num_runs)]
 
 
-def _finish_run(state: TrainingState, members: Member, own: range) -> Fit:
-    models = [_finish_model(state, members, index) for index in own]
+def _finish_run(state: TrainingState, lanes: Lane, own: range) -> Fit:
+    models = [_finish_model(state, lanes, index) for index in own]
     chosen = slice(own.start, own.stop)
-    written = min(int(members.evaluations[chosen].max()), state.plan.num_evaluations)
-    reached = np.arange(written) < members.evaluations[:, None]  # what has ended by itself has no later rows
-    history = {name: np.where(reached, column[:, :written], np.nan) for name, column in members.history.items()}
+    written = min(int(lanes.evaluations[chosen].max()), state.plan.num_evaluations)
+    reached = np.arange(written) < lanes.evaluations[:, None]  # what has ended by itself has no later rows
+    history = {name: np.where(reached, column[:, :written], np.nan) for name, column in lanes.history.items()}
     history = _in_nats(state, history)
-    codes = members.status[chosen]
+    codes = lanes.status[chosen]
     return Fit(
         model=models[0] if len(models) == 1 else ensemble(models),
         history={name: _squeeze(column[chosen]).T for name, column in history.items()},
         status=next((STATUS[code] for code in (DIVERGED, STOPPED_EARLY) if code in codes), STATUS[0]),
         statuses=tuple(STATUS[code] for code in codes),
-        best_step=np.asarray(members.best_step[chosen]),
+        best_step=np.asarray(lanes.best_step[chosen]),
     )
 
 
-def _finish_model(state: TrainingState, members: Member, index: int) -> Model:
-    """One member's best network between its units."""
-    data, split = state.data, jax.tree.map(lambda leaf: leaf[index], members.split)
-    conditional = jax.tree.map(lambda leaf: jnp.asarray(leaf[index]), members.best_network)
+def _finish_model(state: TrainingState, lanes: Lane, index: int) -> Model:
+    """One lane's best network between its units."""
+    data, split = state.data, jax.tree.map(lambda leaf: leaf[index], lanes.split)
+    conditional = jax.tree.map(lambda leaf: jnp.asarray(leaf[index]), lanes.best_network)
     if state.plan.objective.sees_mean_alone:
         rows = data.rows if split is None else jax.tree.map(lambda leaf: leaf[split.train], data.rows)
         conditional = ConstantStd(conditional, _residual_log_std(conditional, rows))
@@ -182,7 +182,7 @@ def advance_to_end(state: TrainingState, on_evaluation: OnEvaluation | None = No
 
 
 def stop(state: TrainingState, which: ArrayLike | None = None) -> TrainingState:
-    """The state with members that still train marked as stopped early.
+    """The state with networks that still train marked as stopped early.
 
     Args:
         state: from `start` or `advance`.
@@ -195,20 +195,20 @@ def stop(state: TrainingState, which: ArrayLike | None = None) -> TrainingState:
         >>> state.done, mdn.finish(state).status
         (True, 'stopped_early')
     """
-    status = np.asarray(state.members.status)
+    status = np.asarray(state.lanes.status)
     stopped = (status == OK) & (True if which is None else np.asarray(which, bool))
-    return replace(state, members=state.members._replace(status=jnp.asarray(np.where(stopped, STOPPED_EARLY, status))))
+    return replace(state, lanes=state.lanes._replace(status=jnp.asarray(np.where(stopped, STOPPED_EARLY, status))))
 
 
 def compile_chunk(state: TrainingState, num_steps: int) -> None:
-    """Compile what `advance(state, num_steps)` will run, by running it with every member at rest."""
-    shared, members = place_members(shared_of(state.data), stop(state).members)
-    jax.block_until_ready(_advance(state.plan, num_steps, shared, members))
+    """Compile what `advance(state, num_steps)` will run, by running it with every lane at rest."""
+    shared, lanes = place_lanes(shared_of(state.data), stop(state).lanes)
+    jax.block_until_ready(_advance(state.plan, num_steps, shared, lanes))
 
 
 @jit(static_argnames=("plan", "num_steps"))
-def _advance(plan: Plan, num_steps: int, shared: Shared, members: Member) -> Member:
-    return map_members(lambda shared, member: advance_member(plan, num_steps, shared, member), shared, members)
+def _advance(plan: Plan, num_steps: int, shared: Shared, lanes: Lane) -> Lane:
+    return map_lanes(lambda shared, lane: advance_lane(plan, num_steps, shared, lane), shared, lanes)
 
 
 def _residual_log_std(network: Callable, rows: Rows) -> np.ndarray:
@@ -228,7 +228,7 @@ def _means(network: Callable, x: PyTree) -> jax.Array:
 def _in_nats(state: TrainingState, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Losses in nats of the original y, (M, ...), where the objective is a density; NaN where no rows are judged."""
     train, judged = _offsets(state) if state.plan.objective.is_nll else (np.zeros(1), np.zeros(1))
-    split = state.members.split
+    split = state.lanes.split
     without = (state.data.validation if split is None else split.validation) is None
     offsets = {"train_loss": train, "val_loss": np.full(1, np.nan) if without else judged, "best_loss": judged}
     return {name: (column.astype(np.float64).T + offsets.get(name, 0.0)).T for name, column in columns.items()}
@@ -236,7 +236,7 @@ def _in_nats(state: TrainingState, columns: Mapping[str, np.ndarray]) -> dict[st
 
 def _offsets(state: TrainingState) -> tuple[np.ndarray, np.ndarray]:
     """What mean losses lack to nats of the original y, of training and of judged rows: (1,) or (M,) each."""
-    data, split = state.data, state.members.split
+    data, split = state.data, state.lanes.split
     if data.rows.observed is None:
         units = [data.targets] if data.own is None else [targets for _, targets in data.own]
         whole = np.log(np.stack([np.asarray(targets.scale) for targets in units])).sum(axis=1)
@@ -255,5 +255,5 @@ def _offsets(state: TrainingState) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _squeeze(column: np.ndarray) -> Any:
-    """A lone member's column without the axis of members."""
+    """A lone lane's column without the axis of lanes."""
     return column[0] if len(column) == 1 else column

@@ -1,6 +1,6 @@
 """Rows made ready for training: checked, in standard units, split for validation."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -15,10 +15,10 @@ from mdn_jax.config import TrainingConfig
 from mdn_jax.encoding import Encoding
 from mdn_jax.heads import Head
 from mdn_jax.models import Standardizer, check_weights
-from mdn_jax.training.member import Split
+from mdn_jax.training.lane import Split
 from mdn_jax.training.objectives import Rows
 
-__all__ = ["Data", "input_units", "member_rows", "prepare", "starting_bias"]
+__all__ = ["Data", "input_units", "prepare", "rows_of_lanes", "starting_bias"]
 
 
 FEW, APART, FEWEST = 0.005, 1 / 2, 20  # without this share of its rows, at least so many, a column spreads by less
@@ -85,6 +85,8 @@ def prepare(
         encoding: how a table's columns became inputs.
         augment: acts on each row drawn.
     """
+    for name, given in {"x": x, "y": y, "weights": weights}.items():
+        _check_held(name, given)
     y = np.asarray(y, np.float64)
     y = y[:, None] if y.ndim == 1 else y
     require(y.ndim in (2, 3) and y.size > 0, f"y must have shape (N, D) or (N,) and not be empty; got {y.shape}")
@@ -206,7 +208,7 @@ def _draw_validation(seed: int, count: int, fraction: float) -> tuple[np.ndarray
     return np.sort(order[held:]), np.sort(order[:held])
 
 
-def member_rows(count: int, training: TrainingConfig, firsts: Sequence[int]) -> Split:
+def rows_of_lanes(count: int, training: TrainingConfig, firsts: Sequence[int]) -> Split:
     """The rows of the networks of each run among `count` rows from its place in `firsts` on.
 
     Networks of one run are judged by the same rows of it, or each by its own; those of all runs are alike.
@@ -230,6 +232,20 @@ def starting_bias(head: Head, data: Data, splits: Split | None) -> Float[np.ndar
     if splits is None or data.own is None:
         return np.asarray(head.initial_bias(y.reshape(-1, y.shape[-1])))[None]
     return np.stack([np.asarray(head.initial_bias(y[own])) for own in np.asarray(splits.train)])
+
+
+def _check_held(name: str, given: PyTree) -> None:
+    """Refuse what cannot be read twice, and arrays of several devices that would be gathered onto each."""
+    require(
+        not isinstance(given, Iterator),
+        f"{name} must be arrays; got {type(given).__name__}, which can be read only once: make an array of it",
+    )
+    for leaf in jax.tree.leaves(given):
+        count = len(leaf.sharding.device_set) if isinstance(leaf, Array) else 1
+        require(
+            count == 1,
+            f"{name} is spread over {count} devices, and training holds all rows on each: give np.asarray({name})",
+        )
 
 
 def _check_finite(name: str, values: np.ndarray) -> None:

@@ -13,9 +13,9 @@ from mdn_jax.config import ModelConfig, TrainingConfig
 from mdn_jax.models import Rows
 from mdn_jax.training.choices import head_of
 from mdn_jax.training.fitting import advance_to_end, finish_runs
-from mdn_jax.training.member import Split
+from mdn_jax.training.lane import Split
 from mdn_jax.training.objectives import objective_of
-from mdn_jax.training.preparation import Data, member_rows, prepare
+from mdn_jax.training.preparation import Data, prepare, rows_of_lanes
 from mdn_jax.training.starting import start_runs
 from mdn_jax.training.state import Fit, OnEvaluation
 
@@ -95,4 +95,4 @@ def _side_by_side(prepared: list[Data], training: TrainingConfig) -> tuple[Data,
     rows: Rows = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *[data.rows for data in prepared])
     units = tuple((data.inputs, data.targets) for data in prepared for _ in range(training.ensemble_size))
     firsts = [number * size for number in range(len(prepared))]
-    return prepared[0]._replace(rows=rows, own=units), member_rows(size, training, firsts)
+    return prepared[0]._replace(rows=rows, own=units), rows_of_lanes(size, training, firsts)

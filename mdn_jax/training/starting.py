@@ -12,15 +12,15 @@ from mdn_jax._checks import InputError, require
 from mdn_jax._compiling import jit
 from mdn_jax._typing import ArrayLike, Float, Key, PyTree
 from mdn_jax.config import ModelConfig, TrainingConfig, varying_fields
-from mdn_jax.devices import map_members, place_members
+from mdn_jax.devices import map_lanes, place_lanes
 from mdn_jax.encoding import Encoding
 from mdn_jax.heads import HEADS, Head
 from mdn_jax.models import Conditional, Functional, Standardizer
 from mdn_jax.networks import NETWORKS, Architecture, check_network
 from mdn_jax.training.choices import architecture_of, check_objective, head_of
-from mdn_jax.training.member import Member, Plan, Shared, Split, start_member
+from mdn_jax.training.lane import Lane, Plan, Shared, Split, start_lane
 from mdn_jax.training.objectives import OBJECTIVES, Objective, Rows, objective_of, row_losses
-from mdn_jax.training.preparation import Data, member_rows, prepare, starting_bias
+from mdn_jax.training.preparation import Data, prepare, rows_of_lanes, starting_bias
 from mdn_jax.training.state import TrainingState
 
 __all__ = ["shared_of", "start", "start_runs"]
@@ -79,8 +79,8 @@ def start(
     plan = _plan(training, objective, data, optimizer)
     _probe(plan, conditional, data)
     rates = {name: column[0] for name, column in _rates([training]).items()}
-    member = start_member(plan, conditional, jax.random.split(jax.random.fold_in(key, 0))[1], rates)
-    return TrainingState(plan, jax.tree.map(lambda leaf: leaf[None], member), data, training.evaluate_every)
+    lane = start_lane(plan, conditional, jax.random.split(jax.random.fold_in(key, 0))[1], rates)
+    return TrainingState(plan, jax.tree.map(lambda leaf: leaf[None], lane), data, training.evaluate_every)
 
 
 def start_runs(
@@ -97,9 +97,9 @@ def start_runs(
     Args:
         data: from `prepare`.
         model: of all R runs.
-        trainings: R configs that differ only in the fields that members of one program may differ in.
+        trainings: R configs that differ only in the fields that lanes of one program may differ in.
         keys: (R,), one for each run.
-        splits: of the members, leaves (M, ...), where they train on rows of their own.
+        splits: of the lanes, leaves (M, ...), where they train on rows of their own.
         optimizer: in place of the configs'.
 
     Returns:
@@ -110,38 +110,38 @@ def start_runs(
     head = head_of(model, objective, data.num_classes)
     architecture = architecture_of(model, data.rows.x.shape[1:])
     if training.validation == "own" and splits is None:
-        splits = member_rows(data.rows.weight.shape[0], training, [0] * len(keys))
+        splits = rows_of_lanes(data.rows.weight.shape[0], training, [0] * len(keys))
     plan = _plan(training, objective, data, optimizer)
     bias = jnp.asarray(starting_bias(head, data, splits))
     _probe(plan, _shapes(architecture, head, bias), data)
-    members = _start_networks(plan, architecture, head, training.ensemble_size, keys, _rates(trainings), bias)
+    lanes = _start_networks(plan, architecture, head, training.ensemble_size, keys, _rates(trainings), bias)
     if objective not in OBJECTIVES.values() or model.head not in HEADS:
-        _refuse_infinite(plan, members, data)
-    members = members._replace(split=splits)
-    shared, members = place_members(shared_of(data), members)
+        _refuse_infinite(plan, lanes, data)
+    lanes = lanes._replace(split=splits)
+    shared, lanes = place_lanes(shared_of(data), lanes)
     data = data._replace(rows=shared.rows, validation=shared.validation)
-    return TrainingState(plan, members, data, training.evaluate_every)
+    return TrainingState(plan, lanes, data, training.evaluate_every)
 
 
 @jit(static_argnames=("plan", "architecture", "head", "size"))
 def _start_networks(
     plan: Plan, architecture: Architecture, head: Head, size: int, keys: Key, rates: Mapping, bias: jax.Array
-) -> Member:
-    """`size` networks for each of R keys and rates (R,): the members of a state. `bias` (1, P), or (M, P)."""
+) -> Lane:
+    """`size` networks for each of R keys and rates (R,): the lanes of a state. `bias` (1, P), or (M, P)."""
 
-    def begin(_: None, drawn: tuple) -> Member:
+    def begin(_: None, drawn: tuple) -> Lane:
         key, index, rates, bias = drawn
         weights_key, training_key = jax.random.split(jax.random.fold_in(key, index))
         network = architecture(weights_key, jnp.zeros(architecture.input_shape), head)
-        return start_member(plan, Conditional(network, bias, head, architecture), training_key, rates)
+        return start_lane(plan, Conditional(network, bias, head, architecture), training_key, rates)
 
     keys, rates = jax.tree.map(lambda leaf: jnp.repeat(leaf, size, axis=0), (keys, dict(rates)))
     indices, count = jnp.tile(jnp.arange(size), keys.shape[0] // size), keys.shape[0]
-    return map_members(begin, None, (keys, indices, rates, jnp.broadcast_to(bias, (count, bias.shape[1]))))
+    return map_lanes(begin, None, (keys, indices, rates, jnp.broadcast_to(bias, (count, bias.shape[1]))))
 
 
 def shared_of(data: Data) -> Shared:
-    """What the members of a state share."""
+    """What the lanes of a state share."""
     units = None
     if data.augment is not None:
         standardizers = (data.inputs or Standardizer.identity(1), data.targets)
@@ -178,9 +178,9 @@ def _probe(plan: Plan, conditional: Conditional, data: Data) -> None:
     )
 
 
-def _refuse_infinite(plan: Plan, members: Member, data: Data) -> None:
+def _refuse_infinite(plan: Plan, lanes: Lane, data: Data) -> None:
     """Refuse an objective of one's own that is not finite before the first step."""
-    first = jax.tree.map(lambda leaf: leaf[0], members.network)
+    first = jax.tree.map(lambda leaf: leaf[0], lanes.network)
     rows = jax.tree.map(lambda leaf: leaf[:FEW_ROWS], data.rows)
     values = np.asarray(row_losses(plan.objective, first, rows, jax.random.key(0))[0])
     for place in np.argwhere(~np.isfinite(values))[:1]:
@@ -216,12 +216,12 @@ def _plan(
         decays=training.decays,
         clips=training.clips,
         averages=training.averages,
-        target_dim=data.targets.shift.shape[0],
+        numbers=tuple(count is None for count in data.num_classes),
         augment=data.augment,
     )
 
 
 def _rates(trainings: Sequence[TrainingConfig]) -> dict[str, jax.Array]:
-    """What members of one program may differ in, (R,) each."""
+    """What lanes of one program may differ in, (R,) each."""
     columns = {name: [getattr(training, name) for training in trainings] for name in varying_fields(TrainingConfig)}
     return {name: jnp.asarray(column, float) for name, column in columns.items()}

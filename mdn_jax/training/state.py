@@ -8,7 +8,7 @@ import numpy as np
 
 from mdn_jax._printing import ShortRepr
 from mdn_jax.models import Model
-from mdn_jax.training.member import OK, Member, Plan
+from mdn_jax.training.lane import OK, Lane, Plan
 from mdn_jax.training.preparation import Data
 
 __all__ = ["STATUS", "Fit", "OnEvaluation", "TrainingState"]
@@ -23,30 +23,30 @@ class TrainingState(ShortRepr):
 
     Attributes:
         plan: what is static.
-        members: the M networks that train together, each leaf with a leading axis M; all that changes is here.
+        lanes: the M networks that train together, each leaf with a leading axis M; all that changes is here.
         data: the rows, and their units and names.
         evaluate_every: steps of a whole chunk.
     """
 
     plan: Plan
-    members: Member
+    lanes: Lane
     data: Data
     evaluate_every: int
 
     @property
     def step(self) -> int:
-        """Steps taken by the member that has gone furthest."""
-        return int(np.max(np.asarray(self.members.step)))
+        """Steps taken by the network that has gone furthest."""
+        return int(np.max(np.asarray(self.lanes.step)))
 
     @property
     def done(self) -> bool:
-        """Whether every member has taken all its steps, diverged or stopped."""
+        """Whether every network has taken all its steps, diverged or stopped."""
         return not self.running.any()
 
     @property
     def running(self) -> np.ndarray:
-        """(M,) whether a member still trains."""
-        status, step = np.asarray(self.members.status), np.asarray(self.members.step)
+        """(M,) whether a network still trains."""
+        status, step = np.asarray(self.lanes.status), np.asarray(self.lanes.step)
         return (status == OK) & (step < self.plan.num_steps)
 
 
@@ -55,13 +55,13 @@ class Fit(ShortRepr):
     """What training gives.
 
     Attributes:
-        model: maps x (X,) to the mixture of y in its original units; with several members, one exact mixture.
+        model: maps x (X,) to the mixture of y in its original units; with several networks, one exact mixture.
         history: arrays with one row per evaluation, `step`, `train_loss`, `val_loss`, `learning_rate`: (E,), or (E, M)
-            for M members. The objective nll is in nats of the original y, every other in standard units. NaN where
-            there is nothing to tell: `val_loss` without validation rows, and after a member has ended by itself.
+            for M networks. The objective nll is in nats of the original y, every other in standard units. NaN where
+            there is nothing to tell: `val_loss` without validation rows, and after a network has ended by itself.
         status: "ok", "diverged" (a step was not finite, or training ended far above the loss it began with: the best
-            parameters stand) or "stopped_early"; of several members the worst.
-        statuses: the members' own.
+            parameters stand) or "stopped_early"; of several networks the worst.
+        statuses: the networks' own.
         best_step: (M,) the step whose parameters were kept.
     """
 

@@ -1,7 +1,7 @@
-"""One member's training as pure functions: where it starts, and one chunk of its steps.
+"""One lane's training as pure functions: where it starts, and one chunk of its steps.
 
 Everything here is written for ONE network. What is static (`Plan`) is hashable, so that a second fit of the same
-shapes finds the compiled program; what may differ between members of one program (`rates`) is a pytree of scalars.
+shapes finds the compiled program; what may differ between lanes of one program (`rates`) is a pytree of scalars.
 """
 
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
 from jax.flatten_util import ravel_pytree
@@ -17,7 +18,7 @@ from jax.flatten_util import ravel_pytree
 from mdn_jax._typing import Bool, Float, Int, Key, PyTree, Scalar
 from mdn_jax.training.objectives import Objective, Rows, row_losses, weighted_mean
 
-__all__ = ["DIVERGED", "OK", "STOPPED_EARLY", "Member", "Plan", "Split", "advance_member", "start_member"]
+__all__ = ["DIVERGED", "OK", "STOPPED_EARLY", "Lane", "Plan", "Split", "advance_lane", "start_lane"]
 
 OK, DIVERGED, STOPPED_EARLY = 0, 1, 2
 ASTRAY = 1.0  # standard units per target by which a best loss above the first one means that training diverged
@@ -36,12 +37,12 @@ class Plan:
         batch_size: rows per step, drawn with replacement; None takes all of them.
         num_steps: the schedule's length.
         num_evaluations: rows of history.
-        patience: evaluations without a better one before the member stops; None never.
+        patience: evaluations without a better one before the lane stops; None never.
         noisy: whether steps draw noise.
         decays: whether weights decay.
         clips: whether gradients are clipped.
         averages: whether a running mean of the parameters is judged and kept.
-        target_dim: targets of each row.
+        numbers: of each target whether it is a number, which noise may act on.
         augment: `augment(key, row) -> row` in original units, of each row drawn, or None.
     """
 
@@ -56,12 +57,12 @@ class Plan:
     decays: bool
     clips: bool
     averages: bool
-    target_dim: int
+    numbers: tuple[bool, ...]
     augment: Callable[[Key, Rows], Rows] | None = None
 
 
 class Shared(NamedTuple):
-    """What all members read.
+    """What all lanes read.
 
     Attributes:
         rows: to train on.
@@ -75,7 +76,7 @@ class Shared(NamedTuple):
 
 
 class Split(NamedTuple):
-    """The rows that are a member's own, in the one copy of the data that all members read.
+    """The rows that are a lane's own, in the one copy of the data that all lanes read.
 
     Attributes:
         train: (T,) indices of the rows to train on.
@@ -86,7 +87,7 @@ class Split(NamedTuple):
     validation: Int[Array, " V"] | None
 
 
-class Member(NamedTuple):
+class Lane(NamedTuple):
     """One network in training: what changes, and what is its own.
 
     Attributes:
@@ -95,7 +96,7 @@ class Member(NamedTuple):
         network: the parameters of the last finite step.
         optimizer: Optax's state.
         step: steps taken.
-        status: OK, DIVERGED or STOPPED_EARLY; a member that is not OK rests.
+        status: OK, DIVERGED or STOPPED_EARLY; a lane that is not OK rests.
         best_network: the parameters at the best evaluation so far.
         best_loss: its value.
         best_step: when that was.
@@ -126,11 +127,11 @@ class Member(NamedTuple):
     average: PyTree = None
 
 
-def start_member(plan: Plan, network: PyTree, key: Key, rates: dict[str, Scalar]) -> Member:
-    """A member before its first step."""
+def start_lane(plan: Plan, network: PyTree, key: Key, rates: dict[str, Scalar]) -> Lane:
+    """A lane before its first step."""
     zero = jnp.zeros((), jnp.int32)
     names = ("step", "train_loss", "val_loss", "learning_rate")
-    return Member(
+    return Lane(
         key=key,
         rates=rates,
         network=network,
@@ -149,18 +150,18 @@ def start_member(plan: Plan, network: PyTree, key: Key, rates: dict[str, Scalar]
     )
 
 
-def advance_member(plan: Plan, num_steps: int, shared: Shared, member: Member) -> Member:
-    """`num_steps` steps and one evaluation; a member that has ended is returned as it is."""
-    return jax.lax.cond(member.status == OK, lambda: _chunk(plan, num_steps, shared, member), lambda: member)
+def advance_lane(plan: Plan, num_steps: int, shared: Shared, lane: Lane) -> Lane:
+    """`num_steps` steps and one evaluation; a lane that has ended is returned as it is."""
+    return jax.lax.cond(lane.status == OK, lambda: _chunk(plan, num_steps, shared, lane), lambda: lane)
 
 
-def _chunk(plan: Plan, num_steps: int, shared: Shared, member: Member) -> Member:
+def _chunk(plan: Plan, num_steps: int, shared: Shared, lane: Lane) -> Lane:
     rows, validation, units = shared
-    optimizer = _optimizer(plan, member.rates, member.network)
+    optimizer = _optimizer(plan, lane.rates, lane.network)
     # one vector of all parameters: a step of many small leaves costs more for each leaf than for its numbers
-    vector, network_of = ravel_pytree(member.network)
-    num_rows = (rows.weight if member.split is None else member.split.train).shape[0]
-    keys = jax.vmap(lambda step: jax.random.fold_in(member.key, step))(member.step + jnp.arange(num_steps))
+    vector, network_of = ravel_pytree(lane.network)
+    num_rows = (rows.weight if lane.split is None else lane.split.train).shape[0]
+    keys = jax.vmap(lambda step: jax.random.fold_in(lane.key, step))(lane.step + jnp.arange(num_steps))
     # a chunk's batches are drawn at once: each depends on its step alone, and one large draw costs less than many
     draws, size = None, plan.batch_size
     if size is not None:
@@ -169,12 +170,12 @@ def _chunk(plan: Plan, num_steps: int, shared: Shared, member: Member) -> Member
     def step(carry: tuple, drawn: tuple) -> tuple[tuple, Scalar]:
         vector, state, alive, average = carry
         key, indices, number = drawn
-        batch = _batch(rows, member.split, indices)
+        batch = _batch(rows, lane.split, indices)
         noise_key, loss_key = jax.random.split(key)
         if plan.augment is not None:
             batch = _augment(plan.augment, units, jax.random.fold_in(key, 2), batch)
         if plan.noisy:
-            batch = _add_noise(noise_key, batch, member.rates)
+            batch = _add_noise(noise_key, batch, lane.rates, plan.numbers)
         network = network_of(vector)
         network_key = jax.random.fold_in(key, 3) if network.draws else None
         losses_of = lambda network: row_losses(plan.objective, network, batch, loss_key, network_key)  # noqa: E731
@@ -186,24 +187,24 @@ def _chunk(plan: Plan, num_steps: int, shared: Shared, member: Member) -> Member
         vector, state = _choose(alive, (vector + updates, new_state), (vector, state))
         if plan.averages:
             # the first steps are forgotten sooner: the mean is over about a tenth of the steps so far, at most
-            decay = jnp.minimum(member.rates["averaging"], (1.0 + number) / (10.0 + number))
+            decay = jnp.minimum(lane.rates["averaging"], (1.0 + number) / (10.0 + number))
             average = decay * average + (1.0 - decay) * vector
         return (vector, state, alive, average), loss
 
-    numbers = (member.step + jnp.arange(num_steps)).astype(float) if plan.averages else None
-    start = (vector, member.optimizer, jnp.array(True), ravel_pytree(member.average)[0] if plan.averages else None)
+    numbers = (lane.step + jnp.arange(num_steps)).astype(float) if plan.averages else None
+    start = (vector, lane.optimizer, jnp.array(True), ravel_pytree(lane.average)[0] if plan.averages else None)
     (vector, state, alive, average), losses = jax.lax.scan(step, start, (keys, draws, numbers))
     network = network_of(vector)
     judged = network
     if average is not None:
         judged = network_of(average)
-        member = member._replace(average=judged)
-    member = member._replace(first_loss=jnp.where(member.step == 0, losses[0], member.first_loss))
+        lane = lane._replace(average=judged)
+    lane = lane._replace(first_loss=jnp.where(lane.step == 0, losses[0], lane.first_loss))
     train_loss = jnp.mean(losses)
-    if member.split is not None and member.split.validation is not None:
-        validation = _take(rows, member.split.validation)
+    if lane.split is not None and lane.split.validation is not None:
+        validation = _take(rows, lane.split.validation)
     val_loss = None if validation is None else _evaluate(plan, judged, validation)
-    return _record(plan, num_steps, member, (network, judged, state, alive), train_loss, val_loss)
+    return _record(plan, num_steps, lane, (network, judged, state, alive), train_loss, val_loss)
 
 
 def _batch(rows: Rows, split: Split | None, indices: Int[Array, " B"] | None) -> Rows:
@@ -217,41 +218,39 @@ def _take(rows: Rows, indices: Int[Array, " B"]) -> Rows:
     return jax.tree.map(lambda leaf: leaf[indices], rows)
 
 
-def _record(
-    plan: Plan, num_steps: int, member: Member, result: tuple, train_loss: Scalar, val_loss: Scalar | None
-) -> Member:
-    """The member after a chunk: history, best parameters, and whether it goes on."""
+def _record(plan: Plan, num_steps: int, lane: Lane, result: tuple, train_loss: Scalar, val_loss: Scalar | None) -> Lane:
+    """The lane after a chunk: history, best parameters, and whether it goes on."""
     network, shown, state, alive = result
-    step = member.step + num_steps
+    step = lane.step + num_steps
     judged = train_loss if val_loss is None else val_loss
-    better = alive & (judged < member.best_loss)
+    better = alive & (judged < lane.best_loss)
     # without validation rows the last finite parameters are kept: the loss of noisy batches chooses nothing
     kept = better if val_loss is not None else jnp.array(True)
-    waited = jnp.where(better, 0, member.waited + 1)
-    best_loss = jnp.where(better, judged, member.best_loss)
+    waited = jnp.where(better, 0, lane.waited + 1)
+    best_loss = jnp.where(better, judged, lane.best_loss)
     impatient = jnp.array(False) if plan.patience is None else waited >= plan.patience
     # every real vector is a valid mixture, so steps that went astray can stay finite: then none was better than none
     last = impatient | (step >= plan.num_steps)
-    alive = alive & ~(last & (best_loss > member.first_loss + ASTRAY * plan.target_dim))
+    alive = alive & ~(last & (best_loss > lane.first_loss + ASTRAY * len(plan.numbers)))
     row = {
         "step": step,
         "train_loss": train_loss,
         "val_loss": jnp.zeros(()) if val_loss is None else val_loss,
-        "learning_rate": jnp.asarray(_schedule(plan, member.rates["learning_rate"])((step - 1).astype(float))),
+        "learning_rate": jnp.asarray(_schedule(plan, lane.rates["learning_rate"])((step - 1).astype(float))),
     }
     row = {name: value.astype(float) for name, value in row.items()}
-    return member._replace(
+    return lane._replace(
         network=network,
         optimizer=state,
         step=step,
         status=jnp.where(alive, jnp.where(impatient, STOPPED_EARLY, OK), DIVERGED).astype(jnp.int32),
-        best_network=_choose(kept, shown, member.best_network),
+        best_network=_choose(kept, shown, lane.best_network),
         best_loss=best_loss,
-        best_step=jnp.where(kept, step, member.best_step),
+        best_step=jnp.where(kept, step, lane.best_step),
         waited=waited,
-        evaluations=member.evaluations + 1,
+        evaluations=lane.evaluations + 1,
         history={
-            name: column.at[member.evaluations].set(row[name], mode="drop") for name, column in member.history.items()
+            name: column.at[lane.evaluations].set(row[name], mode="drop") for name, column in lane.history.items()
         },
         latest=row,
     )
@@ -331,8 +330,8 @@ def _augment(augment: Callable, units: Any, key: Key, rows: Rows) -> Rows:
     return jax.vmap(one)(jax.random.split(key, rows.weight.shape[0]), rows)
 
 
-def _add_noise(key: Key, rows: Rows, rates: dict[str, Scalar]) -> Rows:
-    """Fresh normal noise on the floating leaves of x and y."""
+def _add_noise(key: Key, rows: Rows, rates: dict[str, Scalar], numbers: tuple[bool, ...]) -> Rows:
+    """Fresh normal noise on the floating leaves of x, and on the targets that are numbers."""
 
     def noisy(key: Key, tree: PyTree, std: Scalar) -> PyTree:
         leaves, structure = jax.tree.flatten(tree)
@@ -346,7 +345,9 @@ def _add_noise(key: Key, rows: Rows, rates: dict[str, Scalar]) -> Rows:
         return jax.tree.unflatten(structure, drawn)
 
     x_key, y_key = jax.random.split(key)
-    return rows._replace(x=noisy(x_key, rows.x, rates["input_noise"]), y=noisy(y_key, rows.y, rates["target_noise"]))
+    y = noisy(y_key, rows.y, rates["target_noise"])
+    y = y if all(numbers) else jnp.where(np.array(numbers), y, rows.y)
+    return rows._replace(x=noisy(x_key, rows.x, rates["input_noise"]), y=y)
 
 
 def _choose(condition: Bool[Array, ""], new: PyTree, old: PyTree) -> PyTree:
