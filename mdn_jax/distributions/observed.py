@@ -31,7 +31,7 @@ class Observed:
         0.9189
     """
 
-    distribution: Distribution
+    distribution: "Distribution | Observed"
     mask: Bool[Array, "*B D"]
     refusal: ClassVar[str] = "{function} needs every target; some are missing"
 
