@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.core import Tracer
 from jax.nn import log_softmax
 
 from mdn_jax._checks import require
@@ -78,7 +79,7 @@ class Categorical:
 
     def affine(self, shift: Float[Array, " 1"], scale: Float[Array, " 1"]) -> "Categorical":
         """Itself: shift 0 and scale 1 are the only units of classes, and traced ones are taken to be those."""
-        if not isinstance(shift, jax.core.Tracer) and not isinstance(scale, jax.core.Tracer):
+        if not isinstance(shift, Tracer) and not isinstance(scale, Tracer):
             units = [np.ravel(jax.device_get(number)).tolist() for number in (shift, scale)]
             require(units == [[0.0], [1.0]], "affine needs numbers; a categorical target has shift 0 and scale 1 only")
         return self

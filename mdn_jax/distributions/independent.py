@@ -26,7 +26,7 @@ class Independent:
     Example:
         >>> import jax.numpy as jnp, mdn_jax as mdn
         >>> mixtures = mdn.Mixture(jnp.zeros((2, 3)), jnp.zeros((2, 3, 1)), mdn.Isotropic(jnp.zeros((2, 3))))
-        >>> print(mdn.nll(mdn.Independent(mixtures), jnp.zeros(2)).round(4))
+        >>> print(round(float(mdn.nll(mdn.Independent(mixtures), jnp.zeros(2))), 4))
         1.8379
     """
 

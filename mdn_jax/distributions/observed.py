@@ -27,11 +27,12 @@ class Observed:
     Example:
         >>> import jax.numpy as jnp, mdn_jax as mdn
         >>> mixture = mdn.Mixture(jnp.zeros(1), jnp.zeros((1, 2)), mdn.Isotropic(jnp.zeros(1)))
-        >>> print(mdn.nll(mdn.Observed(mixture, jnp.array([True, False])), jnp.array([0.0, jnp.nan])).round(4))
+        >>> seen = mdn.Observed(mixture, jnp.array([True, False]))
+        >>> print(round(float(mdn.nll(seen, jnp.array([0.0, jnp.nan]))), 4))
         0.9189
     """
 
-    distribution: Distribution
+    distribution: "Distribution | Observed"
     mask: Bool[Array, "*B D"]
     refusal: ClassVar[str] = "{function} needs every target; some are missing"
 

@@ -35,22 +35,28 @@ class Distribution(Protocol):
     @property
     def target_dim(self) -> int:
         """D."""
+        ...
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
         """() of one distribution; the leading axes of a batch."""
+        ...
 
     def log_prob(self, y: Float[Array, " D"], /) -> Scalar:
         """Log density of y in nats; of a class its log probability."""
+        ...
 
     def sample(self, key: Key, shape: tuple[int, ...] = (), temperature: Any = 1.0) -> Float[Array, "*S D"]:
         """Independent draws; temperature 0 gives what is most probable."""
+        ...
 
     def marginal(self, dims: tuple[int, ...], /) -> "Distribution":
         """The distribution of some of the targets, indices 0 to D - 1, in the order asked."""
+        ...
 
     def affine(self, shift: Float[Array, " D"], scale: Float[Array, " D"], /) -> "Distribution":
         """The distribution of shift + scale * y."""
+        ...
 
 
 def capability(

@@ -28,8 +28,9 @@ class CategoricalSpec:
     Example:
         >>> import numpy as np, mdn_jax as mdn
         >>> spec = mdn.CategoricalSpec(num_classes=3)
-        >>> print(mdn.unpack(spec, mdn.initial_bias(spec, np.array([0, 0, 0, 0, 2, 2, 2]))).probs)
-        [0.5 0.1 0.4]
+        >>> raw = mdn.initial_bias(spec, np.array([0, 0, 0, 0, 2, 2, 2]))
+        >>> [round(float(prob), 3) for prob in mdn.unpack(spec, raw).probs]
+        [0.5, 0.1, 0.4]
     """
 
     num_classes: int
