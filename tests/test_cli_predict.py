@@ -13,8 +13,9 @@ import pytest
 from numpy.testing import assert_allclose
 
 import mdn_jax as mdn
-from mdn_jax import cli, datasets, prediction, storage
+from mdn_jax import cli, prediction, storage
 from mdn_jax.config import DatasetConfig
+from mdn_jax.data import load as load_dataset
 from mdn_jax.encoding import Encoding
 
 pytestmark = pytest.mark.slow
@@ -29,7 +30,7 @@ def trained(tmp_path_factory):
     size, colour = generator.uniform(1, 9, 200), generator.choice(["red", "blue"], 200)
     price = 3 * size + (colour == "red") + generator.normal(size=200)
     pl.DataFrame({"size": size, "colour": colour, "price": price}).write_csv(folder / "table.csv")
-    data = datasets.load(
+    data = load_dataset(
         DatasetConfig(
             path="table.csv", inputs=("size", "colour"), targets=("price",), categorical=("colour",),
             missing_inputs="drop", calibration_fraction=0.3,

@@ -318,14 +318,20 @@ def describe(folder, change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d.update(format=3), r"written in format 3, which this version does not read \(only 2\): upgrade"),
+        (lambda d: d.update(format=4), r"written in format 4, which this version does not read \(only 3\): upgrade"),
         (lambda d: d.update(format=1), r"written in format 1, which this version does not read .*: train again"),
         (lambda d: d.pop("model"), r"model.toml does not describe a model"),
         (lambda d: d["model"].update(kind="boat"), r"unknown kind of model 'boat'"),
-        (lambda d: d["model"]["network"].pop("spec"), r"model.toml does not describe a model"),
-        (lambda d: d["model"]["network"]["spec"].update(colour="red"), r"model.toml does not describe a model"),
-        (lambda d: d["model"]["network"]["spec"].update(num_components=0), r"num_components"),
-        (lambda d: d["model"]["network"].update(hidden_sizes=[9]), r"the arrays are not those of the structure"),
+        (lambda d: d["model"]["conditional"].pop("head"), r"model.toml does not describe a model"),
+        (
+            lambda d: d["model"]["conditional"]["head"]["fields"].update(colour="red"),
+            r"model.toml does not describe a model",
+        ),
+        (lambda d: d["model"]["conditional"]["head"]["fields"].update(num_components=0), r"num_components"),
+        (
+            lambda d: d["model"]["conditional"]["network"]["options"].update(hidden_sizes=[9]),
+            r"the arrays are not those of the structure",
+        ),
         (lambda d: d["model"].update(target_dim=3), r"the arrays are not those of the structure"),
         (lambda d: d.update(format="new"), r"written in format new, which this version does not read"),
         (lambda d: d.update(model="boat"), r"model.toml does not describe a model"),
@@ -341,7 +347,7 @@ def test_a_description_of_something_else(saved, change, message):
 def test_an_edited_description_is_refused(saved):
     path = saved[0] / "model.toml"
     description = tomllib.loads(path.read_text(encoding="utf-8"))
-    description["model"]["network"]["activation"] = "relu"
+    description["model"]["conditional"]["network"]["options"]["activation"] = "relu"
     path.write_text(tomli_w.dumps(description), encoding="utf-8")
     with pytest.raises(mdn.InputError, match=r"was changed or damaged since it was written"):
         mdn.load(saved[0])

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import mdn_jax as mdn
-from mdn_jax import members
+from mdn_jax import devices
 from mdn_jax.sweeps import planning, training
-from mdn_jax.training import fitting
+from mdn_jax.training import fitting, starting
 
 CONFIG = mdn.Config(
     dataset=mdn.DatasetConfig(name="inverse_sinusoid", num_points=300, num_test_points=500),
@@ -21,11 +21,11 @@ def side_by_side(monkeypatch):
     """Members under `vmap` on every kind of device; programs of the other form are forgotten before and after."""
 
     def forget():
-        for program in (fitting._advance, fitting._start_networks, training._nll_of_members):
+        for program in (fitting._advance, starting._start_networks, training._nll_of_members):
             program.clear_cache()
 
     forget()
-    for module in (members, planning, training):
+    for module in (devices, planning, training):
         monkeypatch.setattr(module, "runs_in_turn", lambda: False)
     yield
     forget()

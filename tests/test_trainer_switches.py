@@ -15,6 +15,7 @@ import mdn_jax as mdn
 from mdn_jax import cli
 from mdn_jax.storage import read_tree, write_tree
 from mdn_jax.training import fitting
+from mdn_jax.training.starting import shared_of
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 2))
@@ -68,7 +69,7 @@ def started(name):
 
 def traced(state):
     """The types of all that a chunk of training leaves, without compiling it."""
-    return fitting._advance.eval_shape(state.plan, 2, state.data.rows, state.data.validation, state.lanes)
+    return fitting._advance.eval_shape(state.plan, 2, shared_of(state.data), state.lanes)
 
 
 def assert_double(tree):

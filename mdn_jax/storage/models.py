@@ -93,7 +93,9 @@ def save_state(path: str | os.PathLike, state: TrainingState) -> None:
         InputError: where `path` holds something else.
 
     Example:
-        See `load_state`.
+        >>> import jax, numpy as np, tempfile, mdn_jax as mdn
+        >>> x = np.linspace(-1, 1, 64)[:, None]
+        >>> mdn.save_state(tempfile.mkdtemp() + "/state", mdn.start(jax.random.key(0), x, x**2))
     """
     write_tree(Path(path), {"step": state.step}, state.lanes)
 

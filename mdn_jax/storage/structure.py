@@ -1,5 +1,6 @@
 """The structure of a model as plain values: enough to rebuild it as shapes, and never code."""
 
+import json
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -41,7 +42,11 @@ def describe(value: Any) -> dict[str, Any]:
     described: dict[str, Any] = {"kind": "conditional", "head": _describe_head(value.head)}
     if value.architecture is not None:
         made = value.architecture
-        described["network"] = {"name": made.name, "options": made.options, "input_shape": list(made.input_shape)}
+        described["network"] = {
+            "name": made.name,
+            "options": json.loads(made.options),
+            "input_shape": list(made.input_shape),
+        }
     return described | {"has_offset": value.offset is not None}
 
 
@@ -99,7 +104,9 @@ def build(described: dict[str, Any], network: Any = None, head: Callable | None 
         own is not None,
         f"this model's network is built by {plain['name']}: give that function, load(path, network=...)",
     )
-    architecture = Architecture(plain["name"], own, plain["options"], tuple(plain["input_shape"]))  # pyright: ignore
+    architecture = Architecture(
+        plain["name"], own, json.dumps(plain["options"], sort_keys=True), tuple(plain["input_shape"])
+    )  # pyright: ignore
     x = jnp.zeros(architecture.input_shape)
     shapes = jax.eval_shape(lambda key: architecture(key, x, made), jax.random.key(0))
     return Conditional(shapes, offset, made, architecture)

@@ -1,5 +1,6 @@
 """Rows made ready for training: checked, in standard units, split for validation."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -111,7 +112,7 @@ def prepare(
             f"x must have shape (N, X); got {x.shape}" + (": use x[:, None]" if x.ndim == 1 else ""),
         )
         _check_finite("x", x)
-        inputs = input_units(x.reshape(-1, x.shape[-1]))
+        inputs = input_units(x.reshape(math.prod(x.shape[:-1]), x.shape[-1]))
         x = jnp.asarray(inputs.standardize(x), float)
     rows = Rows(
         jax.tree.map(jnp.asarray, x),
