@@ -17,6 +17,7 @@ from mdn_jax.data import Dataset, Part
 from mdn_jax.encoding import Encoding
 from mdn_jax.heads.mixture import raw_scale
 from mdn_jax.judging import (
+    Scores,
     baselines,
     coverage_interval,
     coverage_sentences,
@@ -117,7 +118,7 @@ def test_rows_that_weigh_nothing_do_not_count():
 def test_least_squares_has_no_floor():
     spec = mdn.MixtureSpec(num_components=1, covariance="unit")
     network = ConstantStd(mdn.Conditional(mdn.Functional(jnp.zeros(1), answer), None, spec), jnp.zeros(1))
-    assert component_floors(replace(two_and_a_dead_one(), network=network), 1) == 0.0
+    assert component_floors(replace(two_and_a_dead_one(), conditional=network), 1) == 0.0
     assert_allclose(component_floors(two_and_a_dead_one(), 3), 0.02)
 
 
@@ -199,7 +200,7 @@ def uniform_coverage(count, targets, rng, power=1.0):
     """Of a model whose regions of mass p hold p^power: exact for 1."""
     pit, needed = rng.uniform(size=(count, targets)), rng.uniform(size=(count, targets)) ** (1 / power)
     judged = SimpleNamespace(rows=np.arange(count), highest_density=needed, joint=rng.uniform(size=count))
-    scores = SimpleNamespace(nll=np.zeros(count), pit=pit, width_90=np.ones((count, targets)), weight=None)
+    scores = Scores(np.zeros(count), pit, pit, pit, np.ones((count, targets)))
     return measure_coverage(scores, judged, [f"y{index}" for index in range(targets)])
 
 
@@ -250,7 +251,7 @@ def test_groups_go_from_narrow_to_wide():
     width = rng.uniform(1.0, 2.0, 1_000)
     pit = rng.uniform(size=(1_000, 1))
     pit[width < 1.1] = 0.001  # the surest answers are all wrong
-    scores = SimpleNamespace(nll=np.zeros(1_000), pit=pit, width_90=width[:, None], weight=None)
+    scores = Scores(np.zeros(1_000), pit, pit, pit, width[:, None])
     judged = SimpleNamespace(rows=np.arange(1_000), highest_density=pit, joint=pit[:, 0])
     found = measure_coverage(scores, judged, ("y",))
     groups = found["by_width"]

@@ -72,8 +72,10 @@ def _print_metrics(metrics: dict[str, Any], folder: Path) -> None:
     if "oracle_nll" in metrics:
         table.add_row("exact density's NLL", f"{metrics['oracle_nll']:.4f}")
         table.add_row("gap to it, paired", f"{metrics['gap_to_oracle']:.4f}")
-    for title, name in (("RMSE", "test_rmse"), ("CRPS", "test_crps"), ("coverage of 90 % intervals", "coverage_90")):
-        for target, value in metrics[name].items():
+    titles = {"test_rmse": "RMSE", "test_crps": "CRPS", "coverage_90": "coverage of 90 % intervals"}
+    titles |= {"test_log_loss": "log loss", "test_accuracy": "accuracy", "calibration_error": "calibration error"}
+    for name, title in titles.items():
+        for target, value in metrics.get(name, {}).items():
             table.add_row(f"{title}, {target}", f"{value:.4f}")
     table.add_row("parameters", f"{metrics['num_parameters']:,}")
     table.add_row("seconds", f"{metrics['compile_seconds']:.1f} compiling, {metrics['train_seconds']:.1f} training")

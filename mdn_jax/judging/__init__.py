@@ -15,10 +15,22 @@ from mdn_jax.judging.findings import diagnosis_of, evaluate_part, findings
 from mdn_jax.judging.metrics import Scores
 from mdn_jax.judging.rows import Judged, judge
 from mdn_jax.judging.scoring import chunk_nll, evaluate, evaluate_standard, row_nll
+from mdn_jax.judging.targets import (
+    classes_of,
+    components_of,
+    has_regions,
+    kinds_of,
+    mixture_of,
+    names_of_kinds,
+    numbers_of,
+    of_targets,
+    target_of,
+)  # fmt: skip
 
 __all__ = [
     "Autocorrelation", "Components", "Diagnosis", "Judged", "Scores", "bands_at", "calibrate", "cell_density",
-    "chunk_nll", "components_at", "coverage_interval", "coverage_sentences", "diagnose", "diagnosis_of", "draws_at",
-    "evaluate", "evaluate_part", "evaluate_standard", "findings", "joint_log_density", "judge", "kinds_in",
-    "measure_coverage", "needed_masses", "residual_autocorrelation", "row_nll",
+    "chunk_nll", "classes_of", "components_at", "components_of", "coverage_interval", "coverage_sentences", "diagnose",
+    "diagnosis_of", "draws_at", "evaluate", "evaluate_part", "evaluate_standard", "findings", "has_regions",
+    "joint_log_density", "judge", "kinds_in", "kinds_of", "measure_coverage", "mixture_of", "names_of_kinds",
+    "needed_masses", "numbers_of", "of_targets", "residual_autocorrelation", "row_nll", "target_of",
 ]  # fmt: skip

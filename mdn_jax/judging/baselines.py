@@ -1,11 +1,12 @@
-"""What a model has to beat, on the same rows: the targets' own Gaussian, linear least squares, one Gaussian per row.
+"""What a model has to beat, on the same rows: the targets alone, a linear answer, one Gaussian per row.
 
-marginal        N(mean, std) of the training targets, whatever x
-least_squares   N(a + B x, s), linear, s the standard deviation of the training residuals
+marginal        N(mean, std) of the training targets, whatever x; of kinds `frequencies`, of both `no_inputs`
+least_squares   N(a + B x, s), linear, s the std of the training residuals; of kinds `softmax`, of both `linear`
 one_gaussian    the same network with one component
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -16,8 +17,9 @@ from jax import Array
 from mdn_jax._typing import Float
 from mdn_jax.config import Config, ModelConfig, TrainingConfig
 from mdn_jax.data import Dataset, Part
-from mdn_jax.heads import MixtureSpec
-from mdn_jax.judging.metrics import Scores
+from mdn_jax.heads import HEADS, MixtureSpec
+from mdn_jax.judging.classifiers import Classifier, frequencies, softmax_regression
+from mdn_jax.judging.metrics import OF_KINDS, Scores
 from mdn_jax.judging.scoring import evaluate
 from mdn_jax.models import Conditional, ConstantStd, Functional, Model, Standardizer, evenly
 from mdn_jax.training import fit
@@ -26,7 +28,11 @@ __all__ = ["baseline_scores", "baseline_sentences", "least_squares", "marginal_g
 
 MOST_ROWS = 50_000  # of the training rows that linear least squares takes
 SHORTER, MOST_STEPS = 4, 2_000  # of the steps that the one Gaussian trains: a quarter, and no more than these
-REPORTED = ("test_nll", "test_rmse", "test_crps", "coverage_90")
+REPORTED = ("test_nll", "test_rmse", "test_crps", "coverage_90", "test_log_loss", "test_accuracy", "calibration_error")
+WITHOUT, LINEAR = (
+    ("marginal", "frequencies", "no_inputs"),
+    ("least_squares", "softmax", "linear"),
+)  # numbers, kinds, both
 
 
 def baseline_scores(config: Config, dataset: Dataset) -> dict[str, Any]:
@@ -37,33 +43,36 @@ def baseline_scores(config: Config, dataset: Dataset) -> dict[str, Any]:
         dataset: its rows.
 
     Returns:
-        Name -> `test_nll` (nats per row), `test_rmse`, `test_crps`, `coverage_90` ({target: value}), or None, with
-        the reason under `skipped`.
+        Name -> scores of the report (nats per row, {target: value}), or None, with the reason under `skipped`.
     """
-    train, test, names = dataset.train, dataset.test, dataset.target_names
-    found: dict[str, Any] = {"marginal": _report(marginal_gaussian(train, test), names)}
-    linear, reason = least_squares(train, test), _no_gaussian(config, dataset)
-    found["least_squares"] = None if linear is None else _report(linear, names)
-    found["one_gaussian"] = None
+    names, classes = dataset.target_names, dataset.num_classes
+    both = 2 if len({count is None for count in classes}) == 2 else int(classes[0] is not None)
+    without, linear = WITHOUT[both], LINEAR[both]
+    found: dict[str, Any] = {without: _of_both(dataset, marginal_gaussian, frequencies)}
+    found |= {linear: _of_both(dataset, least_squares, softmax_regression), "one_gaussian": None}
+    found = {name: scores and _report(scores, names) for name, scores in found.items()}
+    reason = _no_gaussian(config, dataset)
     if reason is None:
         model, training = _one_gaussian_config(config)
         scores = one_gaussian(config.seed, dataset, model, training)
         found["one_gaussian"] = _report(scores, names) | {"num_steps": training.num_steps}
-    reasons = {"least_squares": "no more training rows than inputs", "one_gaussian": reason}
+    reasons = {linear: "no more training rows than inputs", "one_gaussian": reason}
     return found | {"skipped": {name: why for name, why in reasons.items() if found[name] is None}}
 
 
 def baseline_sentences(baselines: Mapping[str, Any], test_nll: float) -> list[str]:
     """What to think of a model that a baseline beats; nothing where none does."""
-    cures = {
-        "marginal": "the inputs tell nothing about the targets, or the model overfits",
-        "least_squares": "the model overfits, or was trained too little",
-        "one_gaussian": "model.num_components = 1 may do",
-    }
-    better = [name for name in cures if baselines[name] and baselines[name]["test_nll"] <= test_nll]
+    cures = dict.fromkeys(WITHOUT, "the inputs tell nothing about the targets, or the model overfits")
+    cures |= dict.fromkeys(LINEAR, "the model overfits, or was trained too little")
+    cures |= {"one_gaussian": "model.num_components = 1 may do"}
+    better = [name for name in cures if baselines.get(name) and baselines[name]["test_nll"] <= test_nll]
     if not better:
         return []
-    name, titles = better[0], {"marginal": "the targets' own Gaussian", "least_squares": "linear least squares"}
+    name, titles = better[0], {
+        "marginal": "the targets' own Gaussian", "frequencies": "a guess by the class frequencies alone",
+        "no_inputs": "a guess without inputs", "least_squares": "linear least squares",
+        "softmax": "a linear softmax classifier", "linear": "a linear model",
+    }  # fmt: skip
     nll = baselines[name]["test_nll"]
     return [
         f"{titles.get(name, 'one Gaussian')} answers no worse: its NLL is {nll:.3f} nats per row, the model's "
@@ -109,8 +118,48 @@ def one_gaussian(seed: int, dataset: Dataset, model: ModelConfig, training: Trai
     return evaluate(fitted.model, test.x, test.y, weights=test.weight, observed=test.observed)
 
 
+def _of_both(
+    dataset: Dataset, of_numbers: Callable[[Part, Part], Scores | None], of_kinds: Classifier
+) -> Scores | None:
+    """The test rows' scores, the numbers' by one baseline and each target of kinds by another; None where one is."""
+    train, test, size = dataset.train, dataset.test, len(dataset.num_classes)
+    numbers = [dim for dim in range(size) if dataset.num_classes[dim] is None]
+    if len(numbers) == size:
+        return of_numbers(train, test)
+    columns = {name: np.full((len(test), size), np.nan) for name in ("error", "crps", "pit", "width_90", *OF_KINDS)}
+    nll = np.zeros(len(test))
+    if numbers:
+        scores = of_numbers(*(_columns(part, numbers) for part in (train, test)))
+        if scores is None:
+            return None
+        nll = scores.nll
+        for name in ("error", "crps", "pit", "width_90"):
+            columns[name][:, numbers] = getattr(scores, name)
+    inputs, weight = Standardizer.fit(train.x), _weights(train)
+    for dim in (dim for dim in range(size) if dim not in numbers):
+        known, seen = ~np.isnan(train.y[:, dim]) & (weight > 0), ~np.isnan(test.y[:, dim])
+        own, codes = weight[known] / weight[known].mean(), np.where(seen, test.y[:, dim], 0).astype(int)
+        x, at = inputs.standardize(train.x[known]), inputs.standardize(test.x)
+        log_probs = of_kinds(x, train.y[known, dim], own, dataset.num_classes[dim], at)
+        kind, rows = log_probs.argmax(axis=1), np.arange(len(test))
+        loss = np.where(seen, -log_probs[rows, codes], np.nan)
+        said = (loss, np.where(seen, kind == codes, np.nan), np.exp(log_probs[rows, kind]), kind)
+        for name, values in zip(OF_KINDS, said, strict=True):
+            columns[name][:, dim] = values
+        nll = nll + np.nan_to_num(loss)
+    return Scores(nll, weight=test.weight, classes=dataset.num_classes, **columns)
+
+
+def _columns(part: Part, dims: Sequence[int]) -> Part:
+    """Rows with some of their targets."""
+    observed = None if part.observed is None else part.observed[:, dims]
+    return replace(part, y=np.where(np.isnan(part.y), 0.0, part.y)[:, dims], observed=observed)
+
+
 def _no_gaussian(config: Config, dataset: Dataset) -> str | None:
     """Why no one Gaussian is trained, or None where it is."""
+    if config.model.head not in HEADS or None not in dataset.num_classes:
+        return "the head's answers are no Gaussians"
     if config.dataset.name is not None and not config.dataset.is_own:
         return "not trained for built-in problems"
     if config.training.objective == "squared_error":
@@ -157,8 +206,8 @@ def _linear(params: dict[str, Any], x: Float[Array, " X"]) -> Float[Array, " D"]
 
 
 def _report(scores: Scores, names: Sequence[str]) -> dict[str, Any]:
-    report: Mapping[str, Any] = scores.report(names)
-    return {name: report[name] for name in REPORTED}
+    report = scores.report(names)
+    return {name: report[name] for name in REPORTED if name in report}
 
 
 def _weights(part: Part) -> Float[np.ndarray, " N"]:

@@ -20,10 +20,10 @@ MANY_DEAD = 0.25  # share of the components that is worth a word: a few idle one
 
 @dataclass(frozen=True, eq=False)
 class Diagnosis:
-    """How a model uses its components.
+    """How a model uses its components; K = 0 where its numbers are no mixture of any, and only statuses are told.
 
     Attributes:
-        target_names: D names.
+        target_names: of the D targets that are numbers.
         share: (K,) mean responsibility of each component: they sum to 1.
         dead: (K,) which of them hold less than a hundredth of a fair share, and are the most responsible for no row.
         entropy: mean over rows of the entropy of the responsibilities, nats: 0 where one component answers alone.
@@ -52,7 +52,7 @@ class Diagnosis:
     @property
     def many_dead(self) -> bool:
         """Whether so many components are dead that `sentences` says so."""
-        return int(self.dead.sum()) >= MANY_DEAD * len(self.share)
+        return int(self.dead.sum()) >= MANY_DEAD * max(len(self.share), 1)
 
     @property
     def telling_floor(self) -> Bool[np.ndarray, " D"]:
@@ -65,6 +65,8 @@ class Diagnosis:
         def named(values: np.ndarray) -> dict[str, float]:
             return {name: float(value) for name, value in zip(self.target_names, values, strict=True)}
 
+        if not len(self.share):
+            return {"statuses": list(self.statuses)}
         return {
             "components": len(self.share),
             "effective_components": self.effective_components,
@@ -123,20 +125,23 @@ def diagnose(
         >>> found.report()["components"]
         10
     """
-    weight = np.ones(len(scores.nll)) if scores.weight is None else scores.weight
+    weight, numbers = scores.weights, scores.numbers
+    if scores.responsibilities is None or judged.sigma is None:
+        none = np.zeros(0)
+        return Diagnosis((), none, none.astype(bool), 0.0, none, none, none, none, tuple(statuses))
     share = np.average(scores.responsibilities, axis=0, weights=weight)
     first = np.bincount(scores.responsibilities.argmax(axis=1), minlength=len(share))
-    floors = component_floors(model, len(share))
+    floors = component_floors(model, len(share))[:, numbers]
     own = floors[judged.component]
     return Diagnosis(
-        target_names=tuple(target_names),
+        target_names=tuple(target_names[dim] for dim in numbers),
         share=share,
         dead=(share < LIVE_SHARE / len(share)) & (first == 0),
         entropy=float(np.average(_entropy(scores.responsibilities), weights=weight)),
         sigma=judged.sigma,
         floor=floors.min(axis=0),
         on_floor=np.average(judged.sigma < ON_FLOOR * own, axis=0, weights=weight[judged.rows]),
-        scale=np.asarray(model.targets.scale, np.float64),
+        scale=np.asarray(model.targets.scale, np.float64)[numbers],
         statuses=tuple(statuses),
     )
 
@@ -145,8 +150,17 @@ def component_floors(model: Model, num_components: int) -> Float[np.ndarray, "K 
     """The smallest sigma of each component in the units of the targets; 0 where the network sets none."""
     networks = model.networks
     heads = [getattr(network.conditional, "head", None) for network in networks]  # least squares shows none
-    floors = [getattr(head, "min_std", 0.0) * np.asarray(one.targets.scale) for head, one in zip(heads, networks)]
+    floors = [_floors(head, one.targets.scale) for head, one in zip(heads, networks)]
     return np.repeat(np.stack(floors), num_components // len(networks), axis=0)
+
+
+def _floors(head: Any, scale: Float[np.ndarray, " D"]) -> Float[np.ndarray, " D"]:
+    """The smallest sigma of each target, block by block."""
+    blocks = getattr(head, "specs", None)
+    if not blocks:
+        return getattr(head, "min_std", 0.0) * np.asarray(scale)
+    ends = np.cumsum([block.target_dim for block in blocks])[:-1]
+    return np.concatenate([_floors(block, own) for block, own in zip(blocks, np.split(np.asarray(scale), ends))])
 
 
 def _entropy(shares: Float[np.ndarray, "*N K"]) -> Float[np.ndarray, "*N"]:

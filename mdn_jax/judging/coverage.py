@@ -47,7 +47,7 @@ def measure_coverage(
     calibration: Calibration | None = None,
     kinds: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, Any]:
-    """Coverage of central, highest-density and joint regions, before and after calibration.
+    """Coverage of central, highest-density and joint regions of the numbers, before and after calibration.
 
     Args:
         scores: of N rows.
@@ -65,10 +65,10 @@ def measure_coverage(
         `calibrated` and `calibrated_standard_error`, which knows that the rows to calibrate on were few, too. That
         error judges `held`; what may be around it says `coverage_interval`, which stays within 0 and 1.
     """
-    weight = np.ones(len(scores.nll)) if scores.weight is None else scores.weight
+    weight = scores.weights
     central = np.abs(2.0 * scores.pit - 1.0)
     regions, by_kind, by_width, not_judged = [], [], [], []
-    for index, name in enumerate(target_names):
+    for index, name in ((dim, target_names[dim]) for dim in scores.numbers):
         masses = [None, None] if calibration is None else [calibration.central, calibration.highest_density]
         needed = [(central[:, index], weight), (judged.highest_density[:, index], weight[judged.rows])]
         for region, (own, weights), spare in zip(("central", "highest_density"), needed, masses, strict=True):
@@ -85,7 +85,7 @@ def measure_coverage(
         for number, rows in enumerate(_width_groups(scores.width_90[:, index], central[:, index], weight)):
             width = {"target": name, "group": number + 1, "width": float(np.median(scores.width_90[rows, index]))}
             by_width.append(width | _held(central[rows, index], weight[rows], SHARE, spare))
-    if len(target_names) > 1:
+    if len(scores.numbers) > 1:
         spare = None if calibration is None else calibration.joint
         own = judged.joint, weight[judged.rows]
         regions += [{"region": "joint", "target": None} | _held(*own, share, spare) for share in SHARES]

@@ -9,10 +9,11 @@ from mdn_jax._checks import InputError
 from mdn_jax.config import Config
 from mdn_jax.data import Dataset, Part
 from mdn_jax.data import load as load_dataset
-from mdn_jax.judging.baselines import baseline_scores, baseline_sentences
+from mdn_jax.judging.baselines import REPORTED, baseline_scores, baseline_sentences
 from mdn_jax.judging.components import Diagnosis, diagnose
 from mdn_jax.judging.coverage import coverage_sentences, kinds_in, measure_coverage
 from mdn_jax.judging.dependence import Autocorrelation, residual_autocorrelation
+from mdn_jax.judging.kinds import kind_sentences
 from mdn_jax.judging.metrics import Scores
 from mdn_jax.judging.rows import Judged, judge
 from mdn_jax.judging.scoring import evaluate
@@ -50,6 +51,7 @@ def findings(config: Config, dataset: Dataset, trained: Fit, scores: Scores) -> 
     baselines = baseline_scores(config, dataset)
     nll = float(np.average(scores.nll, weights=scores.weight))
     said = [*baseline_sentences(baselines, nll), *diagnosis.sentences(), *coverage_sentences(coverage)]
+    said += kind_sentences(scores, dataset.target_names)
     said += dataset.warnings
     found: dict[str, Any] = {"diagnosis": diagnosis.report(), "coverage": coverage, "baselines": baselines}
     neighbours = residual_autocorrelation(scores, dataset.test.place)
@@ -68,7 +70,8 @@ def findings(config: Config, dataset: Dataset, trained: Fit, scores: Scores) -> 
 def diagnosis_of(model: Model, dataset: Dataset, scores: Scores, statuses: tuple[str, ...]) -> tuple[Diagnosis, Judged]:
     """The diagnosis of a model from evenly spread test rows, and what those rows said."""
     test = dataset.test
-    most = int(np.clip(COMPONENT_ROWS // scores.responsibilities.shape[1], FEWEST_ROWS, MOST_ROWS))
+    components = 1 if scores.responsibilities is None else scores.responsibilities.shape[1]
+    most = int(np.clip(COMPONENT_ROWS // components, FEWEST_ROWS, MOST_ROWS))
     judged = judge(model, test.x, test.y, observed=test.observed, most_rows=most)
     return diagnose(model, scores, judged, target_names=dataset.target_names, statuses=statuses), judged
 
@@ -84,8 +87,9 @@ def _ordered_split(config: Config, dataset: Dataset) -> dict[str, Any] | None:
     except InputError:  # say a target that does not vary in the first rows
         return None
     report = evaluate_part(trained.model, data.test).report(data.target_names)
-    names = ("test_nll", "test_nll_standard_error", "test_rmse", "test_crps", "coverage_90")
-    return {"status": trained.status, "num_test": len(data.test)} | {name: report[name] for name in names}
+    names = ("test_nll_standard_error", *REPORTED)
+    kept = {name: report[name] for name in names if name in report}
+    return {"status": trained.status, "num_test": len(data.test)} | kept
 
 
 def _ordered_sentence(

@@ -1,4 +1,8 @@
-"""Scores of a set of predictions: likelihood, error, calibration and sharpness, per row and in one report."""
+"""Scores of a set of predictions: likelihood, error, calibration and sharpness, per row and in one report.
+
+Each target is scored by what its marginal can say: a number by its mean and distribution function, a target of kinds
+by the probabilities of these. What a target does not have is NaN.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,18 +14,21 @@ from jax import Array
 
 from mdn_jax._printing import ShortRepr
 from mdn_jax._typing import Bool, Float
-from mdn_jax.distributions import Mixture, responsibilities
+from mdn_jax.distributions import Distribution, log_prob, responsibilities
+from mdn_jax.judging.kinds import calibration_error, weighted_mean
+from mdn_jax.judging.targets import kinds_of, mixture_of, numbers_of, of_targets
 from mdn_jax.statistics import cdf, interval, mean
 from mdn_jax.statistics.scores import marginal_crps, nll
 
 __all__ = ["Scores", "score"]
 
+OF_KINDS = ("log_loss", "hit", "confidence", "kind")
 LIVE_SHARE = 0.01  # a component is alive where it is responsible for this share of a fair one's rows
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Scores(ShortRepr):
-    """Scores of N rows, each array in the units of the targets as given.
+    """Scores of N rows, each array in the units of the targets as given; NaN for what a target does not have.
 
     Attributes:
         nll: (N,) nats.
@@ -29,8 +36,13 @@ class Scores(ShortRepr):
         crps: (N, D) of each target's marginal.
         pit: (N, D) the marginals' distribution functions at the targets: uniform where the model is calibrated.
         width_90: (N, D) width of the central 90 % intervals.
-        responsibilities: (N, K) posterior probability of each component.
+        responsibilities: (N, K) posterior probability of each component of the numbers' mixture; None without one.
         weight: (N,) how much each row counts in the report; None where all count alike.
+        log_loss: (N, D) of a target of kinds, nats: of its marginal's probability.
+        hit: (N, D) 1 where the most probable kind is right, 0 where it is not.
+        confidence: (N, D) probability of the most probable kind.
+        kind: (N, D) its code.
+        classes: of each target how many kinds it names, None of a number; () where all are numbers.
     """
 
     nll: np.ndarray
@@ -38,8 +50,28 @@ class Scores(ShortRepr):
     crps: np.ndarray
     pit: np.ndarray
     width_90: np.ndarray
-    responsibilities: np.ndarray
+    responsibilities: np.ndarray | None = None
     weight: np.ndarray | None = None
+    log_loss: np.ndarray | None = None
+    hit: np.ndarray | None = None
+    confidence: np.ndarray | None = None
+    kind: np.ndarray | None = None
+    classes: tuple[int | None, ...] = ()
+
+    @property
+    def weights(self) -> Float[np.ndarray, " N"]:
+        """How much each row counts."""
+        return np.ones(len(self.nll)) if self.weight is None else self.weight
+
+    @property
+    def numbers(self) -> list[int]:
+        """Indices of the targets that are numbers."""
+        return [dim for dim in range(self.error.shape[1]) if not self.classes or self.classes[dim] is None]
+
+    @property
+    def kinds(self) -> list[int]:
+        """Indices of the targets that name kinds."""
+        return [dim for dim in range(self.error.shape[1]) if dim not in self.numbers]
 
     def report(self, target_names: Sequence[str], prefix: str = "test") -> dict[str, Any]:
         """Plain numbers for a table or a JSON file.
@@ -51,36 +83,39 @@ class Scores(ShortRepr):
         Returns:
             `{prefix}_nll` (mean nats per row) with its standard error; `{prefix}_rmse`, `{prefix}_crps`,
             `coverage_90`, `width_90` and `pit_deviation` (largest distance of the PIT's distribution from uniform)
-            as {target: value}; `live_components`.
+            as {target: value} of the numbers; `{prefix}_log_loss`, `{prefix}_accuracy` and `calibration_error` of
+            the targets of kinds, where there are any; `live_components` of a mixture.
         """
 
-        def named(values: np.ndarray) -> dict[str, float]:
-            return {name: float(value) for name, value in zip(target_names, values, strict=True)}
+        def named(dims: list[int], values: np.ndarray) -> dict[str, float]:
+            named = list(zip(target_names, values.tolist(), strict=True))
+            return dict(named[dim] for dim in dims)
 
-        rows, count = self.responsibilities.shape
-        weight = np.ones(rows) if self.weight is None else self.weight
-        share = np.average(self.responsibilities, axis=0, weights=weight)
+        weight, numbers, kinds = self.weights, self.numbers, self.kinds
         nll = np.average(self.nll, weights=weight)
         # the variance of a weighted mean of independent rows
         variance = np.sum(weight**2 * (self.nll - nll) ** 2) / weight.sum() ** 2
         inside = np.where(np.isnan(self.pit), np.nan, (self.pit >= 0.05) & (self.pit <= 0.95))
-        return {
+        report: dict[str, Any] = {
             f"{prefix}_nll": float(nll),
             f"{prefix}_nll_standard_error": float(np.sqrt(variance)),
-            f"{prefix}_rmse": named(np.sqrt(_mean(self.error**2, weight))),
-            f"{prefix}_crps": named(_mean(self.crps, weight)),
-            "coverage_90": named(_mean(inside, weight)),
-            "width_90": named(_mean(self.width_90, weight)),
-            "pit_deviation": named(np.array([_deviation(column, weight) for column in self.pit.T])),
-            "live_components": int((share > LIVE_SHARE / count).sum()),
+            f"{prefix}_rmse": named(numbers, np.sqrt(weighted_mean(self.error**2, weight))),
+            f"{prefix}_crps": named(numbers, weighted_mean(self.crps, weight)),
+            "coverage_90": named(numbers, weighted_mean(inside, weight)),
+            "width_90": named(numbers, weighted_mean(self.width_90, weight)),
+            "pit_deviation": named(numbers, np.array([_deviation(column, weight) for column in self.pit.T])),
         }
-
-
-def _mean(values: Float[np.ndarray, "N D"], weight: Float[np.ndarray, " N"]) -> Float[np.ndarray, " D"]:
-    """Weighted means of the known values of each column; NaN where none is known."""
-    known = ~np.isnan(values)
-    total = known.T @ weight
-    return np.where(known, values, 0.0).T @ weight / np.where(total > 0, total, np.nan)
+        if kinds and self.hit is not None and self.confidence is not None:
+            rows = zip(self.hit.T, self.confidence.T, strict=True)
+            report |= {
+                f"{prefix}_log_loss": named(kinds, weighted_mean(self.log_loss, weight)),
+                f"{prefix}_accuracy": named(kinds, weighted_mean(self.hit, weight)),
+                "calibration_error": named(kinds, np.array([calibration_error(*row, weight) for row in rows])),
+            }
+        if self.responsibilities is not None:
+            share = np.average(self.responsibilities, axis=0, weights=weight)
+            report["live_components"] = int((share > LIVE_SHARE / len(share)).sum())
+        return report
 
 
 def _deviation(pit: Float[np.ndarray, " N"], weight: Float[np.ndarray, " N"]) -> float:
@@ -93,17 +128,18 @@ def _deviation(pit: Float[np.ndarray, " N"], weight: Float[np.ndarray, " N"]) ->
 
 
 def score(
-    mixture: Mixture, y: Float[Array, " D"], *, observed: Bool[Array, " D"] | None = None
+    distribution: Distribution, y: Float[Array, " D"], *, observed: Bool[Array, " D"] | None = None
 ) -> dict[str, Float[Array, "..."]]:
     """The scores of ONE prediction, by the names of `Scores`.
 
     Args:
-        mixture: one mixture.
+        distribution: one distribution.
         y: (D,) one target.
         observed: (D,) which targets are known, for the likelihood; the other scores of an unknown one mean nothing.
 
     Returns:
-        nll (), error (D,), crps (D,), pit (D,), width_90 (D,), responsibilities (K,).
+        nll (); error, crps, pit, width_90, log_loss, hit, confidence, kind (D,), NaN for what a target does not have;
+        where the numbers are a mixture responsibilities (K,).
 
     Raises:
         InputError: for a batch (use `jax.vmap`).
@@ -115,12 +151,23 @@ def score(
         >>> print(score(mixture, jnp.zeros(1))["pit"])
         [0.5]
     """
-    ends = interval(mixture, 0.9)
-    return {
-        "nll": nll(mixture, y, observed=observed),
-        "error": mean(mixture) - y,
-        "crps": marginal_crps(mixture, y),
-        "pit": jnp.clip(cdf(mixture, y), 0.0, 1.0),
+    scores = {"nll": nll(distribution, y, observed=observed)}
+    ends = of_targets(lambda one: interval(one, 0.9), distribution, shape=(2,))
+    scores |= {
+        "error": of_targets(mean, distribution) - y,
+        "crps": of_targets(marginal_crps, distribution, y),
+        "pit": jnp.clip(of_targets(cdf, distribution, y), 0.0, 1.0),
         "width_90": ends[1] - ends[0],
-        "responsibilities": responsibilities(mixture, y, observed=observed),
     }
+    scores |= dict.fromkeys(OF_KINDS, jnp.full(y.shape, jnp.nan))
+    for dim, one in kinds_of(distribution).items():
+        best = jnp.argmax(one.probs)
+        kind = best.astype(y.dtype)
+        said = (-log_prob(one, y[dim : dim + 1]), (kind == y[dim]).astype(y.dtype), one.probs[best], kind)
+        scores |= {name: scores[name].at[dim].set(value) for name, value in zip(OF_KINDS, said, strict=True)}
+    dims, numbers = numbers_of(distribution)
+    mixture = mixture_of(numbers)
+    if mixture is not None:
+        known = None if observed is None else observed[dims]
+        scores["responsibilities"] = responsibilities(mixture, y[dims], observed=known)
+    return scores

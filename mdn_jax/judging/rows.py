@@ -8,8 +8,9 @@ import numpy as np
 from jax import Array
 
 from mdn_jax._typing import ArrayLike, Bool, Float, Int, PyTree
-from mdn_jax.distributions import Mixture, responsibilities
+from mdn_jax.distributions import Distribution, responsibilities
 from mdn_jax.judging.calibrating import needed_masses
+from mdn_jax.judging.targets import mixture_of, numbers_alone
 from mdn_jax.models import Model, Rows, evenly, map_rows, standard_rows
 
 __all__ = ["Judged", "judge"]
@@ -22,16 +23,16 @@ class Judged(NamedTuple):
 
     Attributes:
         rows: (R,) their indices.
-        component: (R,) the most responsible component.
-        sigma: (R, D) its standard deviation, of what earlier targets leave open where the covariance is full or
-            tied: what the floor acts on. In the units of the targets.
+        component: (R,) the most responsible component of the numbers' mixture; None where they are none.
+        sigma: (R, F) its standard deviation for each of F numbers, of what earlier ones leave open where the
+            covariance is full or tied: what the floor acts on. In the units of the targets. None without a mixture.
         highest_density: (R, D) mass that each target's highest-density region needed; NaN where it is missing.
-        joint: (R,) mass that the highest-density region of all targets together needed.
+        joint: (R,) mass that the highest-density region of all numbers together needed.
     """
 
     rows: Int[np.ndarray, " R"]
-    component: Int[np.ndarray, " R"]
-    sigma: Float[np.ndarray, "R D"]
+    component: Int[np.ndarray, " R"] | None
+    sigma: Float[np.ndarray, "R F"] | None
     highest_density: Float[np.ndarray, "R D"]
     joint: Float[np.ndarray, " R"]
 
@@ -68,18 +69,19 @@ def judge(
     chosen = evenly(len(y), most_rows)
     x, y = jax.tree.map(lambda leaf: np.asarray(leaf)[chosen], x), y[chosen]
     known = None if observed is None else observed[chosen]
-    found: dict[str, Any] = map_rows(_answered, model, standard_rows(model, x, y, observed=known), once=True)
+    rows = standard_rows(model, x, y, observed=known)
+    numbers, alone, rows = numbers_alone(model, rows)
+    found: dict[str, Any] = map_rows(_answered, alone, rows, once=True) if numbers else {}
     needed = needed_masses(model, x, y if known is None else np.where(known, y, np.nan))
-    return Judged(
-        rows=chosen,
-        component=found["component"],
-        sigma=np.asarray(found["sigma"], np.float64) * np.asarray(model.targets.scale),
-        highest_density=needed.highest_density,
-        joint=needed.joint,
-    )
+    if found:
+        found["sigma"] = np.asarray(found["sigma"], np.float64) * np.asarray(alone.targets.scale)
+    return Judged(chosen, found.get("component"), found.get("sigma"), needed.highest_density, needed.joint)
 
 
-def _answered(mixture: Mixture, row: Rows) -> dict[str, Float[Array, "..."]]:
+def _answered(numbers: Distribution, row: Rows) -> dict[str, Float[Array, "..."]]:
+    mixture = mixture_of(numbers)
+    if mixture is None:
+        return {}
     component = jnp.argmax(responsibilities(mixture, row.y, observed=row.observed))
     sigma = jnp.exp(-mixture.scale.log_diagonal(mixture.target_dim)[component])
     return {"component": component, "sigma": sigma}

@@ -8,8 +8,9 @@ from jax import Array
 
 from mdn_jax._compiling import jit
 from mdn_jax._typing import ArrayLike, Float, PyTree
-from mdn_jax.distributions import Mixture
+from mdn_jax.distributions import Distribution
 from mdn_jax.judging.metrics import Scores, score
+from mdn_jax.judging.targets import classes_of, first
 from mdn_jax.models import Model
 from mdn_jax.models.rows import Rows, in_nats, map_rows, row_chunks, standard_rows
 from mdn_jax.statistics import nll
@@ -58,13 +59,13 @@ def evaluate_standard(model: Model, rows: Rows) -> Scores:
     for name in ("error", "crps", "width_90"):
         scores[name] = scores[name] * scale
     if rows.observed is not None:
-        for name in ("error", "crps", "pit"):
+        for name in ("error", "crps", "pit", "log_loss", "hit"):
             scores[name] = np.where(rows.observed, scores[name], np.nan)
-    return Scores(nll=row_values, **scores)
+    return Scores(nll=row_values, classes=classes_of(model, first(rows)), **scores)
 
 
-def _score(mixture: Mixture, row: Rows) -> dict[str, Float[Array, "..."]]:
-    scores = score(mixture, row.y, observed=row.observed)
+def _score(distribution: Distribution, row: Rows) -> dict[str, Float[Array, "..."]]:
+    scores = score(distribution, row.y, observed=row.observed)
     return {name: values for name, values in scores.items() if name != "nll"}
 
 

@@ -8,6 +8,7 @@ from mdn_jax.plotting.drawing import draw_bands, draw_components, draw_data, dra
 from mdn_jax.plotting.gallery import run_figures
 from mdn_jax.plotting.health import health_figure
 from mdn_jax.plotting.joint import contours_figure
+from mdn_jax.plotting.kinds import confusion_figure, reliability_figure
 from mdn_jax.plotting.predictions import predictions_figure, rows_figure
 from mdn_jax.plotting.replicates import Sufficient, smallest_sufficient
 from mdn_jax.plotting.sweeping import sweep_figures
@@ -17,6 +18,7 @@ from mdn_jax.plotting.unconditional import marginals_figure
 __all__ = [
     "Sufficient",
     "calibration_figure",
+    "confusion_figure",
     "contours_figure",
     "density_figure",
     "draw_bands",
@@ -28,6 +30,7 @@ __all__ = [
     "marginals_figure",
     "parameters_figure",
     "predictions_figure",
+    "reliability_figure",
     "rows_figure",
     "run_figures",
     "samples_figure",

@@ -8,9 +8,11 @@ from matplotlib.figure import Figure
 
 from mdn_jax._typing import ArrayLike, Float
 from mdn_jax.judging.metrics import Scores
+from mdn_jax.judging.targets import components_of, only_numbers
 from mdn_jax.models import Model
 from mdn_jax.plotting.diagnostics import calibration_figure, loss_figure
 from mdn_jax.plotting.joint import contours_figure
+from mdn_jax.plotting.kinds import confusion_figure, reliability_figure
 from mdn_jax.plotting.predictions import predictions_figure, rows_figure
 from mdn_jax.plotting.through_x import LogDensity, density_figure, parameters_figure, samples_figure
 from mdn_jax.plotting.unconditional import marginals_figure
@@ -35,6 +37,7 @@ def run_figures(
     oracle: float | None = None,
     log_density: LogDensity | None = None,
     loss_unit: str | None = "nats",
+    kinds: Sequence[tuple[str, ...] | None] = (),
 ) -> dict[str, Figure]:
     """The figures of one run.
 
@@ -51,33 +54,64 @@ def run_figures(
         oracle: the exact optimum of the loss, where known.
         log_density: the exact log p(y|x), where known (`Problem.log_density`).
         loss_unit: of the loss.
+        kinds: of each target the kinds that it names, None of a number; () where all are numbers.
 
     Returns:
-        File stem -> figure. Always `loss` and `calibration`. X = 1, D = 1: `data_and_samples`, `density`,
-        `parameters`. X = 0: `density`, and `contours` where D = 2. Otherwise `predictions`, with `test_rows` where
-        D = 1 and `contours` where D = 2.
+        File stem -> figure. Always `loss`. Of the D targets that are numbers `calibration`; X = 1, D = 1:
+        `data_and_samples`, `density`, `parameters`; X = 0: `density`, and `contours` where D = 2; otherwise
+        `predictions`, with `test_rows` where D = 1 and `contours` where D = 2. What shows components or regions is
+        left out where the numbers are no mixture. Of targets of kinds `reliability` and `confusion`.
     """
     train_x, train_y, test_x, test_y = (np.asarray(rows, np.float64) for rows in (train_x, train_y, test_x, test_y))
-    inputs, targets = test_x.shape[1], test_y.shape[1]
+    figures: dict[str, Figure] = {}
+    if scores.numbers:
+        numbers, alone = only_numbers(model, np.zeros(test_x.shape[1]))
+        figures |= _of_numbers(
+            alone, train_x, train_y[:, numbers], test_x, test_y[:, numbers], scores, input_names=input_names,
+            target_names=[target_names[dim] for dim in numbers], log_density=log_density,
+        )  # fmt: skip
+    if scores.kinds:
+        figures["reliability"] = reliability_figure(scores, target_names)
+        figures["confusion"] = confusion_figure(test_y, scores, target_names, kinds)
+    figures["loss"] = loss_figure(history, oracle=oracle, unit=loss_unit)
+    return figures
+
+
+def _of_numbers(
+    model: Model,
+    train_x: Float[np.ndarray, "N X"],
+    train_y: Float[np.ndarray, "N D"],
+    test_x: Float[np.ndarray, "N X"],
+    test_y: Float[np.ndarray, "N D"],
+    scores: Scores,
+    *,
+    input_names: Sequence[str],
+    target_names: Sequence[str],
+    log_density: LogDensity | None,
+) -> dict[str, Figure]:
+    """The figures of the targets that are numbers."""
+    inputs, targets, key = test_x.shape[1], test_y.shape[1], jax.random.key(SEED)
     enough = len(test_x) >= min(ENOUGH, len(train_x))
     x, y, title = (test_x, test_y, "Test data") if enough else (train_x, train_y, "Training data")
-    key = jax.random.key(SEED)
+    components, pit = components_of(model, np.zeros(inputs)) > 0, scores.pit[:, scores.numbers]
     figures: dict[str, Figure] = {}
-    if inputs == 1 and targets == 1:
+    line = inputs == 1 and targets == 1
+    if line:
         names = {"input_name": input_names[0], "target_name": target_names[0]}
         figures["data_and_samples"] = samples_figure(key, model, x, y, title=title, **names)
-        figures["density"] = density_figure(model, x, y, log_density=log_density, **names)
-        figures["parameters"] = parameters_figure(model, x, **names)
-    elif inputs == 0:
+        if components:
+            figures["density"] = density_figure(model, x, y, log_density=log_density, **names)
+            figures["parameters"] = parameters_figure(model, x, **names)
+    elif inputs == 0 and components:
         figures["density"] = marginals_figure(model, y, target_names, log_density=log_density)
-    else:
-        figures["predictions"] = predictions_figure(test_y, test_y + scores.error, scores.pit, target_names)
-        if targets == 1:
+    if inputs > 0 and not (line and components):
+        figures["predictions"] = predictions_figure(test_y, test_y + scores.error[:, scores.numbers], pit, target_names)
+        if targets == 1 and components:
             figures["test_rows"] = rows_figure(model, test_x, test_y, target_name=target_names[0])
     if targets == 2:
         figures["contours"] = contours_figure(
             key, model, test_x, test_y, input_names=input_names, target_names=target_names
         )
-    figures["loss"] = loss_figure(history, oracle=oracle, unit=loss_unit)
-    figures["calibration"] = calibration_figure(scores.pit, target_names)
+    if not np.isnan(pit).all():
+        figures["calibration"] = calibration_figure(pit, target_names)
     return figures

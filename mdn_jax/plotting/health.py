@@ -24,7 +24,7 @@ LOOKS: dict[str, dict[str, Any]] = {  # of a coverage before and after calibrati
 
 
 def health_figure(diagnosis: Diagnosis, coverage: Mapping[str, Any]) -> Figure:
-    """Components and intervals of a model in four panels.
+    """Components and intervals of a model in four panels, or intervals in two where its numbers are no mixture.
 
     Top, the share of the test rows that each component answers for, and the sigmas of the components that answer,
     with their floor. Below, what regions hold against what they name, and what 90 % intervals hold from narrow to
@@ -36,15 +36,18 @@ def health_figure(diagnosis: Diagnosis, coverage: Mapping[str, Any]) -> Figure:
         coverage: from `measure_coverage`; of its targets the first four are drawn.
 
     Returns:
-        Four panels.
+        The panels.
     """
-    names, note = columns_of(diagnosis.target_names, MOST_TARGETS)
-    figure, panels = new_figure(10.4, 8.2, 2, 2)
+    targets = dict.fromkeys(record["target"] for record in coverage["regions"] if record["target"] is not None)
+    names, note = columns_of(list(targets), MOST_TARGETS)
+    rows = 2 if len(diagnosis.share) else 1
+    figure, panels = new_figure(10.4, 4.1 * rows, rows, 2)
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)  # pyright: ignore
-    _draw_shares(panels[0, 0], diagnosis)
-    _draw_sigmas(panels[0, 1], diagnosis, names)
-    _draw_regions(panels[1, 0], coverage["regions"], names)
-    _draw_widths(panels[1, 1], coverage, names)
+    if len(diagnosis.share):
+        _draw_shares(panels[0, 0], diagnosis)
+        _draw_sigmas(panels[0, 1], diagnosis, names)
+    _draw_regions(panels[-1, 0], coverage["regions"], names)
+    _draw_widths(panels[-1, 1], coverage, names)
     _legend(figure, coverage, names, note)
     return figure
 

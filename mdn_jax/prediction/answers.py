@@ -10,6 +10,7 @@ import numpy as np
 
 from mdn_jax._checks import require
 from mdn_jax._typing import Bool, Float, Key
+from mdn_jax.encoding import missing_in
 from mdn_jax.models import Model, Rows, Standardizer, in_nats, map_rows
 from mdn_jax.prediction.questions import Draw, Question, percent
 from mdn_jax.prediction.tables import Wanted
@@ -17,6 +18,7 @@ from mdn_jax.prediction.tables import Wanted
 __all__ = ["Prepared", "answer", "draw"]
 
 ROWS_AT_ONCE, FEWEST_AT_ONCE = 8_192, 64
+MOST_KINDS = 20  # whose probabilities have a column each
 DIGITS = 9  # decimals of a standard unit that are kept: float32 knows 7
 SIGNIFICANT = 8  # digits that are kept of what has no origin: widths and shares
 
@@ -31,8 +33,14 @@ class Prepared:
     question: Question
     wanted: Wanted
     names: tuple[str, ...]  # of the targets that are predicted
+    kinds: tuple[tuple[str, ...] | None, ...]  # that each of them names, None of a number
     units: Standardizer  # theirs
     given_units: Standardizer  # of the targets that are given
+
+    @property
+    def numbers(self) -> list[int]:
+        """Which of the targets that are predicted are numbers."""
+        return [dim for dim, kinds in enumerate(self.kinds) if kinds is None]
 
     @property
     def program(self) -> Model:
@@ -54,12 +62,13 @@ def answer(prepared: Prepared, on_progress: OnProgress | None = None) -> Any:
         if on_progress is not None:
             on_progress(sum(map(len, outside)), wanted.num_rows)
     whole = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
-    pieces = np.isfinite(whole["ends"]).any(axis=(0, 2, 3)).sum()
-    whole["ends"] = whole["ends"][:, : max(pieces, 1)]
+    if prepared.numbers:
+        pieces = np.isfinite(whole["ends"]).any(axis=(0, 2, 3)).sum()
+        whole["ends"] = whole["ends"][:, : max(pieces, 1)]
     columns = _columns(prepared, whole)
-    for name, values in columns.items():
-        columns[name] = np.where(wanted.lacking, np.nan, values)
-    frame = pl.DataFrame(columns).fill_nan(None)
+    for texts in wanted.unseen.values() if "log_prob" in columns else ():
+        columns["log_prob"] = np.where(missing_in(texts), columns["log_prob"], np.nan)
+    frame = _frame(columns, wanted.lacking)
     if prepared.model.encoding is not None:
         frame = frame.with_columns(outside_training=pl.Series(np.concatenate(outside)))
     twice = [name for name in wanted.kept.columns if name in frame.columns]
@@ -69,8 +78,6 @@ def answer(prepared: Prepared, on_progress: OnProgress | None = None) -> Any:
 
 def draw(prepared: Prepared, key: Key, count: int) -> Any:
     """Samples of every row as a polars frame: row (from 0), sample (from 0), and each target."""
-    import polars as pl  # noqa: PLC0415
-
     wanted = prepared.wanted
     question, data = Draw(count, prepared.question.given), np.asarray(jax.random.bits(key, (2,), "uint32"))
     samples = np.empty((wanted.num_rows, count, len(prepared.names)))
@@ -79,13 +86,14 @@ def draw(prepared: Prepared, key: Key, count: int) -> Any:
         z = np.asarray(map_rows(question, prepared.program, rows)[:size], np.float64)
         samples[start : start + size] = _placed(prepared.units, z)
         start += size
-    samples[wanted.lacking] = np.nan
     columns = {
         "row": np.repeat(np.arange(wanted.num_rows, dtype=np.uint32), count),
         "sample": np.tile(np.arange(count, dtype=np.uint32), wanted.num_rows),
     }
-    columns |= {name: samples[..., dim].ravel() for dim, name in enumerate(prepared.names)}
-    return pl.DataFrame(columns).fill_nan(None)
+    for dim, (name, kinds) in enumerate(zip(prepared.names, prepared.kinds, strict=True)):
+        drawn = samples[..., dim].ravel()
+        columns[name] = drawn if kinds is None else np.array(kinds)[drawn.astype(int)]
+    return _frame(columns, np.repeat(wanted.lacking, count))
 
 
 def _chunks(prepared: Prepared, key: np.ndarray | None = None) -> Iterator[tuple[int, Rows, Bool[np.ndarray, " R"]]]:
@@ -104,7 +112,7 @@ def _chunks(prepared: Prepared, key: np.ndarray | None = None) -> Iterator[tuple
             # the empty name: rows are counted even where a model has no inputs
             x, outside, _, _ = model.encoding.encode({"": np.zeros(size), **columns})
         y: dict[str, np.ndarray] = {"given": prepared.given_units.standardize(wanted.given[places])}
-        y["mass"] = np.broadcast_to(np.asarray(prepared.question.masses), (size, len(prepared.names)))
+        y["mass"] = np.broadcast_to(np.asarray(prepared.question.masses), (size, len(prepared.question.masses)))
         observed = None
         if wanted.targets is not None:
             z = prepared.units.standardize(wanted.targets[places])
@@ -117,16 +125,15 @@ def _chunks(prepared: Prepared, key: np.ndarray | None = None) -> Iterator[tuple
 
 
 def _whole(question: Question, answers: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The answers with "ends" (R, pieces, 2, D), and as many modes as were asked for; NaN where there are fewer."""
+    """The answers with "ends" (R, pieces, 2, F) of F numbers."""
+    if "quantile" not in answers:
+        return answers
     values, num_quantiles = answers["quantile"], len(question.quantiles)
     answers["quantile"] = values[:, :num_quantiles]
     if question.interval == "central":
         size = values.shape[-1]
         ends = values[:, num_quantiles:].reshape(-1, 2, size, size)
         answers["ends"] = np.diagonal(ends, axis1=2, axis2=3)[:, None]
-    for name in ("mode", "mode_weight"):
-        lacking = [(0, 0), (0, question.num_modes - answers[name].shape[1])] + [(0, 0)] * (answers[name].ndim - 2)
-        answers[name] = np.pad(answers[name], lacking, constant_values=np.nan)
     return answers
 
 
@@ -134,14 +141,14 @@ def _in_own_units(
     prepared: Prepared, answers: dict[str, np.ndarray], observed: Bool[np.ndarray, "R D"] | None
 ) -> dict[str, np.ndarray]:
     """Answers in standard units as answers in the targets' own."""
-    units = prepared.units
+    units = prepared.units.part(prepared.numbers)
     for name, values in answers.items():
         if name in ("std", "disagreement"):
             answers[name] = _significant(values * np.asarray(units.scale))
         elif name == "log_prob":
-            nats = -in_nats(-values, units, observed)
+            nats = -in_nats(-values, prepared.units, observed)
             answers[name] = np.where(observed.any(axis=1), np.round(nats, 7), np.nan)  # pyright: ignore
-        elif name == "mode_weight":
+        elif name == "mode_weight" or name.startswith("probs_"):
             answers[name] = _significant(values)
         else:
             answers[name] = _placed(units, values)
@@ -168,22 +175,49 @@ def _significant(values: np.ndarray) -> np.ndarray:
 def _columns(prepared: Prepared, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Answers by the names of their columns."""
     question, columns = prepared.question, {}
-    for dim, name in enumerate(prepared.names):
+    several, shared = (
+        question.num_modes if question.num_modes > 1 else 0,
+        found.get("mode_weight", np.empty(0)).ndim == 2,
+    )
+    for target, (name, kinds) in enumerate(zip(prepared.names, prepared.kinds, strict=True)):
+        if kinds is not None:
+            columns |= _columns_of_kinds(name, kinds, found[f"probs_{target}"])
+            continue
+        dim = prepared.numbers.index(target)
         columns[f"{name}_mean"] = found["mean"][:, dim]
         columns[f"{name}_std"] = found["std"][:, dim]
         for place, q in enumerate(question.quantiles):
             columns[f"{name}_q{percent(q)}"] = found["quantile"][:, place, dim]
         columns[f"{name}_mode"] = found["mode"][:, 0, dim]
-        for place in range(question.num_modes if question.num_modes > 1 else 0):
+        for place in range(several):
             columns[f"{name}_mode_{place + 1}"] = found["mode"][:, place, dim]
+            if not shared:
+                columns[f"{name}_mode_weight_{place + 1}"] = found["mode_weight"][:, place, dim]
         for piece in range(found["ends"].shape[1]):
             number = "" if question.interval == "central" else f"_{piece + 1}"
             columns[f"{name}_low{number}"] = found["ends"][:, piece, 0, dim]
             columns[f"{name}_high{number}"] = found["ends"][:, piece, 1, dim]
         if question.members:
             columns[f"{name}_disagreement"] = found["disagreement"][:, dim]
-    for place in range(question.num_modes if question.num_modes > 1 else 0):
+    for place in range(several if shared else 0):
         columns[f"mode_weight_{place + 1}"] = found["mode_weight"][:, place]
     if question.scored:
         columns["log_prob"] = found["log_prob"]
     return columns
+
+
+def _columns_of_kinds(name: str, kinds: tuple[str, ...], probs: Float[np.ndarray, "N C"]) -> dict[str, np.ndarray]:
+    """The most probable kind, its probability, and those of all where they are few."""
+    each = {f"{name}_is_{kind}": probs[:, code] for code, kind in enumerate(kinds)}
+    best = {name: np.array(kinds)[probs.argmax(axis=1)], f"{name}_probability": probs.max(axis=1)}
+    return best | (each if len(kinds) <= MOST_KINDS else {})
+
+
+def _frame(columns: dict[str, np.ndarray], lacking: Bool[np.ndarray, " N"]) -> Any:
+    """A polars frame of columns, with nothing in place of NaN, nor of floats and texts in rows that lack an input."""
+    import polars as pl  # noqa: PLC0415
+
+    series = [pl.Series(name, values) for name, values in columns.items()]
+    answers = [one.name for one in series if one.dtype in (pl.Float64, pl.String)]
+    there = pl.lit(pl.Series(~lacking))
+    return pl.DataFrame(series).fill_nan(None).with_columns(pl.when(there).then(pl.col(answers)))

@@ -24,6 +24,12 @@ def notices_of(prepared: Prepared, frame: Any) -> list[str]:
         first = f"{str(wanted.inputs[name][row])!r} in row {row + 1}"
         values = f"1 value of {name!r} is" if count == 1 else f"{count:,} values of {name!r} are"
         lines += [f"{values} of a kind that training never saw: {first}{' is the first' if count > 1 else ''}"]
+    for name, texts in wanted.unseen.items():
+        rows = np.flatnonzero(~missing_in(texts))
+        if rows.size:
+            values = f"1 value of {name!r} is" if rows.size == 1 else f"{rows.size:,} values of {name!r} are"
+            first = f"{texts[rows[0]]!r} in row {rows[0] + 1}{' is the first' if rows.size > 1 else ''}"
+            lines += [f"{values} of a kind that training never saw: {first}; log_prob is empty there"]
     if wanted.lacking.any():
         count = int(wanted.lacking.sum())
         lack = "1 row lacks an input: its" if count == 1 else f"{count:,} rows lack an input: their"

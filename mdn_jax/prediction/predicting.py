@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mdn_jax._checks import nearest, require
 from mdn_jax._typing import Key
+from mdn_jax.judging import classes_of, components_of, has_regions, names_of_kinds
 from mdn_jax.models import Kind, Model
 from mdn_jax.prediction.answers import OnProgress, Prepared, answer, draw
 from mdn_jax.prediction.questions import Asked, Question, check_asked
@@ -45,6 +44,10 @@ def predict(
     `log_prob` in nats of the targets as they are, where the table holds all of them (missing ones integrated out), and
     `outside_training`: whether an input is beyond what training saw.
 
+    Of a target of kinds: `NAME`, the most probable one, `NAME_probability` of it, and the probability of each of up to
+    20, `NAME_is_KIND`. Where numbers share no components, modes are those of each, with `NAME_mode_weight_1`, ...;
+    where a head of one's own knows no highest-density region, intervals are central.
+
     Args:
         model: from `fit` or `load`, or the path of a run or a saved model. It must know the names of its columns.
         table: a .csv, .parquet or .npz file, a polars DataFrame, or a mapping of name -> (N,) values.
@@ -54,8 +57,8 @@ def predict(
         interval: "highest-density" or "central".
         mass: that the intervals hold, in (0, 1).
         calibrated: ask the intervals for the mass that held the share `mass` of rows kept apart (`mdn.calibrate`).
-        given: targets that are known, target -> a number or the name of a column; the others are predicted from them
-            too.
+        given: targets that are known, target -> a number, a kind or the name of a column; the others are predicted
+            from them too.
         keep: columns of the table to put first; "all" for all.
         strict: refuse categories that training never saw, in place of flagging them.
         on_progress: called as `f(rows done, rows in all)` after each chunk.
@@ -123,15 +126,22 @@ def prepare(
     """Everything that can be refused, checked; the arguments are those of `predict`."""
     model, asked, given = _model_of(model), asked or Asked(), dict(given or {})
     quantiles = check_asked(asked)
+    zeros = np.zeros(len(model.inputs.shift))  # pyright: ignore[reportOptionalMemberAccess]
+    kinds = names_of_kinds(model.encoding, classes_of(model, zeros))
+    named = {name: own for name, own in zip(model.target_names, kinds, strict=True) if own is not None}
+    # a kind that is spelled as a number
+    given |= {name: f"{given[name]:g}" for name in named if isinstance(given.get(name), int | float)}
+    if asked.interval == "highest-density" and not has_regions(model, zeros):
+        asked = asked._replace(interval="central")
     dims = _given_dims(model, given)
     free = tuple(dim for dim in range(len(model.target_names)) if dim not in dims)
     masses = _masses(model, asked, given=bool(given))
-    wanted = read_wanted(model, table, given, keep, strict=strict)
+    wanted = read_wanted(model, table, given, keep, named, strict=strict)
     scored, members = wanted.targets is not None, _network_sizes(model)
-    own = tuple(masses[dim] for dim in free)
+    own = tuple(masses[dim] for dim in free if kinds[dim] is None)
     question = Question(quantiles, asked.num_modes, asked.interval, own, dims, scored, members)
-    names = tuple(model.target_names[dim] for dim in free)
-    return Prepared(model, question, wanted, names, model.targets.part(free), model.targets.part(dims))
+    names, left = tuple(model.target_names[dim] for dim in free), tuple(kinds[dim] for dim in free)
+    return Prepared(model, question, wanted, names, left, model.targets.part(free), model.targets.part(dims))
 
 
 def _model_of(model: AnyModel) -> Model:
@@ -171,8 +181,8 @@ def _masses(model: Model, asked: Asked, *, given: bool) -> list[float]:
 
 
 def _network_sizes(model: Model) -> tuple[int, ...]:
-    """Components of each network of an ensemble; none of a network alone."""
+    """Components of each network of an ensemble, 0 where its numbers share none; none of a network alone."""
     if len(model.networks) == 1:
         return ()
-    x = jnp.zeros(len(model.inputs.shift))  # pyright: ignore[reportOptionalMemberAccess]
-    return tuple(jax.eval_shape(network, x).num_components for network in model.networks)
+    x = np.zeros(len(model.inputs.shift))  # pyright: ignore[reportOptionalMemberAccess]
+    return tuple(components_of(network, x) for network in model.networks)

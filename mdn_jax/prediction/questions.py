@@ -1,17 +1,18 @@
-"""What is asked about each row, and how one mixture answers it, in standard units."""
+"""What is asked about each row, and how one distribution answers it, in standard units."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Self, get_args
+from typing import Any, NamedTuple, Self, get_args
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from mdn_jax._checks import nearest, require
-from mdn_jax._typing import Float
-from mdn_jax.distributions import Mixture, condition, log_prob, marginal, sample
+from mdn_jax._typing import Bool, Float
+from mdn_jax.distributions import Distribution, condition, log_prob, sample
+from mdn_jax.judging import kinds_of, mixture_of, numbers_of, of_targets, target_of
 from mdn_jax.models import Kind, Rows
 from mdn_jax.statistics import mean, quantile, std, weighted_modes
 from mdn_jax.statistics.line import peaks, profile, region
@@ -36,10 +37,10 @@ class Question:
     quantiles: tuple[float, ...]  # shares in (0, 1)
     num_modes: int  # how many of the best modes
     interval: Kind
-    masses: tuple[float, ...]  # of the interval of each target that is left
+    masses: tuple[float, ...]  # of the interval of each number that is left
     given: tuple[int, ...]  # indices of the targets that are known
     scored: bool  # whether the targets that are left are known too, so that they have a density
-    members: tuple[int, ...]  # components of each member of an ensemble; none for a single model
+    members: tuple[int, ...]  # components of each network of an ensemble, 0 of other numbers; none for a single model
 
     @property
     def levels(self) -> tuple[float, ...]:
@@ -53,30 +54,47 @@ class Question:
         """What the compiled program answers: masses of regions are data, so that calibrated models share it."""
         return replace(self, quantiles=self.levels, masses=())
 
-    def __call__(self, mixture: Mixture, row: Rows) -> dict[str, Float[Array, "..."]]:
-        """The answers for one row: numbers in standard units by name."""
-        mixture = _known(mixture, self.given, row)
-        answers = {"mean": mean(mixture), "std": std(mixture)}
-        answers["quantile"] = jax.vmap(lambda q: quantile(mixture, q))(jnp.array(self.quantiles))
-        highest, lines = self.interval == "highest-density", []
-        if highest or mixture.target_dim == 1:
-            lines = [profile(marginal(mixture, dim)) for dim in range(mixture.target_dim)]
+    def __call__(self, distribution: Distribution, row: Rows) -> dict[str, Float[Array, "..."]]:
+        """The answers for one row: numbers in standard units by name, and the probabilities of kinds."""
+        distribution = _known(distribution, self.given, row)
+        answers = {f"probs_{dim}": one.probs for dim, one in kinds_of(distribution).items()}
+        _, numbers = numbers_of(distribution)
+        if numbers is not None:
+            answers |= self._of_numbers(numbers, row)
+        if self.scored:
+            answers["log_prob"] = log_prob(distribution, row.y["targets"], observed=row.observed)
+        return answers
+
+    def _of_numbers(self, numbers: Distribution, row: Rows) -> dict[str, Float[Array, "..."]]:
+        answers = {"mean": of_targets(mean, numbers), "std": of_targets(std, numbers)}
+        ask = lambda q: of_targets(lambda one: quantile(one, q), numbers)  # noqa: E731
+        answers["quantile"] = jax.vmap(ask)(jnp.array(self.quantiles))
+        highest, joint = self.interval == "highest-density", mixture_of(numbers) is not None and numbers.target_dim > 1
+        each = [mixture_of(target_of(numbers, dim)) for dim in range(numbers.target_dim)]
+        lines = [one if one is None else profile(one) for one in each] if highest or not joint else []
         if highest:
             found = [region(line, mass) for line, mass in zip(lines, row.y["mass"], strict=True)]
             answers["ends"] = jnp.stack([jnp.where(used[:, None], ends, jnp.nan) for ends, used, _ in found], axis=-1)
-        if mixture.target_dim == 1:
-            points, weights, distinct = peaks(lines[0])
-            points = points[:, None]
+        if joint:
+            answers["mode"], answers["mode_weight"] = self._best(*weighted_modes(numbers))
         else:
-            points, weights, distinct = weighted_modes(mixture)
-        best = jnp.argsort(~distinct, stable=True)[: self.num_modes]
-        answers["mode"] = jnp.where(distinct[best, None], points[best], jnp.nan)
-        answers["mode_weight"] = jnp.where(distinct[best], weights[best], jnp.nan)
+            none = jnp.full((self.num_modes, 2), jnp.nan)
+            best = jnp.stack([none if line is None else jnp.stack(self._best(*peaks(line)), axis=1) for line in lines])
+            modes, weights = jnp.moveaxis(best, (2, 0), (0, 2))
+            alone = numbers.target_dim == 1
+            answers |= {"mode": modes, "mode_weight": weights[:, 0] if alone else weights}
         if self.members:
-            answers["disagreement"] = _disagreement(mixture, self.members)
-        if self.scored:
-            answers["log_prob"] = log_prob(mixture, row.y["targets"], observed=row.observed)
+            answers["disagreement"] = _disagreement(numbers, self.members)
         return answers
+
+    def _best(self, points: Array, weights: Float[Array, " K"], distinct: Bool[Array, " K"]) -> tuple[Array, Array]:
+        """As many of the best modes as are asked for, with their weights; NaN where there are fewer."""
+        best = jnp.argsort(~distinct, stable=True)[: self.num_modes]
+        there = distinct[best].reshape(-1, *(1,) * (points.ndim - 1))
+        mode, weight = jnp.where(there, points[best], jnp.nan), jnp.where(distinct[best], weights[best], jnp.nan)
+        more = [(0, self.num_modes - len(best))]
+        mode = jnp.pad(mode, more + [(0, 0)] * (mode.ndim - 1), constant_values=jnp.nan)
+        return mode, jnp.pad(weight, more, constant_values=jnp.nan)
 
 
 @dataclass(frozen=True)
@@ -86,10 +104,10 @@ class Draw:
     count: int
     given: tuple[int, ...]  # indices of the targets that are known
 
-    def __call__(self, mixture: Mixture, row: Rows) -> Float[Array, "S D"]:
+    def __call__(self, distribution: Distribution, row: Rows) -> Float[Array, "S D"]:
         """The samples of one row in standard units."""
         key = jax.random.wrap_key_data(row.y["key"], impl="threefry2x32")
-        return sample(jax.random.fold_in(key, row.y["place"]), _known(mixture, self.given, row), (self.count,))
+        return sample(jax.random.fold_in(key, row.y["place"]), _known(distribution, self.given, row), (self.count,))
 
 
 def check_asked(asked: Asked) -> tuple[float, ...]:
@@ -110,15 +128,18 @@ def percent(share: float) -> str:
     return f"{value:02.0f}" if value == math.floor(value) else f"{value:.10g}"
 
 
-def _known(mixture: Mixture, given: tuple[int, ...], row: Rows) -> Mixture:
-    return condition(mixture, given, row.y["given"]) if given else mixture
+def _known(distribution: Distribution, given: tuple[int, ...], row: Rows) -> Distribution:
+    return condition(distribution, given, row.y["given"]) if given else distribution
 
 
-def _disagreement(mixture: Mixture, members: tuple[int, ...]) -> Float[Array, " D"]:
-    """Standard deviation over the members of an ensemble of their means: which components are whose is known."""
+def _disagreement(numbers: Any, members: tuple[int, ...]) -> Float[Array, " D"]:
+    """Standard deviation over the networks of an ensemble of their means: which components are whose is known."""
+    if mixture_of(numbers) is None:
+        means = [of_targets(mean, part) for part in getattr(numbers, "parts", ())]
+        return jnp.std(jnp.stack(means), axis=0) if means else jnp.full(numbers.target_dim, jnp.nan)
     means, first = [], 0
     for count in members:
         own = slice(first, first + count)
-        means.append(jnp.sum(jax.nn.softmax(mixture.logits[own])[:, None] * mixture.locs[own], axis=0))
+        means.append(jnp.sum(jax.nn.softmax(numbers.logits[own])[:, None] * numbers.locs[own], axis=0))
         first += count
     return jnp.std(jnp.stack(means), axis=0)

@@ -28,28 +28,44 @@ class Wanted:
     source: str  # the table's name in messages
     inputs: dict[str, np.ndarray]  # the input columns, as `Encoding.encode` takes them
     lacking: Bool[np.ndarray, " N"]  # rows that have no answer, because an input is missing and such rows are dropped
-    given: Float[np.ndarray, "N G"]  # what the given targets are
+    given: Float[np.ndarray, "N G"]  # what the given targets are, kinds by their codes
     targets: Float[np.ndarray, "N D"] | None  # those left, NaN where missing; None where the table lacks one of them
+    unseen: dict[str, np.ndarray]  # of each target left of kinds (N,) texts that training never saw, None for others
     unknown: dict[str, int]  # of each category that has such, how many values are of a kind that training never saw
     kept: Any  # a polars frame of columns to copy
     num_rows: int
 
 
-def read_wanted(model: Model, table: TableLike, given: Given, keep: Sequence[str] | str, *, strict: bool) -> Wanted:
-    """Read what a model needs of a table.
+def read_wanted(
+    model: Model,
+    table: TableLike,
+    given: Given,
+    keep: Sequence[str] | str,
+    kinds: Mapping[str, tuple[str, ...]],
+    *,
+    strict: bool,
+) -> Wanted:
+    """Read what a model needs of a table; `kinds` of each target that names such.
 
     Raises:
         InputError: for a missing column, values that are missing where the model refuses that, no rows, or (strict) a
             kind that training never saw.
     """
     free = [name for name in model.target_names if name not in given]
-    from_columns = [value for value in given.values() if isinstance(value, str)]
+    from_columns = [
+        value for name, value in given.items() if isinstance(value, str) and value not in kinds.get(name, ())
+    ]
     encoding = model.encoding
     names = list(encoding.inputs if encoding else model.input_names)
     scored, kept = [], []
 
     def choose(found: Sequence[str]) -> list[str]:
-        kept.extend(found if keep == "all" else [keep] if isinstance(keep, str) else keep)
+        for name, value in given.items():
+            known = name not in kinds or value in (*kinds[name], *found)
+            line = f"given: {name!r} is {value!r}, neither a kind that training saw nor a column"
+            require(known, f"{line}: {nearest(str(value), kinds.get(name, ()))}")
+        others = [name for name in found if name not in kinds]  # an answer has the name of its target
+        kept.extend(others if keep == "all" else [keep] if isinstance(keep, str) else keep)
         scored.extend(free if set(free) <= set(found) else [])
         return [*names, *from_columns, *scored, *kept]
 
@@ -62,12 +78,45 @@ def read_wanted(model: Model, table: TableLike, given: Given, keep: Sequence[str
     inputs = {name: as_texts(frame[name], marks) if name in categorical else numbers(name) for name in names}
     lacking = _lacking(source, encoding, inputs, count)
     unknown = _unknown_kinds(source, encoding, inputs, strict=strict) if encoding else {}
-    known = [numbers(value) if isinstance(value, str) else np.full(count, value) for value in given.values()]
-    for name, values in zip(given, known, strict=True):
-        refuse_missing(source, f"{given[name]!r}, given as {name!r}", missing_in(values))
-    targets = np.stack([numbers(name) for name in scored], axis=1) if scored else None
+    unseen = {}
+
+    def target(name: str, column: str, *, strict: bool) -> np.ndarray:
+        if name not in kinds:
+            return numbers(column)
+        codes, unseen[name] = _codes(source, name, as_texts(frame[column], marks), kinds[name], strict=strict)
+        return codes
+
+    known = []
+    for name, value in given.items():
+        own = kinds.get(name, ())
+        if value in own or not isinstance(value, str):
+            known.append(np.full(count, own.index(value) if value in own else value, np.float64))
+        else:
+            known.append(target(name, value, strict=True))
+            refuse_missing(source, f"{value!r}, given as {name!r}", missing_in(known[-1]))
+    targets = np.stack([target(name, name, strict=strict) for name in scored], axis=1) if scored else None
     table_given = np.stack(known, axis=1) if known else np.empty((count, 0))
-    return Wanted(str(source), inputs, lacking, table_given, targets, unknown, frame.select(kept), count)
+    return Wanted(str(source), inputs, lacking, table_given, targets, unseen, unknown, frame.select(kept), count)
+
+
+def _codes(
+    source: Path, name: str, texts: np.ndarray, kinds: tuple[str, ...], *, strict: bool
+) -> tuple[Float[np.ndarray, " N"], np.ndarray]:
+    """The codes of a target's kinds, NaN where missing or unseen, and the texts that training never saw, else None."""
+    place = {kind: code for code, kind in enumerate(kinds)}
+    unseen = np.array([None if text is None or text in place else text for text in texts], object)
+    _refuse_unseen(source, name, unseen, kinds, strict=strict)
+    return np.array([place.get(text, np.nan) for text in texts]), unseen
+
+
+def _refuse_unseen(source: Path, name: str, unseen: np.ndarray, kinds: tuple[str, ...], *, strict: bool) -> None:
+    """An `InputError` for the first text that training never saw, where it is strict."""
+    row = int((~missing_in(unseen)).argmax())
+    require(
+        not strict or unseen[row] is None,
+        f"{source}: column {name!r}, row {row + 1}: training never saw {unseen[row]!r}: "
+        f"{nearest(str(unseen[row]), kinds)}",
+    )
 
 
 def typed(frame: Any) -> Any:
@@ -145,12 +194,7 @@ def _unknown_kinds(source: Path, encoding: Encoding, inputs: dict[str, np.ndarra
             continue
         values = inputs[column.name]
         strange = ~missing_in(values) & ~np.isin(values.astype(str), column.kinds)
-        if strange.any() and strict:
-            value, row = values[strange.argmax()], strange.argmax() + 1
-            raise InputError(
-                f"{source}: column {column.name!r}, row {row}: training never saw {value!r}: "
-                f"{nearest(value, column.kinds)}"
-            )
+        _refuse_unseen(source, column.name, np.where(strange, values, None), column.kinds, strict=strict)
         if strange.any():
             counts[column.name] = int(strange.sum())
     return counts

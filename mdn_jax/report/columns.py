@@ -7,6 +7,7 @@ import numpy as np
 
 from mdn_jax.config import Config
 from mdn_jax.data import Dataset
+from mdn_jax.judging import names_of_kinds
 from mdn_jax.report.page import paragraph, section, table
 from mdn_jax.report.text import few, listed, number, percent
 
@@ -63,16 +64,24 @@ def _columns(dataset: Dataset) -> list[tuple[str, str, str, str]]:
         if column.kinds is None:
             values, role = f"{number(column.low)} to {number(column.high)}", "input"
         else:
-            most = np.argsort(-np.array(column.shares), kind="stable")
-            kinds = [f"{column.kinds[index]} {percent(column.shares[index], decimals=0)}" for index in most]
-            values, role = few(kinds, MOST_KINDS), f"input, {len(kinds)} kinds"
+            values, role = _few_kinds(column.kinds, column.shares), f"input, {len(column.kinds)} kinds"
         found.append((column.name, role, values, missing))
         first = last
-    for name, column in zip(dataset.target_names, dataset.train.y.T, strict=True):
-        values = f"{number(float(np.nanmin(column)))} to {number(float(np.nanmax(column)))}"
+    named = names_of_kinds(dataset.encoding, dataset.num_classes)
+    for name, column, names in zip(dataset.target_names, dataset.train.y.T, named, strict=True):
+        values, role = f"{number(float(np.nanmin(column)))} to {number(float(np.nanmax(column)))}", "target"
+        if names is not None:
+            counts = np.bincount(column[~np.isnan(column)].astype(int), minlength=len(names))
+            values, role = _few_kinds(names, counts / counts.sum()), f"target, {len(names)} kinds"
         lost = float(np.isnan(column).mean())
-        found.append((name, "target", values, percent(lost) if lost else "none"))
+        found.append((name, role, values, percent(lost) if lost else "none"))
     return found
+
+
+def _few_kinds(names: Sequence[str], shares: Sequence[float] | np.ndarray) -> str:
+    """The most frequent kinds."""
+    most = np.argsort(-np.asarray(shares), kind="stable")
+    return few([f"{names[index]} {percent(float(shares[index]), decimals=0)}" for index in most], MOST_KINDS)
 
 
 def inputs_of(dataset: Dataset) -> Sequence[str]:

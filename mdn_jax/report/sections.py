@@ -7,6 +7,7 @@ import numpy as np
 
 from mdn_jax.config import Config
 from mdn_jax.data import Dataset
+from mdn_jax.heads import HEADS
 from mdn_jax.judging import coverage_interval
 from mdn_jax.judging.coverage import FEWEST, MOST_KINDS
 from mdn_jax.report.columns import data_section, inputs_of
@@ -25,6 +26,8 @@ CAPTIONS = {
     "density": "The predicted density, with the regions that hold 50 and 90 % of it.",
     "parameters": "The mixture's parameters along the input: weights, centres and standard deviations.",
     "contours": "Joint densities of the two targets at some test rows.",
+    "reliability": "How often the most probable kind is right, against its probability, in up to ten groups of rows.",
+    "confusion": "How many test rows of each kind are taken for which.",
     "loss": "The loss during training.",
 }
 REGIONS = {
@@ -35,8 +38,14 @@ REGIONS = {
 BASELINES = {
     "one_gaussian": "one Gaussian (the same network)",
     "least_squares": "linear least squares, constant variance",
+    "softmax": "linear softmax classifier",
+    "linear": "linear least squares and softmax classifier",
     "marginal": "the targets' own Gaussian, no inputs",
+    "frequencies": "the class frequencies, no inputs",
+    "no_inputs": "the targets' own Gaussian and class frequencies, no inputs",
 }
+OF_NUMBERS = ("RMSE", "CRPS", "90 % intervals hold")
+OF_KINDS = ("log loss (nats)", "accuracy", "calibration error")
 MODEL = "this model"
 MOST_TARGETS, MOST_LEFT_OUT = 4, 8
 
@@ -76,12 +85,14 @@ def _headline(name: str, config: Config, dataset: Dataset, metrics: Mapping[str,
     """What was predicted from what, and the numbers to see first."""
     inputs, targets = inputs_of(dataset), dataset.target_names
     networks = config.training.ensemble_size
-    components = config.model.num_components * networks
-    answer = "one Gaussian" if components == 1 else f"a mixture of {components} Gaussians"
     of = f", made by {networks} networks" if networks > 1 else ""
     trained = "" if metrics["status"] == "ok" else f" Training {metrics['status'].replace('_', ' ')}."
     values = [("test NLL", _nll(metrics["test_nll"]), f"± {metrics['test_nll_standard_error']:.2g} nats per row")]
-    if len(targets) == 1:
+    if len(targets) == 1 and not metrics["test_rmse"]:
+        units = ("nats per row", "of the test rows are of the most probable kind", "of its probability, on average")
+        own = zip(OF_KINDS, _own_scores(metrics, targets[0]), units, strict=True)
+        values += [(f"{name[:1].upper()}{name[1:]}", *shown) for name, *shown in list(own)[1:]]
+    elif len(targets) == 1:
         (rmse, crps, held), unit = _own_scores(metrics, targets[0]), f"in the unit of {targets[0]}"
         values += [("root mean squared error", rmse, unit), ("CRPS", crps, unit)]
         values += [("90 % intervals hold", held, "of the test rows")]
@@ -89,37 +100,52 @@ def _headline(name: str, config: Config, dataset: Dataset, metrics: Mapping[str,
         if record["region"] == "joint" and record["share"] == 0.9:
             values.append(("90 % regions of all targets hold", percent(record["held"]), "of the test rows"))
     several = targets if len(targets) > 1 else ()
-    scores = [(target, *_own_scores(metrics, target), number(metrics["width_90"][target])) for target in several]
+    scores = [(name, *_own_scores(metrics, name), number(metrics["width_90"][name])) for name in metrics["test_rmse"]]
+    kinds = [(name, *_own_scores(metrics, name)) for name in metrics.get("test_log_loss", ())]
     return [
         paragraph(name, "kicker"),
         heading(f"{few(targets, 4)} {f'from {few(inputs, 4)}' if inputs else 'without inputs'}"),
         paragraph(
-            f"Every answer is {answer}{of}. Trained on {metrics['num_train']:,} rows and judged on "
+            f"Every answer is {_answer(config, dataset)}{of}. Trained on {metrics['num_train']:,} rows and judged on "
             f"{metrics['num_test']:,} that training never saw.{trained}",
             "lead",
         ),
         tiles(values),
-        table(["target, in its own unit", "RMSE", "CRPS", "90 % intervals hold", "and are wide"], scores),
-        paragraph(_meaning(metrics["test_nll"]), "note"),
+        table(["target, in its own unit", *OF_NUMBERS, "and are wide"], scores if several else ()),
+        table(["target of kinds", *OF_KINDS], kinds if several else ()),
+        paragraph(_meaning(metrics), "note"),
     ]
+
+
+def _answer(config: Config, dataset: Dataset) -> str:
+    """What a model says of each row."""
+    if config.model.head not in HEADS:
+        return f"a distribution made by {config.model.head}"
+    numbers = sum(count is None for count in dataset.num_classes)
+    components = config.model.num_components * config.training.ensemble_size
+    gaussians = "one Gaussian" if components == 1 else f"a mixture of {components} Gaussians"
+    each = " for each number" if config.model.head == "independent" and numbers > 1 else ""
+    kinds = "the probabilities of " + listed([f"{count} kinds" for count in dataset.num_classes if count is not None])
+    return " and ".join([f"{gaussians}{each}"] * (numbers > 0) + [kinds] * (numbers < len(dataset.num_classes)))
 
 
 def _scores(config: Config, dataset: Dataset, metrics: Mapping[str, Any]) -> str:
     """The model beside what it has to beat: all in one table, or one for each of several targets."""
     targets, baselines = dataset.target_names, metrics["baselines"]
-    named = {MODEL: metrics} | {text: baselines[name] for name, text in BASELINES.items() if baselines[name]}
+    named = {MODEL: metrics} | {text: baselines[name] for name, text in BASELINES.items() if baselines.get(name)}
     nll = {text: _nll(scores["test_nll"]) for text, scores in named.items()}
     if "oracle_nll" in metrics:
         nll["the exact density"] = _nll(metrics["oracle_nll"])
-    head = ["RMSE", "CRPS", "90 % intervals hold"]
     own = {target: {text: _own_scores(scores, target) for text, scores in named.items()} for target in targets}
     if len(targets) == 1:
+        head = OF_NUMBERS if metrics["test_rmse"] else OF_KINDS
         dashes = ("–",) * len(head)
         rows = [(text, value, *own[targets[0]].get(text, dashes)) for text, value in nll.items()]
         tables = [table(["", "NLL (nats per row)", *head], rows, first=MODEL)]
     else:
         tables = [table(["", "NLL (nats per row)"], list(nll.items()), first=MODEL)]
         for target in targets[:MOST_TARGETS]:
+            head = OF_NUMBERS if target in metrics["test_rmse"] else OF_KINDS
             rows = [(text, *values) for text, values in own[target].items()]
             tables.append(table(["", *head], rows, title=target, first=MODEL))
     notes = [f"{sentence(BASELINES[name])[:-1]}: {reason}." for name, reason in baselines["skipped"].items()]
@@ -128,7 +154,10 @@ def _scores(config: Config, dataset: Dataset, metrics: Mapping[str, Any]) -> str
         notes.append(f"The one Gaussian was trained for {steps:,} steps, the model for {all_steps:,}.")
     return section(
         "Beside simpler answers",
-        paragraph("Scores on the test rows: lower is better, and 90 % intervals should hold 90 %."),
+        paragraph(
+            "Scores on the test rows: lower is better"
+            + (", and 90 % intervals should hold 90 %." if metrics["test_rmse"] else ", but for the accuracy.")
+        ),
         *tables,
         paragraph(" ".join(notes), "note"),
         _ordered(targets, metrics),
@@ -136,6 +165,9 @@ def _scores(config: Config, dataset: Dataset, metrics: Mapping[str, Any]) -> str
 
 
 def _own_scores(scores: Mapping[str, Any], target: str) -> tuple[str, str, str]:
+    if target not in scores["test_rmse"]:
+        loss, right, error = (scores[name][target] for name in ("test_log_loss", "test_accuracy", "calibration_error"))
+        return number(loss), percent(right), number(error, 3)
     rmse, crps, held = (scores[name][target] for name in ("test_rmse", "test_crps", "coverage_90"))
     return number(rmse), number(crps), percent(held)
 
@@ -145,6 +177,7 @@ def _ordered(targets: Sequence[str], metrics: Mapping[str, Any]) -> str:
     ordered = metrics.get("ordered_split")
     if not ordered:
         return ""
+    targets = list(metrics["coverage_90"])
     rows = [
         (text, _nll(scores["test_nll"]), *(percent(scores["coverage_90"][target]) for target in targets[:MOST_TARGETS]))
         for text, scores in (("rows drawn at random", metrics), ("the last rows", ordered))
@@ -157,6 +190,8 @@ def _ordered(targets: Sequence[str], metrics: Mapping[str, Any]) -> str:
 def _coverage(metrics: Mapping[str, Any]) -> str:
     """Regions against what they promise, for each nominal share; then by kind and by width."""
     coverage = metrics["coverage"]
+    if not coverage["regions"]:
+        return ""
     regions: dict[tuple, dict[float, Mapping[str, Any]]] = {}
     for record in coverage["regions"]:
         regions.setdefault((record["region"], record["target"]), {})[record["share"]] = record
@@ -210,22 +245,23 @@ def _not_judged(records: Sequence[Mapping[str, Any]]) -> str:
 def _diagnosis(metrics: Mapping[str, Any]) -> str:
     """What the mixture uses."""
     found = metrics["diagnosis"]
-    rows = [
-        ("components", number(found["components"])),
-        ("as varied as this many equally used", number(found["effective_components"], 3)),
-        ("never responsible for a test row", number(found["dead_components"])),
-        ("entropy of the responsibilities (nats)", number(found["responsibility_entropy_nats"], 3)),
-    ]
+    shown = {
+        "components": ("components", 4),
+        "effective_components": ("as varied as this many equally used", 3),
+        "dead_components": ("never responsible for a test row", 4),
+        "responsibility_entropy_nats": ("entropy of the responsibilities (nats)", 3),
+    }
+    rows = [(text, number(found[name], digits)) for name, (text, digits) in shown.items() if name in found]
     if len(found["statuses"]) > 1:
         counts = {status: found["statuses"].count(status) for status in dict.fromkeys(found["statuses"])}
         rows.append(("networks", listed([f"{count} {status.replace('_', ' ')}" for status, count in counts.items()])))
     sigmas = [
         (name, number(smallest, 3), number(found["sigma_floor"][name], 3), percent(found["share_on_floor"][name]))
-        for name, smallest in found["smallest_sigma"].items()
+        for name, smallest in found.get("smallest_sigma", {}).items()
     ]
     return section(
         "Diagnosis",
-        table(["the mixture", ""], rows),
+        table(["the mixture" if "components" in found else "the model", ""], rows),
         table(["target, in its own unit", "smallest sigma", "floor", "test rows on the floor"], sigmas),
     )
 
@@ -248,7 +284,15 @@ def _made(metrics: Mapping[str, Any], toml: str) -> str:
     return section("How it was made", made, details("The whole config", preformatted(toml)))
 
 
-def _meaning(nll: float) -> str:
+def _meaning(metrics: Mapping[str, Any]) -> str:
+    nll, said = metrics["test_nll"], ""
+    if "test_log_loss" in metrics:
+        said = (
+            "Log loss: minus the log probability of the kind that was observed; 0 is right and certain. Calibration "
+            "error: how far the probability of the most probable kind lies from how often it is right."
+        )
+    if not metrics["test_rmse"]:
+        return f"NLL: minus the log probability of what was observed. {said}"
     negative = (
         " It is negative because the predicted densities exceed 1, as they do where a target varies by less than its "
         "unit."
@@ -258,8 +302,8 @@ def _meaning(nll: float) -> str:
     return (
         "NLL: minus the log density of what was observed, with targets in the units given; another unit shifts it, so "
         f"only differences on the same rows mean something.{negative} CRPS: how far the whole answer lies "
-        "from what was observed, in the target's unit; of a single value it is the absolute error."
-    )
+        f"from what was observed, in the target's unit; of a single value it is the absolute error. {said}"
+    ).rstrip()
 
 
 def _nll(value: float) -> str:

@@ -29,7 +29,8 @@ def new_config(table: Path, targets: Sequence[str], out: Path) -> list[ColumnSum
         What stands in each column.
 
     Raises:
-        InputError: for a table that cannot be read, a target that is no column of numbers, or a file in the way.
+        InputError: for a table that cannot be read, a target that is no column of numbers or of kinds, or a file in the
+            way.
     """
     columns = summarise(table)
     kinds = {column.name: column.kind for column in columns}
@@ -41,7 +42,8 @@ def new_config(table: Path, targets: Sequence[str], out: Path) -> list[ColumnSum
         require(target in kinds, f"{table}: no column {target!r}: {nearest(target, kinds)}")
         require(not strays[target], f"{table}: target {target!r}, {strays[target]}: correct it, or empty the cell")
         require(
-            kinds[target] == "number", f"{table}: target {target!r} is a {kinds[target]}, not a number: choose others"
+            kinds[target] != "text",
+            f"{table}: target {target!r} is a text, neither a number nor one of a few kinds: choose others",
         )
     require(out.suffix == ".toml", f"{out}: a config is a .toml file: choose another name with --out")
     require(not out.exists(), f"{out} is there already: choose another with --out")
@@ -57,7 +59,7 @@ def _text(table: Path, columns: Sequence[ColumnSummary], targets: Sequence[str],
         "path": Path(os.path.relpath(table.resolve(), base.resolve())).as_posix(),
         "inputs": [column.name for column in inputs],
         "targets": list(targets),
-        "categorical": [column.name for column in inputs if column.kind == "category"],
+        "categorical": [c.name for c in columns if c.kind == "category" and (c in inputs or c.name in targets)],
     }
     if missing & {column.name for column in inputs}:
         dataset["missing_inputs"] = "indicate"
@@ -79,7 +81,8 @@ def _text(table: Path, columns: Sequence[ColumnSummary], targets: Sequence[str],
         f"{name} = {json.dumps(value, ensure_ascii=False)}".replace("\x7f", "\\u007f") for name, value in kept.items()
     ]
     whole = columns[0].num_rows - max((column.num_missing for column in columns if column.name in targets), default=0)
-    body += [CALIBRATION] if round(0.1 * round(0.9 * whole)) >= FEWEST_TO_CALIBRATE else []
+    numbers = any(column.kind == "number" for column in columns if column.name in targets)
+    body += [CALIBRATION] if numbers and round(0.1 * round(0.9 * whole)) >= FEWEST_TO_CALIBRATE else []
     return "\n".join([*lines, "", RECIPE, "", "[dataset]", *body, ""])
 
 

@@ -14,8 +14,10 @@ from mdn_jax.config import Config
 from mdn_jax.data import Dataset
 from mdn_jax.data import load as load_dataset
 from mdn_jax.judging import Diagnosis, calibrate
+from mdn_jax.judging.components import component_floors
 from mdn_jax.judging.findings import diagnosis_of, evaluate_part, findings
 from mdn_jax.judging.metrics import Scores
+from mdn_jax.judging.targets import names_of_kinds
 from mdn_jax.models import Model, num_parameters
 from mdn_jax.report import report_html
 from mdn_jax.runs.configs import read_config
@@ -107,11 +109,10 @@ def _metrics(config: Config, dataset: Dataset, outcome: Outcome, scores: Scores)
     if outcome.val_nll is not None:
         metrics["val_nll"] = outcome.val_nll
     metrics |= oracle_scores(dataset, scores)
-    floor = 0.0 if config.training.objective == "squared_error" else config.model.min_std
-    floors = floor * np.asarray(fit.model.targets.scale)
+    floors = component_floors(fit.model, len(fit.model.networks)).min(axis=0)
     device = jax.local_devices()[0]
     return metrics | {
-        "min_std": dict(zip(dataset.target_names, floors.tolist(), strict=True)),
+        "min_std": {dataset.target_names[dim]: float(floors[dim]) for dim in scores.numbers},
         "num_parameters": num_parameters(fit.model),
         "num_train": outcome.num_train,
         "num_validation": outcome.num_validation,
@@ -150,11 +151,13 @@ def _draw(
         history,
         input_names=dataset.input_names,
         target_names=dataset.target_names,
+        kinds=names_of_kinds(dataset.encoding, dataset.num_classes),
         oracle=metrics.get("oracle_nll") if density else None,
         log_density=dataset.log_density,
         loss_unit="nats" if density else f"{config.training.objective}, standardised",
     )
-    figures["health"] = health_figure(diagnosis, metrics["coverage"])
+    if metrics["coverage"]["regions"]:
+        figures["health"] = health_figure(diagnosis, metrics["coverage"])
     folder.mkdir(exist_ok=True)
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.png", dpi=150)

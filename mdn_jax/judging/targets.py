@@ -1,0 +1,135 @@
+"""What a distribution can say of each target: one whose marginal has `probs` names kinds, any other is a number."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from mdn_jax._checks import InputError
+from mdn_jax._typing import Float, Int, PyTree
+from mdn_jax.distributions import Distribution, Mixture, marginal
+from mdn_jax.encoding import Encoding
+from mdn_jax.models import Model, Rows
+from mdn_jax.statistics import cdf
+
+__all__ = [
+    "classes_of", "components_of", "first", "has_regions", "kinds_of", "mixture_of", "names_of_kinds", "numbers_alone",
+    "numbers_of", "of_targets", "only_numbers", "target_of",
+]  # fmt: skip
+
+
+def kinds_of(distribution: Distribution) -> dict[int, Any]:
+    """The marginals of the targets that name kinds, by the index of the target."""
+    try:
+        jax.eval_shape(cdf, distribution, jnp.zeros(distribution.target_dim))
+        return {}
+    except InputError:  # some target has none
+        each = {dim: target_of(distribution, dim) for dim in range(distribution.target_dim)}
+        return {dim: one for dim, one in each.items() if getattr(one, "probs", None) is not None}
+
+
+def numbers_of(distribution: Distribution) -> tuple[Int[np.ndarray, " F"], Any]:
+    """Indices of the targets that are numbers, and their distribution; None where there are none."""
+    kinds, size = kinds_of(distribution), distribution.target_dim
+    dims = np.array([dim for dim in range(size) if dim not in kinds], int)
+    if len(dims) == 1:
+        return dims, target_of(distribution, int(dims[0]))
+    return dims, (distribution if len(dims) == size else marginal(distribution, dims) if len(dims) else None)
+
+
+def mixture_of(numbers: Any) -> Mixture | None:
+    """The distribution of the numbers where it is a mixture of components that they share; else None."""
+    return numbers if all(hasattr(numbers, name) for name in ("responsibilities", "locs", "scale")) else None
+
+
+def of_targets(
+    ask: Callable[..., Array], distribution: Distribution, *given: Float[Array, " D"], shape: tuple[int, ...] = ()
+) -> Float[Array, "*S D"]:
+    """What `ask(distribution, *given)` says of all targets; where some refuse, of each alone, NaN of those."""
+    try:
+        return ask(distribution, *given)
+    except InputError:
+        if distribution.target_dim == 1:
+            return jnp.full((*shape, 1), jnp.nan)
+    dims = range(distribution.target_dim)
+    each = [of_targets(ask, target_of(distribution, d), *(row[d : d + 1] for row in given), shape=shape) for d in dims]
+    return jnp.concatenate(each, axis=-1)
+
+
+def classes_of(model: Model, x: PyTree) -> tuple[int | None, ...]:
+    """Of each target how many kinds it names, None of a number; x is one example in standard units."""
+    found = _traced(lambda one: {dim: kind.probs for dim, kind in kinds_of(one).items()}, model, x)
+    return tuple(found[dim].shape[-1] if dim in found else None for dim in range(len(model.targets.shift)))
+
+
+def components_of(model: Model, x: PyTree) -> int:
+    """How many components the mixture has that a model's numbers share; 0 where they share none."""
+    found = _traced(lambda one: mixture_of(numbers_of(one)[1]), model, x)
+    return 0 if found is None else found.num_components
+
+
+def has_regions(model: Model, x: PyTree) -> bool:
+    """Whether each number of a model has a mixture of its own, whose highest-density regions are known."""
+
+    def mixtures(one: Any) -> list[Any]:
+        dims, numbers = numbers_of(one)
+        return [mixture_of(target_of(numbers, dim)) for dim in range(len(dims))]
+
+    return None not in _traced(mixtures, model, x)
+
+
+def names_of_kinds(encoding: Encoding | None, classes: tuple[int | None, ...]) -> tuple[tuple[str, ...] | None, ...]:
+    """The kinds that each target names: the table's own, or their codes; None of a number."""
+    own = (encoding.target_kinds if encoding is not None else ()) or (None,) * len(classes)
+    codes = (None if count is None else tuple(map(str, range(count))) for count in classes)
+    return tuple(code and (kinds or code) for kinds, code in zip(own, codes, strict=True))
+
+
+def numbers_alone(model: Model, rows: Rows) -> tuple[list[int], Model, Rows]:
+    """Which targets are numbers, and the model and its rows in standard units without the others."""
+    numbers, model = only_numbers(model, first(rows))
+    observed = None if rows.observed is None else rows.observed[:, numbers]
+    return numbers, model, rows._replace(y=rows.y[:, numbers], observed=observed)
+
+
+def first(rows: Rows) -> PyTree:
+    """The x of the first row."""
+    return jax.tree.map(lambda leaf: leaf[0], rows.x)
+
+
+def only_numbers(model: Model, x: PyTree) -> tuple[list[int], Model]:
+    """Which targets are numbers, and the model of them alone; x is one example in standard units."""
+    numbers = [dim for dim, count in enumerate(classes_of(model, x)) if count is None]
+    one = _traced(lambda one: one, model, x)
+    if len(numbers) == len(model.targets.shift) and (len(numbers) > 1 or mixture_of(one) is not None):
+        return numbers, model
+    names = tuple(model.target_names[dim] for dim in numbers) if model.target_names else ()
+    targets = model.targets.part(numbers)
+    return numbers, replace(model, conditional=_Numbers(model.conditional), targets=targets, target_names=names)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class _Numbers:
+    """The numbers' marginal of a conditional distribution."""
+
+    conditional: Callable[[Any], Any]
+
+    def __call__(self, x: PyTree) -> Any:
+        return numbers_of(self.conditional(x))[1]
+
+
+def target_of(distribution: Distribution, dim: int) -> Any:
+    """The marginal of one target; a lone one's is its distribution, whether it says so or not."""
+    alone = distribution.target_dim == 1
+    plain = alone and (hasattr(distribution, "scale") or not hasattr(distribution, "marginal"))
+    return distribution if plain else marginal(distribution, dim)
+
+
+def _traced(ask: Callable[[Any], Any], model: Model, x: PyTree) -> Any:
+    """The shapes of what `ask` says of a model's distribution at one x."""
+    return jax.eval_shape(lambda x: ask(model.standardized(x)), jax.tree.map(jnp.asarray, x))

@@ -1,0 +1,98 @@
+"""Targets of kinds: whether probabilities hold what they say, and which kind is taken for which."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mdn_jax._typing import Float
+from mdn_jax.judging.kinds import confusion, reliability
+from mdn_jax.judging.metrics import Scores
+from mdn_jax.plotting.style import BLUE, GREY, INK, TICK_SIZE, columns_of, label, legend_below, new_figure, note_below
+
+__all__ = ["confusion_figure", "reliability_figure"]
+
+MOST_TARGETS = 6
+LONGEST = 18  # letters of a kind beside a table
+
+
+def reliability_figure(scores: Scores, target_names: Sequence[str]) -> Figure:
+    """How often the most probable kind is right, against its probability, in up to ten bins of as many rows.
+
+    Args:
+        scores: of N rows; the first six targets of kinds are drawn.
+        target_names: D names.
+
+    Returns:
+        A panel for each target; grey bars reach as far as chance does in 95 of 100 bins where probabilities are right.
+    """
+    dims, note = columns_of(scores.kinds, MOST_TARGETS)  # pyright: ignore[reportArgumentType]
+    figure, panels = _panels(len(dims), 4.6, 4.2)
+    hit, confidence, report = np.asarray(scores.hit), np.asarray(scores.confidence), scores.report(target_names)
+    for axes, dim in zip(panels, dims, strict=True):
+        found, name = reliability(hit[:, dim], confidence[:, dim], scores.weights), target_names[dim]
+        axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle="--", label="calibrated")
+        axes.vlines(
+            found.confidence, np.maximum(found.confidence - 1.96 * found.standard_error, 0),
+            np.minimum(found.confidence + 1.96 * found.standard_error, 1), color=GREY, alpha=0.5, linewidth=7,
+            label="95 % range of chance",
+        )  # fmt: skip
+        axes.plot(found.confidence, found.accuracy, color=BLUE, marker="o", linewidth=1.4, label="test rows")
+        low = max(0.0, min(found.confidence.min(), found.accuracy.min()) - 0.08)
+        axes.set(xlim=(low, 1.02), ylim=(low, 1.02), aspect="equal")
+        title = f"{name}: calibration error {report['calibration_error'][name]:.3f}"
+        label(axes, "probability of the most probable kind", "share of rows where it is right", title)
+    legend_below(figure, panels[0], note=note)
+    return figure
+
+
+def confusion_figure(
+    y: Float[np.ndarray, "N D"], scores: Scores, target_names: Sequence[str], kinds: Sequence[tuple[str, ...] | None]
+) -> Figure:
+    """How many test rows of each kind are taken for which.
+
+    Args:
+        y: (N, D) targets; those of kinds hold codes, NaN where missing.
+        scores: of the N rows; the first six targets of kinds are drawn.
+        target_names: D names.
+        kinds: of each target the names of its kinds.
+
+    Returns:
+        A panel for each target, coloured by the share of the rows of a kind; the ten most frequent kinds have a row.
+    """
+    dims, note = columns_of(scores.kinds, MOST_TARGETS)  # pyright: ignore[reportArgumentType]
+    tables = [confusion(y[:, dim], np.asarray(scores.kind)[:, dim], kinds[dim] or ()) for dim in dims]
+    most = max(len(names) for names, _ in tables)
+    figure, panels = _panels(len(dims), max(4.2, 1.8 + 0.55 * most), max(3.4, 1.4 + 0.45 * most))
+    for axes, dim, (names, counts) in zip(panels, dims, tables, strict=True):
+        _draw_table(axes, [name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name in names], counts)
+        label(axes, "predicted", "observed", target_names[dim])
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
+    note_below(
+        figure, "; ".join(part for part in ("test rows; colour is the share of each observed kind", note) if part)
+    )
+    return figure
+
+
+def _draw_table(axes: Axes, names: Sequence[str], counts: np.ndarray) -> None:
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for (row, column), count in np.ndenumerate(counts):
+        colour = "white" if share[row, column] > 0.55 else INK if count else GREY
+        axes.text(column, row, f"{count:,}", ha="center", va="center", fontsize=TICK_SIZE, color=colour)
+    turned: dict[str, Any] = {"rotation": 40, "ha": "right"} if max(map(len, names)) * len(names) > 40 else {}
+    axes.set_xticks(range(len(names)), names, parse_math=False, **turned)
+    axes.set_yticks(range(len(names)), names, parse_math=False)
+
+
+def _panels(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """A figure of at most three panels in a row."""
+    columns = 2 if count == 4 else min(count, 3)
+    rows = -(-count // columns)
+    figure, panels = new_figure(width * columns, height * rows + 0.6, rows, columns)
+    for axes in panels.ravel()[count:]:
+        axes.remove()
+    return figure, list(panels.ravel()[:count])
