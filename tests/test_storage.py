@@ -308,6 +308,14 @@ def test_a_flipped_bit_is_found_or_does_not_matter(saved, name):
     assert found == 60 if name == "model.toml" else found >= 20  # an archive has dates that nobody reads
 
 
+def head_of(description):
+    return description["model"]["conditional"]["head"]
+
+
+def network_of(description):
+    return description["model"]["conditional"]["network"]
+
+
 def describe(folder, change):
     """Rewrite a folder's description, checksum included, as a version of another day would have written it."""
     description, tree = storage.read_tree(folder, lambda _: mdn.load(folder))
@@ -323,15 +331,9 @@ def describe(folder, change):
         (lambda d: d.pop("model"), r"model.toml does not describe a model"),
         (lambda d: d["model"].update(kind="boat"), r"unknown kind of model 'boat'"),
         (lambda d: d["model"]["conditional"].pop("head"), r"model.toml does not describe a model"),
-        (
-            lambda d: d["model"]["conditional"]["head"]["fields"].update(colour="red"),
-            r"model.toml does not describe a model",
-        ),
-        (lambda d: d["model"]["conditional"]["head"]["fields"].update(num_components=0), r"num_components"),
-        (
-            lambda d: d["model"]["conditional"]["network"]["options"].update(hidden_sizes=[9]),
-            r"the arrays are not those of the structure",
-        ),
+        (lambda d: head_of(d)["fields"].update(colour="red"), r"model.toml does not describe a model"),
+        (lambda d: head_of(d)["fields"].update(num_components=0), r"num_components"),
+        (lambda d: network_of(d)["options"].update(hidden_sizes=[9]), r"the arrays are not those of the structure"),
         (lambda d: d["model"].update(target_dim=3), r"the arrays are not those of the structure"),
         (lambda d: d.update(format="new"), r"written in format new, which this version does not read"),
         (lambda d: d.update(model="boat"), r"model.toml does not describe a model"),

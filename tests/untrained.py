@@ -11,7 +11,7 @@ from mdn_jax.networks import Architecture, mlp
 
 def conditional(inputs, hidden, spec, activation="tanh", *, key, bias=None):
     """An MLP under a head, as training starts it."""
-    options = json.dumps({"hidden_sizes": list(hidden), "activation": activation})
+    options = json.dumps({"hidden_sizes": list(hidden), "activation": activation}, sort_keys=True)
     architecture = Architecture("mlp", mlp, options, (inputs,))
     network = architecture(key, jnp.zeros(inputs), spec)
     offset = jnp.zeros(spec.num_outputs) if bias is None else jnp.asarray(bias)
