@@ -21,7 +21,7 @@ CLEAR, WORTH = 4.0, 0.03  # standard errors, and calibration error beyond what c
 
 
 class Reliability(NamedTuple):
-    """Up to ten bins of rows, of equal mass, from unsure to sure.
+    """Bins of rows, of equal mass, from unsure to sure.
 
     Attributes:
         confidence: (B,) mean probability of the most probable kind.
@@ -48,7 +48,7 @@ class Reliability(NamedTuple):
 
 
 def reliability(
-    hit: Float[np.ndarray, " N"], confidence: Float[np.ndarray, " N"], weight: Float[np.ndarray, " N"]
+    hit: Float[np.ndarray, " N"], confidence: Float[np.ndarray, " N"], weight: Float[np.ndarray, " N"], bins: int = BINS
 ) -> Reliability:
     """How often the most probable kind is right, by its probability.
 
@@ -56,6 +56,7 @@ def reliability(
         hit: (N,) 1 where it is right, 0 where not, NaN where the kind is not known.
         confidence: (N,) its probability.
         weight: (N,) how much each row counts.
+        bins: how many at most.
 
     Returns:
         The bins; rows of one probability share one.
@@ -65,7 +66,7 @@ def reliability(
     hit, confidence, weight = hit[known], confidence[known], weight[known]
     mass = np.bincount(where, weight, len(sure))
     middle = ((np.cumsum(mass) - 0.5 * mass) / mass.sum())[where] if len(sure) else where
-    _, place = np.unique((BINS * middle).astype(int), return_inverse=True)
+    _, place = np.unique((bins * middle).astype(int), return_inverse=True)
     total = np.bincount(place, weight)
     average = lambda values: np.bincount(place, weight * values) / total  # noqa: E731
     variance = np.bincount(place, weight**2 * confidence * (1 - confidence)) / total**2
@@ -99,9 +100,9 @@ def kind_sentences(scores: Any, target_names: Sequence[str]) -> list[str]:
         if found.error > mean + max(WORTH, CLEAR * error):
             sure, right = (float(np.sum(found.share * part)) for part in (found.confidence, found.accuracy))
             said.append(
-                f"the probabilities of {target_names[dim]!r} do not hold: the most probable kind has {100 * sure:.1f} % "
-                f"on average and is right in {100 * right:.1f} % of the test rows (calibration error "
-                f"{found.error:.3f}, {mean:.3f} by chance)"
+                f"the probabilities of {target_names[dim]!r} do not hold: the most probable kind has "
+                f"{100 * sure:.1f} % on average and is right in {100 * right:.1f} % of the test rows (calibration "
+                f"error {found.error:.3f}, {mean:.3f} by chance)"
             )
     return said
 

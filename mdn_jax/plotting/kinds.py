@@ -8,40 +8,54 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mdn_jax._typing import Float
-from mdn_jax.judging.kinds import confusion, reliability
+from mdn_jax.judging.kinds import BINS, confusion, reliability
 from mdn_jax.judging.metrics import Scores
-from mdn_jax.plotting.style import BLUE, GREY, INK, TICK_SIZE, columns_of, label, legend_below, new_figure, note_below
+from mdn_jax.plotting.style import (
+    BLUE,
+    GREY,
+    INK,
+    TICK_SIZE,
+    columns_of,
+    label,
+    legend_below,
+    limits,
+    new_figure,
+    note_below,
+)
 
 __all__ = ["confusion_figure", "reliability_figure"]
 
 MOST_TARGETS = 6
+ROWS_PER_BIN = 20  # fewer make a line of noise
 LONGEST = 18  # letters of a kind beside a table
 
 
 def reliability_figure(scores: Scores, target_names: Sequence[str]) -> Figure:
-    """How often the most probable kind is right, against its probability, in up to ten bins of as many rows.
+    """How often the most probable kind is right, against its probability, in up to ten bins of 20 rows or more.
 
     Args:
         scores: of N rows; the first six targets of kinds are drawn.
         target_names: D names.
 
     Returns:
-        A panel for each target; grey bars reach as far as chance does in 95 of 100 bins where probabilities are right.
+        A panel for each target; in the grey band lie 95 of 100 bins where probabilities are right.
     """
     dims, note = columns_of(scores.kinds, MOST_TARGETS)  # pyright: ignore[reportArgumentType]
     figure, panels = _panels(len(dims), 4.6, 4.2)
     hit, confidence, report = np.asarray(scores.hit), np.asarray(scores.confidence), scores.report(target_names)
+    bins = int(np.clip(len(hit) // ROWS_PER_BIN, 1, BINS))
     for axes, dim in zip(panels, dims, strict=True):
-        found, name = reliability(hit[:, dim], confidence[:, dim], scores.weights), target_names[dim]
+        found, name = reliability(hit[:, dim], confidence[:, dim], scores.weights, bins), target_names[dim]
+        chance = np.clip(found.confidence + np.outer([-1.96, 1.96], found.standard_error), 0, 1)
         axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle="--", label="calibrated")
-        axes.vlines(
-            found.confidence, np.maximum(found.confidence - 1.96 * found.standard_error, 0),
-            np.minimum(found.confidence + 1.96 * found.standard_error, 1), color=GREY, alpha=0.5, linewidth=7,
-            label="95 % range of chance",
-        )  # fmt: skip
+        looks: dict[str, Any] = {"color": GREY, "alpha": 0.35, "label": "95 % range of chance"}
+        if len(found.share) > 1:
+            axes.fill_between(found.confidence, *chance, linewidth=0, **looks)
+        else:
+            axes.vlines(found.confidence, *chance, linewidth=9, **looks)
         axes.plot(found.confidence, found.accuracy, color=BLUE, marker="o", linewidth=1.4, label="test rows")
-        low = max(0.0, min(found.confidence.min(), found.accuracy.min()) - 0.08)
-        axes.set(xlim=(low, 1.02), ylim=(low, 1.02), aspect="equal")
+        ends = limits([*found.confidence, *found.accuracy, *chance.ravel()], tail=0.0)
+        axes.set(xlim=ends, ylim=ends)
         title = f"{name}: calibration error {report['calibration_error'][name]:.3f}"
         label(axes, "probability of the most probable kind", "share of rows where it is right", title)
     legend_below(figure, panels[0], note=note)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from mdn_jax._checks import nearest, require
+from mdn_jax._checks import InputError, nearest, require
 from mdn_jax._typing import Bool, Float
 from mdn_jax.distributions import Distribution, condition, log_prob, sample
 from mdn_jax.judging import kinds_of, mixture_of, numbers_of, of_targets, target_of
@@ -62,7 +62,7 @@ class Question:
         if numbers is not None:
             answers |= self._of_numbers(numbers, row)
         if self.scored:
-            answers["log_prob"] = log_prob(distribution, row.y["targets"], observed=row.observed)
+            answers["log_prob"] = _log_prob(distribution, row.y["targets"], row.observed)
         return answers
 
     def _of_numbers(self, numbers: Distribution, row: Rows) -> dict[str, Float[Array, "..."]]:
@@ -130,6 +130,14 @@ def percent(share: float) -> str:
 
 def _known(distribution: Distribution, given: tuple[int, ...], row: Rows) -> Distribution:
     return condition(distribution, given, row.y["given"]) if given else distribution
+
+
+def _log_prob(distribution: Distribution, y: Float[Array, " D"], observed: Any) -> Float[Array, ""]:
+    """Of the observed targets; NaN where some are not and cannot be integrated out."""
+    try:
+        return log_prob(distribution, y, observed=observed)
+    except InputError:
+        return jnp.where(jnp.all(observed), log_prob(distribution, y), jnp.nan)
 
 
 def _disagreement(numbers: Any, members: tuple[int, ...]) -> Float[Array, " D"]:
