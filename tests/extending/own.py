@@ -62,7 +62,9 @@ class Laplace:
         return jnp.sum(-jnp.abs(y - self.loc) * jnp.exp(-self.log_scale) - self.log_scale - jnp.log(2.0))
 
     def sample(self, key, shape=(), temperature=1.0):
-        return self.loc + temperature * jnp.exp(self.log_scale) * jax.random.laplace(key, (*shape, 1), self.loc.dtype)
+        noise = jax.random.laplace(key, (*shape, 1), self.loc.dtype)
+        loc, scale = (jnp.broadcast_to(leaf, noise.shape) for leaf in (self.loc, jnp.exp(self.log_scale)))
+        return loc + temperature * scale * noise
 
     def marginal(self, dims):
         return self
