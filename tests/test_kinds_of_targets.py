@@ -83,7 +83,7 @@ class Spec:
         return Standardizer.fit(y)
 '''
 CASES = {  # targets, those that name kinds, [model], [training], flags of predict
-    "independent": ("size, weight", "", 'num_components = 2\nhead = "independent"', "", ""),
+    "independent": ("size, weight", "", 'num_components = 2\nhead = "independent"', "", "--num-modes 2"),
     "categorical": ("kind", "kind", 'head = "categorical"', "", "--samples 3"),
     "mixed": ("size, kind", "kind", "num_components = 2", "", "--samples 3"),
     "ensemble": ("size, kind", "kind", "num_components = 1", "ensemble_size = 2", "--interval central"),
@@ -176,9 +176,9 @@ def test_the_scores_of_a_run_are_scikit_learns(finished):
     folder = finished("categorical")
     data = load(runs.read_config(folder / "config.toml")[0].dataset)
     metrics, model = metrics_of(folder), mdn.load(folder)
-    probs = np.asarray(jax.vmap(model)(jnp.asarray(data.test.x)).probs)
+    probs = np.asarray(jax.vmap(model)(jnp.asarray(data.test.x)).probs, np.float64)
     observed = data.test.y[:, 0].astype(int)
-    expected = log_loss(observed, probs.astype(np.float64) / probs.sum(axis=1, keepdims=True), labels=range(3))
+    expected = log_loss(observed, probs / probs.sum(axis=1, keepdims=True), labels=range(3))
     assert metrics["test_log_loss"]["kind"] == pytest.approx(expected, rel=1e-5)
     assert metrics["test_nll"] == pytest.approx(expected, rel=1e-5)
     assert metrics["test_accuracy"]["kind"] == accuracy_score(observed, probs.argmax(axis=1))
@@ -364,10 +364,11 @@ def test_a_kind_never_seen_has_no_density(finished, capsys):
 
 
 def test_modes_of_independent_targets_are_their_own(finished):
-    model, table = mdn.load(finished("independent")), {"a": [0.5], "b": [0.0]}
-    frame = mdn.predict(model, table, num_modes=2, keep=())
+    folder = finished("independent")
+    model, table = mdn.load(folder), pl.read_csv(folder.parent / "table.csv")
+    frame = pl.read_csv(folder.parent / "independent.csv")  # of the test above
     for dim, name in enumerate(("size", "weight")):
-        mode = mdn.mode(mdn.marginal(model(np.array([0.5, 0.0])), dim))[0]
+        mode = mdn.mode(mdn.marginal(model(np.array([table["a"][0], table["b"][0]])), dim))[0]
         assert frame[f"{name}_mode"][0] == pytest.approx(float(mode), rel=1e-4)
         assert 0 < frame[f"{name}_mode_weight_1"][0] <= 1
     assert "mode_weight_1" not in frame.columns
