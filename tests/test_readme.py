@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from mdn_jax import cli
+
 README = Path(__file__).parent.parent / "README.md"
 BLOCKS = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
-FIT, EXPORT, OWN_LOOP = BLOCKS
+FIT, EXPORT, OWN_LOOP, OWN_CODE = BLOCKS
 
 
 @pytest.mark.parametrize("block", [FIT + EXPORT, OWN_LOOP], ids=["fit", "own_loop"])
@@ -30,6 +32,17 @@ def test_python_blocks_run(block, capsys):
         assert all(f"{number:.3f}" in block for number in [*modes, *ends])  # what its comments say
     else:
         assert names["value"] < -0.5  # noise-free: the data lie on a curve
+
+
+def test_a_config_with_code_of_ones_own_runs(tmp_path):
+    (config,) = re.findall(
+        r"^```toml\n(dataset = .*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+    (tmp_path / "own.py").write_text(OWN_CODE)
+    (tmp_path / "own.toml").write_text(config.replace("1000", "20"))
+    assert cli.main(["run", str(tmp_path / "own.toml"), "--out", str(tmp_path / "run")]) == 0
+    assert cli.main(["sweep", str(tmp_path / "own.toml"), "--out", str(tmp_path / "swept")]) == 0
+    assert len((tmp_path / "swept" / "results.csv").read_text().splitlines()) == 5
 
 
 def exact_answers():

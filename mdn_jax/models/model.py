@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import jax
@@ -65,10 +64,13 @@ class Conditional:
     def __call__(self, x: PyTree, key: Key | None = None) -> Any:
         """The distribution of one example, or a batch of them; a key makes it training."""
         raw = self.network(x, key) if self.draws else self.network(x)
-        made = partial(unpack, self.head)
+        made = self._made
         for _ in raw.shape[:-1]:
             made = jax.vmap(made)
-        return made(raw if self.offset is None else raw + self.offset)
+        return made(raw)
+
+    def _made(self, raw: Float[Array, " P"]) -> Distribution:
+        return unpack(self.head, raw if self.offset is None else raw + self.offset)
 
     @property
     def draws(self) -> bool:
