@@ -69,14 +69,15 @@ class Question:
         answers = {"mean": of_targets(mean, numbers), "std": of_targets(std, numbers)}
         ask = lambda q: of_targets(lambda one: quantile(one, q), numbers)  # noqa: E731
         answers["quantile"] = jax.vmap(ask)(jnp.array(self.quantiles))
-        highest, joint = self.interval == "highest-density", mixture_of(numbers) is not None and numbers.target_dim > 1
+        highest, mixture = self.interval == "highest-density", mixture_of(numbers)
+        joint = mixture is not None and mixture.target_dim > 1
         each = [mixture_of(target_of(numbers, dim)) for dim in range(numbers.target_dim)]
-        lines = [one if one is None else profile(one) for one in each] if highest or not joint else []
+        lines: list[Any] = [one and profile(one) for one in each] if highest or not joint else []
         if highest:
             found = [region(line, mass) for line, mass in zip(lines, row.y["mass"], strict=True)]
             answers["ends"] = jnp.stack([jnp.where(used[:, None], ends, jnp.nan) for ends, used, _ in found], axis=-1)
-        if joint:
-            answers["mode"], answers["mode_weight"] = self._best(*weighted_modes(numbers))
+        if mixture is not None and joint:
+            answers["mode"], answers["mode_weight"] = self._best(*weighted_modes(mixture))
         else:
             none = jnp.full((self.num_modes, 2), jnp.nan)
             best = jnp.stack([none if line is None else jnp.stack(self._best(*peaks(line)), axis=1) for line in lines])
