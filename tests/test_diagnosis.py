@@ -251,9 +251,8 @@ def test_groups_go_from_narrow_to_wide():
     width = rng.uniform(1.0, 2.0, 1_000)
     pit = rng.uniform(size=(1_000, 1))
     pit[width < 1.1] = 0.001  # the surest answers are all wrong
-    scores = Scores(np.zeros(1_000), pit, pit, pit, width[:, None])
     judged = SimpleNamespace(rows=np.arange(1_000), highest_density=pit, joint=pit[:, 0])
-    found = measure_coverage(scores, judged, ("y",))
+    found = measure_coverage(Scores(np.zeros(1_000), pit, pit, pit, width[:, None]), judged, ("y",))
     groups = found["by_width"]
     assert [group["group"] for group in groups] == list(range(1, 11))
     assert all(group["rows"] == 100 for group in groups)

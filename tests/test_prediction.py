@@ -149,10 +149,12 @@ def test_a_central_interval_lies_between_quantiles(two):
         assert_allclose(found[f"{target}_high"], found[f"{target}_q90"], rtol=1e-5)
 
 
-def test_disagreement_is_between_the_members(one, two):
+def test_disagreement_is_between_the_networks(one, two):
     table = rows(5)
     found = mdn.predict(two, table)
-    means = jax.jit(jax.vmap(lambda x: [mdn.mean(model(x)) for model in two.networks]))(standard_inputs(two, table))
+    means = jax.jit(jax.vmap(lambda x: [mdn.mean(model(x)) for model in two.conditional.models]))(
+        standard_inputs(two, table)
+    )
     spread = np.std([two.targets.scale * np.asarray(mean) for mean in means], axis=0)
     assert_allclose(found[["price_disagreement", "time_disagreement"]].to_numpy(), spread, rtol=1e-4)
     assert not [column for column in mdn.predict(one, table).columns if "disagreement" in column]

@@ -56,7 +56,7 @@ def baseline_scores(config: Config, dataset: Dataset) -> dict[str, Any]:
         model, training = _one_gaussian_config(config)
         scores = one_gaussian(config.seed, dataset, model, training)
         found["one_gaussian"] = _report(scores, names) | {"num_steps": training.num_steps}
-    reasons = {linear: "no more training rows than inputs", "one_gaussian": reason}
+    reasons = {linear: "no more training rows than inputs"} | ({"one_gaussian": reason} if None in classes else {})
     return found | {"skipped": {name: why for name, why in reasons.items() if found[name] is None}}
 
 
@@ -140,7 +140,7 @@ def _of_both(
         known, seen = ~np.isnan(train.y[:, dim]) & (weight > 0), ~np.isnan(test.y[:, dim])
         own, codes = weight[known] / weight[known].mean(), np.where(seen, test.y[:, dim], 0).astype(int)
         x, at = inputs.standardize(train.x[known]), inputs.standardize(test.x)
-        log_probs = of_kinds(x, train.y[known, dim], own, dataset.num_classes[dim], at)
+        log_probs = of_kinds(x, train.y[known, dim], own, dataset.num_classes[dim] or 0, at)
         kind, rows = log_probs.argmax(axis=1), np.arange(len(test))
         loss = np.where(seen, -log_probs[rows, codes], np.nan)
         said = (loss, np.where(seen, kind == codes, np.nan), np.exp(log_probs[rows, kind]), kind)

@@ -16,28 +16,17 @@ __all__ = ["Classifier", "frequencies", "softmax_regression"]
 MOST_ROWS, MOST_NUMBERS = 50_000, 5_000_000  # of the training rows, and rows times kinds
 MOST_STEPS, ENOUGH, RIDGE = 200, 1e-6, 1.0  # nats per row that a step must gain at least; penalty of half the squares
 
-Classifier = Callable[..., Float[np.ndarray, "M C"]]
+Numbers = Float[np.ndarray, "..."]
+Classifier = Callable[[Numbers, Numbers, Numbers, int, Numbers], Numbers]
 
 
-def frequencies(
-    x: Float[np.ndarray, "N X"],
-    codes: Float[np.ndarray, " N"],
-    weight: Float[np.ndarray, " N"],
-    count: int,
-    at: Float[np.ndarray, "M X"],
-) -> Float[np.ndarray, "M C"]:
+def frequencies(x: Numbers, codes: Numbers, weight: Numbers, count: int, at: Numbers) -> Numbers:
     """Log probabilities of the kinds by how often each occurs, with one more row of each, whatever x."""
     rows = 1.0 + np.bincount(codes.astype(int), weight, count)
     return np.broadcast_to(np.log(rows / rows.sum()), (len(at), count))
 
 
-def softmax_regression(
-    x: Float[np.ndarray, "N X"],
-    codes: Float[np.ndarray, " N"],
-    weight: Float[np.ndarray, " N"],
-    count: int,
-    at: Float[np.ndarray, "M X"],
-) -> Float[np.ndarray, "M C"]:
+def softmax_regression(x: Numbers, codes: Numbers, weight: Numbers, count: int, at: Numbers) -> Numbers:
     """Log probabilities of the kinds by multinomial logistic regression with a ridge of 1 on all but the intercepts.
 
     Equivalent to `sklearn.linear_model.LogisticRegression`. The curvature is bounded by half the squares of the inputs,
@@ -69,5 +58,5 @@ def softmax_regression(
     return _log_softmax(at @ slopes)
 
 
-def _log_softmax(logits: Float[np.ndarray, "N C"]) -> Float[np.ndarray, "N C"]:
+def _log_softmax(logits: Numbers) -> Numbers:
     return logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)

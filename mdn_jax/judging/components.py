@@ -150,7 +150,7 @@ def component_floors(model: Model, num_components: int) -> Float[np.ndarray, "K 
     """The smallest sigma of each component in the units of the targets; 0 where the network sets none."""
     networks = model.networks
     heads = [getattr(network.conditional, "head", None) for network in networks]  # least squares shows none
-    floors = [_floors(head, one.targets.scale) for head, one in zip(heads, networks)]
+    floors = [_floors(head, np.asarray(one.targets.scale)) for head, one in zip(heads, networks)]
     return np.repeat(np.stack(floors), num_components // len(networks), axis=0)
 
 
@@ -158,9 +158,9 @@ def _floors(head: Any, scale: Float[np.ndarray, " D"]) -> Float[np.ndarray, " D"
     """The smallest sigma of each target, block by block."""
     blocks = getattr(head, "specs", None)
     if not blocks:
-        return getattr(head, "min_std", 0.0) * np.asarray(scale)
+        return getattr(head, "min_std", 0.0) * scale
     ends = np.cumsum([block.target_dim for block in blocks])[:-1]
-    return np.concatenate([_floors(block, own) for block, own in zip(blocks, np.split(np.asarray(scale), ends))])
+    return np.concatenate([_floors(block, own) for block, own in zip(blocks, np.split(scale, ends))])
 
 
 def _entropy(shares: Float[np.ndarray, "*N K"]) -> Float[np.ndarray, "*N"]:

@@ -105,12 +105,13 @@ class Scores(ShortRepr):
             "width_90": named(numbers, weighted_mean(self.width_90, weight)),
             "pit_deviation": named(numbers, np.array([_deviation(column, weight) for column in self.pit.T])),
         }
-        if kinds and self.hit is not None and self.confidence is not None:
-            rows = zip(self.hit.T, self.confidence.T, strict=True)
+        if kinds:
+            log_loss, hit, sure = (np.asarray(column) for column in (self.log_loss, self.hit, self.confidence))
+            errors = [calibration_error(*row, weight) for row in zip(hit.T, sure.T, strict=True)]
             report |= {
-                f"{prefix}_log_loss": named(kinds, weighted_mean(self.log_loss, weight)),
-                f"{prefix}_accuracy": named(kinds, weighted_mean(self.hit, weight)),
-                "calibration_error": named(kinds, np.array([calibration_error(*row, weight) for row in rows])),
+                f"{prefix}_log_loss": named(kinds, weighted_mean(log_loss, weight)),
+                f"{prefix}_accuracy": named(kinds, weighted_mean(hit, weight)),
+                "calibration_error": named(kinds, np.array(errors)),
             }
         if self.responsibilities is not None:
             share = np.average(self.responsibilities, axis=0, weights=weight)

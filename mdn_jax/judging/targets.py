@@ -38,7 +38,7 @@ def numbers_of(distribution: Distribution) -> tuple[Int[np.ndarray, " F"], Any]:
     dims = np.array([dim for dim in range(size) if dim not in kinds], int)
     if len(dims) == 1:
         return dims, target_of(distribution, int(dims[0]))
-    return dims, (distribution if len(dims) == size else marginal(distribution, dims) if len(dims) else None)
+    return dims, (distribution if len(dims) == size else marginal(distribution, dims.tolist()) if len(dims) else None)
 
 
 def mixture_of(numbers: Any) -> Mixture | None:

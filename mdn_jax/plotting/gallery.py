@@ -63,37 +63,13 @@ def run_figures(
         left out where the numbers are no mixture. Of targets of kinds `reliability` and `confusion`.
     """
     train_x, train_y, test_x, test_y = (np.asarray(rows, np.float64) for rows in (train_x, train_y, test_x, test_y))
-    figures: dict[str, Figure] = {}
-    if scores.numbers:
-        numbers, alone = only_numbers(model, np.zeros(test_x.shape[1]))
-        figures |= _of_numbers(
-            alone, train_x, train_y[:, numbers], test_x, test_y[:, numbers], scores, input_names=input_names,
-            target_names=[target_names[dim] for dim in numbers], log_density=log_density,
-        )  # fmt: skip
-    if scores.kinds:
-        figures["reliability"] = reliability_figure(scores, target_names)
-        figures["confusion"] = confusion_figure(test_y, scores, target_names, kinds)
-    figures["loss"] = loss_figure(history, oracle=oracle, unit=loss_unit)
-    return figures
-
-
-def _of_numbers(
-    model: Model,
-    train_x: Float[np.ndarray, "N X"],
-    train_y: Float[np.ndarray, "N D"],
-    test_x: Float[np.ndarray, "N X"],
-    test_y: Float[np.ndarray, "N D"],
-    scores: Scores,
-    *,
-    input_names: Sequence[str],
-    target_names: Sequence[str],
-    log_density: LogDensity | None,
-) -> dict[str, Figure]:
-    """The figures of the targets that are numbers."""
-    inputs, targets, key = test_x.shape[1], test_y.shape[1], jax.random.key(SEED)
+    inputs, all_y, all_names, key = test_x.shape[1], test_y, target_names, jax.random.key(SEED)
+    numbers, model = only_numbers(model, np.zeros(inputs))
+    train_y, test_y, pit, error = (part[:, numbers] for part in (train_y, test_y, scores.pit, scores.error))
+    targets, target_names = len(numbers), [all_names[dim] for dim in numbers]
+    components = targets > 0 and components_of(model, np.zeros(inputs)) > 0
     enough = len(test_x) >= min(ENOUGH, len(train_x))
     x, y, title = (test_x, test_y, "Test data") if enough else (train_x, train_y, "Training data")
-    components, pit = components_of(model, np.zeros(inputs)) > 0, scores.pit[:, scores.numbers]
     figures: dict[str, Figure] = {}
     line = inputs == 1 and targets == 1
     if line:
@@ -104,14 +80,18 @@ def _of_numbers(
             figures["parameters"] = parameters_figure(model, x, **names)
     elif inputs == 0 and components:
         figures["density"] = marginals_figure(model, y, target_names, log_density=log_density)
-    if inputs > 0 and not (line and components):
-        figures["predictions"] = predictions_figure(test_y, test_y + scores.error[:, scores.numbers], pit, target_names)
+    if inputs > 0 < targets and not (line and components):
+        figures["predictions"] = predictions_figure(test_y, test_y + error, pit, target_names)
         if targets == 1 and components:
             figures["test_rows"] = rows_figure(model, test_x, test_y, target_name=target_names[0])
     if targets == 2:
         figures["contours"] = contours_figure(
             key, model, test_x, test_y, input_names=input_names, target_names=target_names
         )
+    figures["loss"] = loss_figure(history, oracle=oracle, unit=loss_unit)
     if not np.isnan(pit).all():
         figures["calibration"] = calibration_figure(pit, target_names)
+    if scores.kinds:
+        figures["reliability"] = reliability_figure(scores, all_names)
+        figures["confusion"] = confusion_figure(all_y, scores, all_names, kinds)
     return figures

@@ -40,7 +40,7 @@ def reliability_figure(scores: Scores, target_names: Sequence[str]) -> Figure:
     Returns:
         A panel for each target; in the grey band lie 95 of 100 bins where probabilities are right.
     """
-    dims, note = columns_of(scores.kinds, MOST_TARGETS)  # pyright: ignore[reportArgumentType]
+    dims, note = scores.kinds[:MOST_TARGETS], columns_of([target_names[dim] for dim in scores.kinds], MOST_TARGETS)[1]
     figure, panels = _panels(len(dims), 4.6, 4.2)
     hit, confidence, report = np.asarray(scores.hit), np.asarray(scores.confidence), scores.report(target_names)
     bins = int(np.clip(len(hit) // ROWS_PER_BIN, 1, BINS))
@@ -54,7 +54,7 @@ def reliability_figure(scores: Scores, target_names: Sequence[str]) -> Figure:
         else:
             axes.vlines(found.confidence, *chance, linewidth=9, **looks)
         axes.plot(found.confidence, found.accuracy, color=BLUE, marker="o", linewidth=1.4, label="test rows")
-        ends = limits([*found.confidence, *found.accuracy, *chance.ravel()], tail=0.0)
+        ends = limits(np.concatenate([found.confidence, found.accuracy, chance.ravel()]), tail=0.0)
         axes.set(xlim=ends, ylim=ends)
         title = f"{name}: calibration error {report['calibration_error'][name]:.3f}"
         label(axes, "probability of the most probable kind", "share of rows where it is right", title)
@@ -76,7 +76,7 @@ def confusion_figure(
     Returns:
         A panel for each target, coloured by the share of the rows of a kind; the ten most frequent kinds have a row.
     """
-    dims, note = columns_of(scores.kinds, MOST_TARGETS)  # pyright: ignore[reportArgumentType]
+    dims, note = scores.kinds[:MOST_TARGETS], columns_of([target_names[dim] for dim in scores.kinds], MOST_TARGETS)[1]
     tables = [confusion(y[:, dim], np.asarray(scores.kind)[:, dim], kinds[dim] or ()) for dim in dims]
     most = max(len(names) for names, _ in tables)
     figure, panels = _panels(len(dims), max(4.2, 1.8 + 0.55 * most), max(3.4, 1.4 + 0.45 * most))

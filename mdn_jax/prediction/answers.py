@@ -197,7 +197,7 @@ def _columns(prepared: Prepared, found: dict[str, np.ndarray]) -> dict[str, np.n
             number = "" if question.interval == "central" else f"_{piece + 1}"
             columns[f"{name}_low{number}"] = found["ends"][:, piece, 0, dim]
             columns[f"{name}_high{number}"] = found["ends"][:, piece, 1, dim]
-        if question.members:
+        if question.networks:
             columns[f"{name}_disagreement"] = found["disagreement"][:, dim]
     for place in range(several if shared else 0):
         columns[f"mode_weight_{place + 1}"] = found["mode_weight"][:, place]

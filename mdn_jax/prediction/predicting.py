@@ -40,7 +40,7 @@ def predict(
     The columns of the result, for each target NAME: `NAME_mean`, `NAME_std`, its quantiles `NAME_q05`, ...; `NAME_mode`
     of the best joint mode; the ends of an interval, `NAME_low` and `NAME_high` of a central one, `NAME_low_1`,
     `NAME_high_1`, `NAME_low_2`, ... of the pieces of a highest-density region (as many as any row has, the others
-    empty); of an ensemble `NAME_disagreement`, the standard deviation over its members of their means. Then, once:
+    empty); of an ensemble `NAME_disagreement`, the standard deviation over its networks of their means. Then, once:
     `log_prob` in nats of the targets as they are, where the table holds all of them (missing ones integrated out), and
     `outside_training`: whether an input is beyond what training saw.
 
@@ -137,9 +137,9 @@ def prepare(
     free = tuple(dim for dim in range(len(model.target_names)) if dim not in dims)
     masses = _masses(model, asked, given=bool(given))
     wanted = read_wanted(model, table, given, keep, named, strict=strict)
-    scored, members = wanted.targets is not None, _network_sizes(model)
+    scored, networks = wanted.targets is not None, _network_sizes(model)
     own = tuple(masses[dim] for dim in free if kinds[dim] is None)
-    question = Question(quantiles, asked.num_modes, asked.interval, own, dims, scored, members)
+    question = Question(quantiles, asked.num_modes, asked.interval, own, dims, scored, networks)
     names, left = tuple(model.target_names[dim] for dim in free), tuple(kinds[dim] for dim in free)
     return Prepared(model, question, wanted, names, left, model.targets.part(free), model.targets.part(dims))
 

@@ -40,7 +40,7 @@ class Question:
     masses: tuple[float, ...]  # of the interval of each number that is left
     given: tuple[int, ...]  # indices of the targets that are known
     scored: bool  # whether the targets that are left are known too, so that they have a density
-    members: tuple[int, ...]  # components of each network of an ensemble, 0 of other numbers; none for a single model
+    networks: tuple[int, ...]  # components of each network of an ensemble, 0 of other numbers; none for a single model
 
     @property
     def levels(self) -> tuple[float, ...]:
@@ -69,22 +69,26 @@ class Question:
         answers = {"mean": of_targets(mean, numbers), "std": of_targets(std, numbers)}
         ask = lambda q: of_targets(lambda one: quantile(one, q), numbers)  # noqa: E731
         answers["quantile"] = jax.vmap(ask)(jnp.array(self.quantiles))
-        highest, joint = self.interval == "highest-density", mixture_of(numbers) is not None and numbers.target_dim > 1
+        highest, mixture = self.interval == "highest-density", mixture_of(numbers)
+        joint = mixture is not None and mixture.target_dim > 1
         each = [mixture_of(target_of(numbers, dim)) for dim in range(numbers.target_dim)]
-        lines = [one if one is None else profile(one) for one in each] if highest or not joint else []
+        lines: list[Any] = [one and profile(one) for one in each] if highest or not joint else []
         if highest:
             found = [region(line, mass) for line, mass in zip(lines, row.y["mass"], strict=True)]
-            answers["ends"] = jnp.stack([jnp.where(used[:, None], ends, jnp.nan) for ends, used, _ in found], axis=-1)
-        if joint:
-            answers["mode"], answers["mode_weight"] = self._best(*weighted_modes(numbers))
+            most = max(len(used) for _, used, _ in found)  # pieces; blocks may differ in their components
+            ends = [jnp.where(used[:, None], ends, jnp.nan) for ends, used, _ in found]
+            more = [jnp.full((most - len(own), 2), jnp.nan, own.dtype) for own in ends]
+            answers["ends"] = jnp.stack([jnp.concatenate(own) for own in zip(ends, more)], axis=-1)
+        if mixture is not None and joint:
+            answers["mode"], answers["mode_weight"] = self._best(*weighted_modes(mixture))
         else:
             none = jnp.full((self.num_modes, 2), jnp.nan)
             best = jnp.stack([none if line is None else jnp.stack(self._best(*peaks(line)), axis=1) for line in lines])
             modes, weights = jnp.moveaxis(best, (2, 0), (0, 2))
             alone = numbers.target_dim == 1
             answers |= {"mode": modes, "mode_weight": weights[:, 0] if alone else weights}
-        if self.members:
-            answers["disagreement"] = _disagreement(numbers, self.members)
+        if self.networks:
+            answers["disagreement"] = _disagreement(numbers, self.networks)
         return answers
 
     def _best(self, points: Array, weights: Float[Array, " K"], distinct: Bool[Array, " K"]) -> tuple[Array, Array]:
@@ -140,13 +144,13 @@ def _log_prob(distribution: Distribution, y: Float[Array, " D"], observed: Any) 
         return jnp.where(jnp.all(observed), log_prob(distribution, y), jnp.nan)
 
 
-def _disagreement(numbers: Any, members: tuple[int, ...]) -> Float[Array, " D"]:
+def _disagreement(numbers: Any, networks: tuple[int, ...]) -> Float[Array, " D"]:
     """Standard deviation over the networks of an ensemble of their means: which components are whose is known."""
     if mixture_of(numbers) is None:
         means = [of_targets(mean, part) for part in getattr(numbers, "parts", ())]
         return jnp.std(jnp.stack(means), axis=0) if means else jnp.full(numbers.target_dim, jnp.nan)
     means, first = [], 0
-    for count in members:
+    for count in networks:
         own = slice(first, first + count)
         means.append(jnp.sum(jax.nn.softmax(numbers.logits[own])[:, None] * numbers.locs[own], axis=0))
         first += count

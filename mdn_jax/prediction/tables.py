@@ -194,7 +194,7 @@ def _unknown_kinds(source: Path, encoding: Encoding, inputs: dict[str, np.ndarra
             continue
         values = inputs[column.name]
         strange = ~missing_in(values) & ~np.isin(values.astype(str), column.kinds)
-        _refuse_unseen(source, column.name, np.where(strange, values, None), column.kinds, strict=strict)
+        _refuse_unseen(source, column.name, np.where(strange, values, np.array(None)), column.kinds, strict=strict)
         if strange.any():
             counts[column.name] = int(strange.sum())
     return counts

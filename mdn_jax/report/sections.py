@@ -89,9 +89,9 @@ def _headline(name: str, config: Config, dataset: Dataset, metrics: Mapping[str,
     trained = "" if metrics["status"] == "ok" else f" Training {metrics['status'].replace('_', ' ')}."
     values = [("test NLL", _nll(metrics["test_nll"]), f"± {metrics['test_nll_standard_error']:.2g} nats per row")]
     if len(targets) == 1 and not metrics["test_rmse"]:
-        units = ("nats per row", "of the test rows are of the most probable kind", "of its probability, on average")
-        own = zip(OF_KINDS, _own_scores(metrics, targets[0]), units, strict=True)
-        values += [(f"{name[:1].upper()}{name[1:]}", *shown) for name, *shown in list(own)[1:]]
+        _, right, error = _own_scores(metrics, targets[0])
+        values += [("accuracy", right, "of the test rows are of the most probable kind")]
+        values += [("calibration error", error, "between probability and accuracy")]
     elif len(targets) == 1:
         (rmse, crps, held), unit = _own_scores(metrics, targets[0]), f"in the unit of {targets[0]}"
         values += [("root mean squared error", rmse, unit), ("CRPS", crps, unit)]
