@@ -13,7 +13,7 @@ from jax import Array
 from mdn_jax._checks import require
 from mdn_jax._printing import ShortRepr
 from mdn_jax._typing import Float, Key, PyTree
-from mdn_jax.distributions import Mixture, merge
+from mdn_jax.distributions import Distribution, Mixture, merge
 from mdn_jax.distributions.scales import Diagonal
 from mdn_jax.distributions.units import Standardizer, device_dtype
 from mdn_jax.encoding import Encoding
