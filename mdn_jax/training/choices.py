@@ -15,6 +15,7 @@ from mdn_jax.training.objectives import Objective
 
 __all__ = ["architecture_of", "check_objective", "head_of", "own_code"]
 
+MIXTURE, WIDTHS = ("num_components", "covariance", "min_std"), ("hidden_sizes", "activation")  # fields of [model]
 PARTS = ("target_dim", "num_outputs", "unpack", "initial_bias", "units")  # of every head
 
 
@@ -40,7 +41,7 @@ def head_of(model: ModelConfig, objective: Objective, num_classes: Sequence[int 
         require(
             not model.head_options, f"model.head_options: the head {model.head!r} has none; got {model.head_options}"
         )
-        _refuse_idle(model, ("covariance",), model.head == "independent", "under independent targets")
+        _refuse_idle(model, ("covariance",) if model.head == "independent" else (), "under independent targets")
         require(
             model.head != "categorical" or None not in num_classes,
             'model.head = "categorical" needs targets that name kinds: add them to dataset.categorical',
@@ -65,18 +66,14 @@ def _own_head(model: ModelConfig, num_classes: Sequence[int | None]) -> Head:
     """A head of one's own, given what it takes of the targets and of `[model]`."""
     make: Any = find(model.head, HEADS, "model.head")
     told = {"target_dim": len(num_classes), "num_classes": tuple(num_classes)}
-    told |= {name: getattr(model, name) for name in ("num_components", "covariance", "min_std")}
+    told |= {name: getattr(model, name) for name in MIXTURE}
     known = inspect.signature(make).parameters
-    _refuse_idle(model, ("num_components", "covariance", "min_std"), None, f"in {model.head}", known)
+    _refuse_idle(model, [name for name in told if name not in known and name in MIXTURE], f"in {model.head}")
     check_options(make, model.head_options, [name for name in told if name in known], "model.head_options")
     head = make(**{name: value for name, value in told.items() if name in known}, **model.head_options)
-    lacking = [
-        name for name in ("target_dim", "num_outputs", "unpack", "initial_bias", "units") if not hasattr(head, name)
-    ]
+    lacking = [name for name in PARTS if not hasattr(head, name)]
     require(
-        not lacking,
-        f"model.head = {model.head}: a head has target_dim, num_outputs, unpack, initial_bias and units; "
-        f"this one lacks {', '.join(lacking)}",
+        not lacking, f"model.head = {model.head}: a head has {', '.join(PARTS)}; this one lacks {', '.join(lacking)}"
     )
     return head
 
@@ -103,9 +100,9 @@ def architecture_of(model: ModelConfig, input_shape: tuple[int, ...]) -> Archite
     """
     build = find(model.network, NETWORKS, "model.network")
     check_signature(build, ("key", "x", "num_outputs"), "model.network")
-    known, widths = inspect.signature(build).parameters, ("hidden_sizes", "activation")
-    _refuse_idle(model, widths, None, f"in {model.network}", known)
-    told = {name: getattr(model, name) for name in widths if name in known}
+    known = inspect.signature(build).parameters
+    _refuse_idle(model, [name for name in WIDTHS if name not in known], f"in {model.network}")
+    told = {name: getattr(model, name) for name in WIDTHS if name in known}
     check_options(build, model.network_options, ("key", "x", "num_outputs", "spec", *told), "model.network_options")
     name = model.network if isinstance(model.network, str) else build.__qualname__
     return Architecture(name, build, json.dumps(told | model.network_options.plain(), sort_keys=True), input_shape)
@@ -117,9 +114,9 @@ def own_code(model: ModelConfig) -> dict[str, Any]:
     return {"network": network, "head": None if model.head in HEADS else find(model.head, HEADS, "model.head")}
 
 
-def _refuse_idle(model: ModelConfig, names: Sequence[str], idle: bool | None, where: str, known: Any = ()) -> None:
-    """Refuse settings that would do nothing: those that differ from their defaults and that nobody takes."""
+def _refuse_idle(model: ModelConfig, names: Sequence[str], where: str) -> None:
+    """Refuse settings that nobody takes, where they differ from their defaults."""
     for name in names:
-        changed = getattr(model, name) != type(model).model_fields[name].default
-        useless = name not in known if idle is None else idle
-        require(not (changed and useless), f"model.{name} = {getattr(model, name)!r} has no use {where}: leave it out")
+        value = getattr(model, name)
+        unset = value == type(model).model_fields[name].default
+        require(unset, f"model.{name} = {value!r} has no use {where}: leave it out")

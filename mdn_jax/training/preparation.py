@@ -230,9 +230,15 @@ def starting_bias(head: Head, data: Data, splits: Split | None) -> Float[np.ndar
     rows = data.rows
     known = np.asarray(rows.weight > 0)[..., None] if rows.observed is None else np.asarray(rows.observed)
     y = np.where(known, np.asarray(rows.y), np.nan)
-    if splits is None or data.own is None:
-        return np.asarray(head.initial_bias(y.reshape(-1, y.shape[-1])))[None]
-    return np.stack([np.asarray(head.initial_bias(y[own])) for own in np.asarray(splits.train)])
+    each = [y.reshape(-1, y.shape[-1])]
+    if splits is not None and data.own is not None:
+        each = [y[own] for own in np.asarray(splits.train)]
+    bias = np.stack([np.asarray(head.initial_bias(rows)) for rows in each])
+    require(
+        bias.shape[1:] == (head.num_outputs,),
+        f"model.head: initial_bias gives shape {bias.shape[1:]}, and num_outputs says {head.num_outputs}",
+    )
+    return bias
 
 
 def _check_held(name: str, given: PyTree) -> None:
