@@ -76,7 +76,7 @@ def _print_metrics(metrics: dict[str, Any], folder: Path) -> None:
     titles |= {"test_log_loss": "log loss", "test_accuracy": "accuracy", "calibration_error": "calibration error"}
     for name, title in titles.items():
         for target, value in metrics.get(name, {}).items():
-            table.add_row(f"{title}, {target}", "–" if value != value else f"{value:.4f}")
+            table.add_row(f"{title}, {target}", "–" if value is None else f"{value:.4f}")
     table.add_row("parameters", f"{metrics['num_parameters']:,}")
     table.add_row("seconds", f"{metrics['compile_seconds']:.1f} compiling, {metrics['train_seconds']:.1f} training")
     console = Console()

@@ -119,7 +119,7 @@ def confusion(
     counts = np.zeros((len(names), len(names)), int)
     np.add.at(counts, pairs, 1)
     if len(names) <= MOST_KINDS:
-        return list(names), counts
+        return [str(name) for name in names], counts
     kept = np.sort(np.argsort(-counts.sum(axis=1), kind="stable")[:MOST_KINDS])
     place = np.full(len(names), MOST_KINDS)
     place[kept] = np.arange(MOST_KINDS)

@@ -1,6 +1,7 @@
 """A trained model as a run folder: judged on the test rows, saved and drawn."""
 
 import json
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -67,12 +68,12 @@ def write_run(folder: Path, config: Config, dataset: Dataset, outcome: Outcome) 
     fit = outcome.fit
     scores = evaluate_part(fit.model, dataset.test)
     diagnosis, found = findings(config, dataset, fit, scores)
-    metrics = _metrics(config, dataset, outcome, scores) | found
+    metrics = _plain(_metrics(config, dataset, outcome, scores) | found)
     save(folder / MODEL, fit.model)
     write_history(folder / HISTORY, fit.history)
     _draw(folder / FIGURES, config, dataset, fit.model, scores, fit.history, metrics, diagnosis)
     _write_report(folder, config, dataset, metrics)
-    write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
+    write_text(folder / METRICS, json.dumps(metrics, indent=2, allow_nan=False) + "\n")
     return metrics
 
 
@@ -100,6 +101,15 @@ def oracle_scores(dataset: Dataset, scores: Scores) -> dict[str, float]:
         return {}
     exact = -dataset.log_density(dataset.test.x, dataset.test.y)
     return {"oracle_nll": float(exact.mean()), "gap_to_oracle": float((scores.nll - exact).mean())}
+
+
+def _plain(value: Any) -> Any:
+    """The same values with None for numbers that are none, which JSON has no word for."""
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _metrics(config: Config, dataset: Dataset, outcome: Outcome, scores: Scores) -> dict[str, Any]:

@@ -97,16 +97,15 @@ def build(described: dict[str, Any], network: Any = None, head: Callable | None 
             "this model holds a network of your own: give load(path, network=mdn.Functional(params, apply)), params of "
             "the same structure",
         )
-        return Conditional(network, offset, made)
+        return Conditional(network, offset, made)  # pyright: ignore[reportArgumentType]
     plain = described["network"]
     own = NETWORKS.get(plain["name"], network)
     require(
         own is not None,
         f"this model's network is built by {plain['name']}: give that function, load(path, network=...)",
     )
-    architecture = Architecture(
-        plain["name"], own, json.dumps(plain["options"], sort_keys=True), tuple(plain["input_shape"])
-    )  # pyright: ignore
+    options = json.dumps(plain["options"], sort_keys=True)
+    architecture = Architecture(plain["name"], own, options, tuple(plain["input_shape"]))  # pyright: ignore
     x = jnp.zeros(architecture.input_shape)
     shapes = jax.eval_shape(lambda key: architecture(key, x, made), jax.random.key(0))
     return Conditional(shapes, offset, made, architecture)

@@ -49,7 +49,11 @@ def head_of(model: ModelConfig, objective: Objective, num_classes: Sequence[int 
         blocks = []
         for is_number, block in itertools.groupby(num_classes, key=lambda count: count is None):
             counts = list(block)
-            blocks += [_of_numbers(model, objective, len(counts))] if is_number else map(CategoricalSpec, counts)
+            blocks += (
+                [_of_numbers(model, objective, len(counts))]
+                if is_number
+                else [CategoricalSpec(count) for count in counts if count is not None]
+            )
         head = blocks[0] if len(blocks) == 1 else ProductSpec(tuple(blocks))
     check_objective(objective, head)
     return head

@@ -295,8 +295,8 @@ def _on_vector(own: optax.GradientTransformation, tree_of: Callable[[Array], PyT
     """An optimizer of the pytree of parameters, between vectors."""
 
     def update(updates: Array, state: PyTree, vector: Array | None = None) -> tuple[Array, PyTree]:
-        updates, state = own.update(tree_of(updates), state, tree_of(vector))  # pyright: ignore[reportArgumentType]
-        return ravel_pytree(updates)[0], state
+        found, state = own.update(tree_of(updates), state, tree_of(vector))  # pyright: ignore[reportArgumentType]
+        return ravel_pytree(found)[0], state
 
     return optax.GradientTransformation(lambda vector: own.init(tree_of(vector)), update)  # pyright: ignore
 

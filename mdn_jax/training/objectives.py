@@ -65,7 +65,7 @@ def objective_of(given: str | Callable, num_samples: int) -> Objective:
     ours = OBJECTIVES | {"energy_score": Objective(_energy_score(num_samples))}
     if isinstance(given, str) and given in ours:
         return ours[given]
-    return Objective(find(given, ours, "training.objective"))
+    return Objective(find(given, ours, "training.objective"))  # pyright: ignore[reportArgumentType]
 
 
 def row_losses(

@@ -64,15 +64,12 @@ def start(
     )
     data = prepare(
         x, y, weights, training.shared_fraction,
-        head_of=lambda counts: spec or head_of(model, objective, counts),
+        head_of=lambda counts: head_of(model, objective, counts) if spec is None else _fitting(spec, objective, counts),
         observed=observed, as_given=own, num_classes=num_classes, input_names=input_names, target_names=target_names,
         encoding=encoding, augment=augment,
     )  # fmt: skip
-    if not own:
+    if spec is None:
         return start_runs(data, model, [training], jnp.stack([key]), optimizer=optimizer)
-    target_dim = data.targets.shift.shape[0]
-    require(spec.target_dim == target_dim, f"spec has target_dim {spec.target_dim}, but y has {target_dim} columns")
-    check_objective(objective, spec)
     require(training.validation == "shared", 'validation = "own" is for ensembles, and a network of your own is one')
     require(training.ensemble_size == 1, "a network of your own trains alone: fit several and use mdn.ensemble")
     conditional = _own_conditional(params, apply, spec, data)  # pyright: ignore[reportArgumentType]
@@ -147,6 +144,14 @@ def shared_of(data: Data) -> Shared:
         standardizers = (data.inputs or Standardizer.identity(1), data.targets)
         units = tuple((jnp.asarray(one.shift, float), jnp.asarray(one.scale, float)) for one in standardizers)
     return Shared(data.rows, data.validation, units)
+
+
+def _fitting(spec: Head, objective: Objective, num_classes: Sequence[int | None]) -> Head:
+    """A head of one's own network, where it has as many targets as there are, and the objective can train it."""
+    count = len(num_classes)
+    require(spec.target_dim == count, f"spec has target_dim {spec.target_dim}, but y has {count} columns")
+    check_objective(objective, spec)
+    return spec
 
 
 def _own_conditional(params: PyTree, apply: Callable, head: Head, data: Data) -> Conditional:
