@@ -61,7 +61,7 @@ def check_kinds(function: Callable) -> Callable:
 
 
 def _fits(value: Any, kind: Any) -> bool:
-    """Whether a value is of the annotated kind, as far as can be told."""
+    """True where a value is of the annotated kind, as far as can be told."""
     if kind is Key:
         dtype = getattr(value, "dtype", None)
         return dtype is not None and (jnp.issubdtype(dtype, jax.dtypes.prng_key) or dtype == jnp.uint32)

@@ -31,7 +31,7 @@ def path_first(arguments: list[str], usage: str) -> tuple[Path | None, list[str]
 def config_values(
     config: BaseModel, extra: type, arguments: list[str], program: str, **sections: BaseModel
 ) -> dict[str, Any]:
-    """What the command line makes of a config and of a command's own options, by name, as a TOML file would say it.
+    """Read the values of a config and of a command's own options off the command line, as a TOML file would say them.
 
     Args:
         config: fields of the command line with their values.

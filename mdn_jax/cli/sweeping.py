@@ -190,7 +190,7 @@ def _duration(seconds: float) -> str:
 
 
 def _print_status(folder: Path) -> int:
-    """How far a sweep is, from its folder alone."""
+    """Print the progress of a sweep, from its folder alone."""
     from mdn_jax.sweeps.driver import read_status  # noqa: PLC0415
 
     status = read_status(folder)
@@ -235,7 +235,7 @@ def _take_out(folder: Path, options: _Sweep) -> int:
 
 
 def _print_plan(space: Any) -> int:
-    """What a sweep would do: nothing is compiled or written."""
+    """Print the plan of a sweep: nothing is compiled or written."""
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 

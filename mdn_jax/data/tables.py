@@ -152,7 +152,7 @@ NOT_UTF8 = "the file is not UTF-8 text: save it as a CSV file in UTF-8"
 
 
 def _why_unreadable(path: Path, report: str) -> str:
-    """What keeps a CSV file from being read, in one line."""
+    """The fault that keeps a CSV file from being read, in one line."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             lines = csv.reader(file)
@@ -207,7 +207,7 @@ def _read_npz(path: Path, wanted: Sequence[str] | None) -> Any:
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
-    """What an NPZ file holds, in types that polars knows."""
+    """The arrays of an NPZ file, in types that polars knows."""
     try:
         if not zipfile.is_zipfile(path):
             raise ValueError("no archive of arrays")

@@ -1,4 +1,4 @@
-"""How training went, and whether the probabilities can be trusted."""
+"""Figures of the course of training and of the calibration of probabilities."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -64,7 +64,7 @@ def loss_figure(history: Mapping[str, ArrayLike], *, oracle: float | None = None
 
 
 def calibration_figure(pit: Float[np.ndarray, "N D"], target_names: Sequence[str]) -> Figure:
-    """Whether observed targets fall where the predicted distributions say.
+    """Draw observed targets against the distributions predicted for them.
 
     Left, a histogram of the predicted distribution functions at the observed targets (the PIT), which is flat where
     the predictions are right. Right, how often central intervals hold the target, against how often they should. The

@@ -1,4 +1,4 @@
-"""Whether a model is sound: which components it uses, how sharp they get, and what its intervals hold."""
+"""Figures of a model's health: the components it uses, how sharp they get, and the coverage of its intervals."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -123,7 +123,7 @@ def _draw_regions(axes: Axes, regions: Sequence[Mapping[str, Any]], names: Seque
 
 
 def _draw_widths(axes: Axes, coverage: Mapping[str, Any], names: Sequence[str]) -> None:
-    """What 90 % intervals hold, from narrow to wide; a sentence where that cannot be told."""
+    """Draw the coverage of 90 % intervals, from narrow to wide; a sentence where that cannot be told."""
     title = "Coverage of 90 % intervals by their width"
     shown = [record for record in coverage["by_width"] if record["target"] in names]
     if not shown:
@@ -147,7 +147,7 @@ def _draw_widths(axes: Axes, coverage: Mapping[str, Any], names: Sequence[str]) 
 
 
 def _no_widths(regions: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
-    """Why no coverage by width is told: too few rows of every target, or intervals of one width."""
+    """The reason for no coverage by width: too few rows of every target, or intervals of one width."""
     rows = max(record["rows"] for record in regions if record["target"] in names and record["region"] == "central")
     if rows >= ROWS_BY_WIDTH:
         return "all intervals are equally wide, within 1 %"

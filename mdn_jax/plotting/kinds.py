@@ -31,7 +31,7 @@ LONGEST = 18  # letters of a kind beside a table
 
 
 def reliability_figure(scores: Scores, target_names: Sequence[str]) -> Figure:
-    """How often the most probable kind is right, against its probability, in up to ten bins of 20 rows or more.
+    """Draw how often the most probable kind is right, by its probability, in up to ten bins of 20 rows or more.
 
     Args:
         scores: of N rows; the first six targets of kinds are drawn.
@@ -65,7 +65,7 @@ def reliability_figure(scores: Scores, target_names: Sequence[str]) -> Figure:
 def confusion_figure(
     y: Float[np.ndarray, "N D"], scores: Scores, target_names: Sequence[str], kinds: Sequence[tuple[str, ...] | None]
 ) -> Figure:
-    """How many test rows of each kind are taken for which.
+    """Draw a table of test rows: the observed kinds against the most probable ones.
 
     Args:
         y: (N, D) targets; those of kinds hold codes, NaN where missing.

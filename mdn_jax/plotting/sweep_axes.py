@@ -98,7 +98,7 @@ def axis_figure(sweep: Sweep, axis: str, oracle: float | None = None, sentence: 
 
 
 def _is_grid(sweep: Sweep, axis: str, others: Sequence[str]) -> bool:
-    """Whether at most one other axis was swept, with few values, and most pairs of values have members."""
+    """True where at most one other axis was swept, with few values, and most pairs of values have members."""
     if len(others) > 1 or any(sweep.count(other) > MOST_LINES for other in others):
         return False
     pairs = len(set(zip(*(sweep.columns[name] for name in (axis, *others)), strict=True)))

@@ -1,4 +1,4 @@
-"""What the figures of a sweep share: robust views, ticks at swept values, captions that fit."""
+"""The common style of a sweep's figures: robust views, ticks at swept values, captions that fit."""
 
 import textwrap
 from collections.abc import Sequence
@@ -75,7 +75,7 @@ def set_losses(
 
 
 def losses_note(sweep: Sweep) -> str:
-    """How many members the figure leaves out of its means, and why."""
+    """The number of members that the figure leaves out of its means, with the reason."""
     notes = []
     members, halved, diverged = len(sweep.val), int(sweep.halved.sum()), int(sweep.diverged.sum())
     if halved:
@@ -87,7 +87,7 @@ def losses_note(sweep: Sweep) -> str:
 
 
 def replicates(sweep: Sweep) -> str:
-    """What means are over: `8 seeds and 4 data sets`, or nothing where no seed was swept."""
+    """The replicates of a mean: `8 seeds and 4 data sets`, or nothing where no seed was swept."""
     kinds = ((SEED, "seeds"), (DATA_SEED, "data sets"))
     return " and ".join(f"{sweep.count(axis)} {kind}" for axis, kind in kinds if sweep.count(axis) > 1)
 

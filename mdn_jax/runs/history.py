@@ -1,4 +1,4 @@
-"""What happened at each evaluation, as a CSV file and back."""
+"""The history of a run, one row per evaluation, as a CSV file and back."""
 
 import csv
 from pathlib import Path

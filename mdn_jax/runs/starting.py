@@ -98,7 +98,7 @@ def _inputs(columns: Sequence[ColumnSummary], targets: Sequence[str]) -> list[Co
 
 
 def _remark(column: ColumnSummary, *, used: bool) -> str:
-    """What a person should look at in a column that is no target."""
+    """Advice on a column that is no target."""
     if column.stray:
         also = "take it off categorical" if used else "name it in inputs"
         cure = f"correct it, or list it in missing_values and {also}"

@@ -189,7 +189,7 @@ def _climbed(mixture: Mixture) -> _Modes:
 def _climb(
     log_heights: Float[Array, " K"], locs: Float[Array, "K D"], whiteners: Float[Array, "K D D"], start: Array
 ) -> Float[Array, " D"]:
-    """Where the climb from `start` ends."""
+    """The end of the ascent from `start`."""
     least = ARRIVED * jnp.finfo(start.dtype).eps ** 0.5
 
     def onwards(now: tuple[Array, Array, Array]) -> Array:

@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class _Queue:
-    """What waits, what runs, and where."""
+    """The batches that wait, and those that run with their nodes."""
 
     waiting: deque[Work]  # batches for the next free nodes
     shipped: dict[str, Any]  # dataset -> its rows in Ray's object store
@@ -127,7 +127,7 @@ def _hand_out(ray: Any, queue: _Queue) -> None:
 
 
 def _result(ray: Any, queue: _Queue, task: Any) -> Result | None:
-    """What a task gives; None where its node was lost and the batch waits again.
+    """The result of a task; None where its node was lost and the batch waits again.
 
     Raises:
         InputError: what a task raised, or a batch that was lost too often.

@@ -116,7 +116,7 @@ def open_space(folder: Path) -> Space:
 
 
 def read_status(folder: Path) -> dict[str, Any]:
-    """How far a sweep is: the fields of `Progress`, and `processes`, the last word of each that is at work.
+    """Read a sweep's progress: the fields of `Progress`, and `processes`, the last report of each that is at work.
 
     Raises:
         InputError: where there is no sweep.
@@ -157,7 +157,7 @@ def claim(space: Space, folder: Path, *, overwrite: bool) -> None:
 
 
 def may_claim(space: Space, folder: Path, *, overwrite: bool = False) -> bool:
-    """Whether `folder` is this sweep's already; nothing is written.
+    """True where `folder` is this sweep's already; nothing is written.
 
     Raises:
         InputError: where it holds something else.

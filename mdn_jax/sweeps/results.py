@@ -1,4 +1,4 @@
-"""What a sweep found: the table, its best members, figures, and members as models or run folders of their own."""
+"""The results of a sweep: table, best members, figures, and members as models or run folders of their own."""
 
 import csv
 import io
@@ -46,7 +46,7 @@ class Group:
 
 @dataclass(frozen=True, eq=False)
 class SweepResult:
-    """What `mdn.sweep` gives.
+    """The result of `mdn.sweep`.
 
     Attributes:
         axes: names of the fields that were varied.

@@ -29,7 +29,7 @@ class Interrupted(Exception):  # noqa: N818  (no error: the sweep was asked to s
 
 @dataclass
 class Progress:
-    """Where a sweep stands.
+    """The progress of a sweep.
 
     Attributes:
         total: members of the whole sweep.
@@ -51,7 +51,7 @@ class Progress:
 
     @classmethod
     def of(cls, rows: Mapping[int, Row], total: int) -> "Progress":
-        """What the rows of the members that are done tell."""
+        """Count the members that are done, from their rows."""
         best = ranked(rows)
         diverged = sum(row["status"] == "diverged" for row in rows.values())
         return cls(total, len(rows), diverged, rows[best[0]]["val_nll"] if best else None)
@@ -83,7 +83,7 @@ class Session:
         return self.folder / f"{CHECKPOINT}-{self.shard}"
 
     def timed(self, work: Callable[[], Any]) -> Any:
-        """What `work` gives, its seconds counted as the sweep's own."""
+        """Return `work()`, its seconds counted as the sweep's own."""
         began = time.perf_counter()
         try:
             return work()

@@ -1,4 +1,4 @@
-"""What a sweep searches: its axes over config fields, the members they make, and which of them share a program.
+"""The search space of a sweep: axes over config fields, the members they make, and those that share a program.
 
 An axis is a list of values, `{ count = 8 }` of seeds, or `{ low = 1e-4, high = 1e-2, log = true }`. Grid and random
 members follow from the config's seed and their own number alone, so any process can tell what member 1234 is.
@@ -33,7 +33,7 @@ Settings = dict[str, Any]
 
 
 class Search(Strict):
-    """How a sweep chooses its members: the fields of `[sweep]` that are no axes."""
+    """The choice of a sweep's members: the fields of `[sweep]` that are no axes."""
 
     sampler: Literal["grid", "random", "tpe"] = "grid"
     """Every combination of the axes' values, draws from them, or Optuna's tree-structured Parzen estimator."""
@@ -59,7 +59,7 @@ class Axis:
 
     @property
     def is_range(self) -> bool:
-        """Whether values are drawn from an interval."""
+        """True where values are drawn from an interval."""
         return not self.values
 
     def draw(self, rng: np.random.Generator) -> Any:
@@ -179,7 +179,7 @@ def member_config(space: Space, settings: Settings) -> Config:
 
 
 def program_of(config: Config) -> str:
-    """What a compiled program depends on, as text: configs that agree here train together."""
+    """The identity of a compiled program, as text: configs that agree here train together."""
     table = config.to_dict()
     del table["seed"]
     for name in varying_fields(TrainingConfig):

@@ -274,7 +274,7 @@ def halve(slices: Sequence[Slice]) -> list[Slice]:
 
 
 def conclude(part: Slice, settings: Mapping[int, Settings]) -> list[Trained]:
-    """What training left of each member, judged on the validation and the test rows."""
+    """Finish each member, judged on the validation and the test rows."""
     began = time.perf_counter()
     used, size = part.used, part.size
     networks = (used[:, None] * size + np.arange(size)).ravel()
