@@ -70,7 +70,7 @@ def _fits(value: Any, kind: Any) -> bool:
     if get_origin(kind) is Sequence:
         return isinstance(value, Collection) and all(_fits(one, get_args(kind)[0]) for one in value)
     if getattr(kind, "_is_protocol", False):  # its properties make it one; for its methods functions ask
-        return {name for name, member in vars(kind).items() if isinstance(member, property)} <= set(dir(value))
+        return {name for name, found in vars(kind).items() if isinstance(found, property)} <= set(dir(value))
     known = isinstance(kind, type) and (kind.__module__.startswith("mdn_jax") or kind in (str, PathLike, NoneType))
     return not known or isinstance(value, kind)
 

@@ -278,8 +278,8 @@ def _spelled(path: Path, name: str, column: Any, missing_values: Values) -> Any:
     import polars as pl  # noqa: PLC0415
 
     text = column.str.strip_chars()
-    words = ["", *(value for value in missing_values if isinstance(value, str))]
-    text = pl.select(pl.when(text.is_in(words)).then(None).otherwise(text)).to_series()
+    missing = ["", *(value for value in missing_values if isinstance(value, str))]
+    text = pl.select(pl.when(text.is_in(missing)).then(None).otherwise(text)).to_series()
     values = text.str.to_lowercase().replace({"true": "1", "false": "0"}).cast(pl.Float64, strict=False)
     bad = (values.is_null() & text.is_not_null()).arg_true()
     if len(bad):
@@ -301,9 +301,9 @@ def as_texts(column: Any, missing_values: Values) -> np.ndarray:
     except pl.exceptions.PolarsError:
         raise InputError(f"column {column.name!r} holds {column.dtype}, not texts: leave it out") from None
     whole, lower = text.str.replace(r"^([+-]?\d+)\.0+$", "${1}"), text.str.to_lowercase()
-    words = ["", *(str(value).removesuffix(".0") for value in missing_values)]
+    missing = ["", *(str(value).removesuffix(".0") for value in missing_values)]
     spelled = pl.when(lower.is_in(["true", "false"])).then(lower).otherwise(whole)
-    return pl.select(pl.when(whole.is_in(words)).then(None).otherwise(spelled)).to_series().to_numpy(writable=True)
+    return pl.select(pl.when(whole.is_in(missing)).then(None).otherwise(spelled)).to_series().to_numpy(writable=True)
 
 
 _READERS: dict[str, Callable[[Path, Sequence[str] | None], Any]] = {

@@ -14,7 +14,7 @@ from mdn_jax.plotting.style import BLUE, COLOURS, GREY, INK, LABEL_SIZE, RED, do
 from mdn_jax.plotting.sweep_style import (
     caption_below,
     fence,
-    losses_note,
+    left_out,
     name_of,
     replicates,
     set_losses,
@@ -93,7 +93,7 @@ def axis_figure(sweep: Sweep, axis: str, oracle: float | None = None, sentence: 
     )
     over = "" if two or not lines else replicates(sweep)
     drawn = f"{'Shaded' if numeric else 'Bars'}: one standard deviation over {over} on each side" if over else ""
-    caption_below(figure, upper, [sentence, drawn, above, losses_note(sweep)])
+    caption_below(figure, upper, [sentence, drawn, above, left_out(sweep)])
     return figure
 
 

@@ -97,7 +97,7 @@ def draw(prepared: Prepared, key: Key, count: int) -> Any:
 
 
 def _chunks(prepared: Prepared, key: np.ndarray | None = None) -> Iterator[tuple[int, Rows, Bool[np.ndarray, " R"]]]:
-    """Yield a table in parts, the last filled up so that few programs serve any: row count, rows, mask of unseen ones."""
+    """Yield a table in parts, the last filled up so that few programs serve any: row count, rows, unseen ones."""
     model, wanted, count = prepared.model, prepared.wanted, prepared.wanted.num_rows
     size = min(ROWS_AT_ONCE, max(FEWEST_AT_ONCE, 2 ** math.ceil(math.log2(count))))
     for start in range(0, count, size):

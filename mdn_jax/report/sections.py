@@ -148,10 +148,10 @@ def _scores(config: Config, dataset: Dataset, metrics: Mapping[str, Any]) -> str
             head = OF_NUMBERS if target in metrics["test_rmse"] else OF_KINDS
             rows = [(text, *values) for text, values in own[target].items()]
             tables.append(table(["", *head], rows, title=target, first=MODEL))
-    notes = [f"{sentence(BASELINES[name])[:-1]}: {reason}." for name, reason in baselines["skipped"].items()]
+    skipped = [f"{sentence(BASELINES[name])[:-1]}: {reason}." for name, reason in baselines["skipped"].items()]
     if baselines["one_gaussian"]:
         steps, all_steps = baselines["one_gaussian"]["num_steps"], config.training.num_steps
-        notes.append(f"The one Gaussian was trained for {steps:,} steps, the model for {all_steps:,}.")
+        skipped.append(f"The one Gaussian was trained for {steps:,} steps, the model for {all_steps:,}.")
     return section(
         "Beside simpler answers",
         paragraph(
@@ -159,7 +159,7 @@ def _scores(config: Config, dataset: Dataset, metrics: Mapping[str, Any]) -> str
             + (", and 90 % intervals should hold 90 %." if metrics["test_rmse"] else ", but for the accuracy.")
         ),
         *tables,
-        paragraph(" ".join(notes), "note"),
+        paragraph(" ".join(skipped), "note"),
         _ordered(targets, metrics),
     )
 
