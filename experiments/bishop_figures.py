@@ -27,7 +27,7 @@ import mdn_jax as mdn
 from mdn_jax.data import PROBLEMS, Dataset, load
 from mdn_jax.judging import cell_density, components_at
 from mdn_jax.plotting import draw_data
-from mdn_jax.plotting.style import BLUE, COLOURS, GREY, INK, RED, density_norm, label, new_figure, note_below
+from mdn_jax.plotting.style import BLUE, COLOURS, GREY, INK, RED, density_norm, label, new_figure, text_below
 from mdn_jax.runs import read_config
 
 CONFIG = Path(__file__).parents[1] / "configs" / "inverse_bishop.toml"
@@ -55,7 +55,7 @@ def main() -> None:
     nll = mdn.evaluate(fit.model, data.test.x, data.test.y).nll.mean()
     scores = f"test NLL {nll:.3f} nats per point; the exact density has {PROBLEMS['inverse_bishop'].optimum:.3f}"
     figure = page(fit.model, data)
-    note_below(figure, f"{described(model, training)}; {scores}")
+    text_below(figure, f"{described(model, training)}; {scores}")
     figure.savefig(options.out / "bishop_figures.png", dpi=110)
     print(scores)
     print(f"{options.out}/bishop_figures.png")

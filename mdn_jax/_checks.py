@@ -61,7 +61,7 @@ def check_kinds(function: Callable) -> Callable:
 
 
 def _fits(value: Any, kind: Any) -> bool:
-    """Whether a value is of the annotated kind, as far as can be told."""
+    """True where a value is of the annotated kind, as far as can be told."""
     if kind is Key:
         dtype = getattr(value, "dtype", None)
         return dtype is not None and (jnp.issubdtype(dtype, jax.dtypes.prng_key) or dtype == jnp.uint32)
@@ -70,7 +70,7 @@ def _fits(value: Any, kind: Any) -> bool:
     if get_origin(kind) is Sequence:
         return isinstance(value, Collection) and all(_fits(one, get_args(kind)[0]) for one in value)
     if getattr(kind, "_is_protocol", False):  # its properties make it one; for its methods functions ask
-        return {name for name, member in vars(kind).items() if isinstance(member, property)} <= set(dir(value))
+        return {name for name, found in vars(kind).items() if isinstance(found, property)} <= set(dir(value))
     known = isinstance(kind, type) and (kind.__module__.startswith("mdn_jax") or kind in (str, PathLike, NoneType))
     return not known or isinstance(value, kind)
 

@@ -1,4 +1,4 @@
-"""How the programs of this package are compiled."""
+"""The two ways in which this package compiles."""
 
 import functools
 

@@ -71,12 +71,12 @@ def _thawed(value: Any) -> Any:
 
 
 def is_path(given: Any) -> bool:
-    """Whether `given` is an import path, and neither a plain name nor an object."""
+    """True for an import path, false for a plain name or an object."""
     return isinstance(given, str) and ":" in given
 
 
 def check_known(given: Any, names: Collection[str], what: str) -> Any:
-    """What is given, but for a name that is not among `names`, and what can be no import path; nothing is imported."""
+    """Return what is given; refuse a name that is not among `names`, or no import path at all. Nothing is imported."""
     if is_path(given):
         form = "give file.py:function or module:function"
         require(PATH.fullmatch(given) is not None, f"{given!r} is no import path: {form}, as in {EXAMPLE}")
@@ -118,7 +118,7 @@ def find(given: str | Callable, names: Mapping[str, Callable], field: str) -> Ca
 
 
 def checksum(given: Any) -> str | None:
-    """What names the bytes of an import path's source, 16 digits of their SHA-256; None where there is no such file."""
+    """The first 16 digits of the SHA-256 of an import path's source; None where there is no such file."""
     source = given.rpartition(":")[0] if is_path(given) else ""
     path = Path(source).expanduser() if source.endswith(".py") else _file_of_module(source)
     return _digest(path.read_bytes()) if path is not None and path.is_file() else None
@@ -155,7 +155,7 @@ def _name(function: Callable) -> str:
 
 
 def _keywords(function: Callable) -> tuple[dict[str, inspect.Parameter], bool]:
-    """What a function takes by keyword, and whether it takes anything; some of C do not tell."""
+    """The keywords of a function, and True where it takes any; some of C do not tell."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):

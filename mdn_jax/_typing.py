@@ -8,7 +8,7 @@ B      rows of a batch
 K      mixture components
 D      target dimensions (the size of one y)
 X      input dimensions (the size of one x)
-M      members of an ensemble or a sweep
+M      networks of an ensemble, or members of a sweep
 S      samples
 ====== ==================================================
 """

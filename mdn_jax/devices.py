@@ -27,7 +27,7 @@ def num_devices() -> int:
 
 
 def runs_in_turn() -> bool:
-    """Whether lanes on one device follow one another (CPU), so that one at rest costs nothing."""
+    """True where lanes on one device follow one another (CPU), so that one at rest costs nothing."""
     return jax.local_devices()[0].platform == "cpu"
 
 

@@ -45,7 +45,7 @@ class Column:
 
     @classmethod
     def fit(cls, name: str, values: np.ndarray, *, categorical: bool, indicate: bool) -> Self:
-        """What there is to know about a column's training values."""
+        """Learn a column's encoding from its training values."""
         missing = missing_in(values)
         indicates, present = indicate and bool(missing.any()), values[~missing]
         require(len(present) > 0, f"column {name!r} has no value in any training row: leave it out of inputs")
@@ -95,7 +95,7 @@ class Encoded(NamedTuple):
 
 @dataclass(frozen=True)
 class Encoding:
-    """How the columns of a table become inputs and targets.
+    """The map from the columns of a table to inputs and targets.
 
     Attributes:
         columns: the input columns in order.
@@ -239,7 +239,7 @@ def refuse_missing(source: str | Path, column: str, missing: Bool[np.ndarray, " 
 
 
 def missing_in(values: np.ndarray) -> Bool[np.ndarray, " N"]:
-    """Which values are missing: NaN among numbers, None among texts."""
+    """The mask of missing values: NaN among numbers, None among texts."""
     if np.issubdtype(values.dtype, np.floating):
         return np.isnan(values)
     return np.array([value is None for value in values], bool)

@@ -2,6 +2,8 @@
 
 import ast
 import inspect
+import re
+import statistics
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,12 @@ WRITERS = {"storage", "runs", "sweeps"}
 WRITES = {"write_text", "write_bytes", "mkdir", "unlink", "rmdir", "rmtree", "touch", "rename", "replace", "dump"}
 WRITES |= {"save", "savez", "savetxt", "savefig", "write_csv", "write_parquet"}
 FILES = sorted(PACKAGE.rglob("*.py"))
+# names of our own where the field has one
+GONE = "beat beaten beats climb climbed climbing climbs door doors harvest heartbeat landscape landscapes looks"
+GONE += " note noted notes remark remarks seal sealed seals statement statements word words"
+# a member is one config of a sweep; an ensemble has networks
+MEMBERS = ["sweeps/*", "storage/__init__.py", "storage/models.py", "storage/record.py", "cli/sweeping.py"]
+MEMBERS += ["plotting/replicates.py", "plotting/sweep*.py"]
 
 
 def module_of(path):
@@ -73,6 +81,21 @@ def attributes_of(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Attribute):
             yield ast.unparse(node)
+
+
+def identifiers_of(path):
+    """Every name that a file gives or uses, of imported things too, and its own."""
+    yield from path.relative_to(PACKAGE).with_suffix("").parts
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for field in ("id", "attr", "arg", "name", "asname"):
+            name = getattr(node, field, None)
+            if isinstance(name, str):
+                yield from name.split(".")
+
+
+def parts_of(name):
+    """The parts of an identifier in small letters: `_theirNames_of` has `their`, `names` and `of`."""
+    return {part.lower() for part in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)}
 
 
 def inside(name, package):
@@ -128,6 +151,30 @@ def test_no_file_is_over_the_wall():
         if (length := len(path.read_text(encoding="utf-8").splitlines())) > 400
     }
     assert not long
+
+
+def test_the_median_file_is_short():
+    lengths = [len(path.read_text(encoding="utf-8").splitlines()) for path in FILES]
+    assert statistics.median(lengths) < 140
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_docstrings_stand_alone(path):
+    question = re.compile(r"(What|Which|Whose|Whether|How|Where|When|Who|Why)\b")
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        # of fields too, which help at the command line shows
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            text = node.value.value.strip()
+            assert not question.match(text), f"{path.name}: {text.splitlines()[0]}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_one_word_is_one_thing(path):
+    of_sweeps = any(path.relative_to(PACKAGE).match(pattern) for pattern in MEMBERS)
+    for name in identifiers_of(path):
+        parts = parts_of(name)
+        assert not parts & set(GONE.split()), f"{path.name}: {name}"
+        assert of_sweeps or not parts & {"member", "members"}, f"{path.name}: {name} outside sweeps"
 
 
 def test_functions_fit_a_screen():

@@ -1,4 +1,4 @@
-"""Members do not depend on each other, nor on how many devices they are spread over."""
+"""Lanes do not depend on each other, nor on how many devices they are spread over."""
 
 import subprocess
 import sys
@@ -12,15 +12,15 @@ from numpy.testing import assert_array_equal
 from mdn_jax.devices import map_lanes
 
 
-def test_a_function_of_each_member():
-    members = {"a": jnp.arange(3.0), "b": jnp.ones((3, 2))}
-    result = map_lanes(lambda shared, member: (shared * member["a"], member["b"].sum()), 2.0, members)
+def test_a_function_of_each_lane():
+    lanes = {"a": jnp.arange(3.0), "b": jnp.ones((3, 2))}
+    result = map_lanes(lambda shared, lane: (shared * lane["a"], lane["b"].sum()), 2.0, lanes)
     assert_array_equal(result[0], [0.0, 2.0, 4.0])
     assert_array_equal(result[1], [2.0, 2.0, 2.0])
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_each_member_is_itself_alone(count):
+def test_each_lane_is_itself_alone(count):
     keys = jax.random.split(jax.random.key(0), count)
     draw = jax.jit(lambda keys: map_lanes(lambda _, key: jnp.tanh(jax.random.normal(key, (7,))).sum(), None, keys))
     together = draw(keys)
@@ -55,5 +55,5 @@ def spread(devices):
 
 
 @pytest.mark.slow
-def test_five_members_on_one_two_or_four_devices_are_bit_equal():
+def test_five_lanes_on_one_two_or_four_devices_are_bit_equal():
     assert len({spread(devices) for devices in (1, 2, 4)}) == 1

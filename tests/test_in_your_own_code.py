@@ -115,13 +115,13 @@ def test_an_ensemble_of_five(data):
     def loss(params):
         return jax.vmap(mdn.nll)(jax.vmap(predict, (None, 0))(params, x), t).mean()
 
-    def member(key):
+    def network(key):
         return train(loss, two_layers(key))
 
-    members, finals = jax.jit(jax.vmap(member))(jax.random.split(jax.random.key(1), 5))
+    networks, finals = jax.jit(jax.vmap(network))(jax.random.split(jax.random.key(1), 5))
 
     def ensemble(x):
-        return mdn.merge(jax.vmap(predict, (0, None))(members, x))  # five mixtures as one
+        return mdn.merge(jax.vmap(predict, (0, None))(networks, x))  # five mixtures as one
 
     merged = jax.jit(jax.vmap(lambda x, t: mdn.nll(ensemble(x), t)))(x, t).mean()
     assert jax.jit(ensemble)(x[0]).num_components == 25

@@ -114,9 +114,9 @@ def test_plain_jit_vmap_and_grad():
     assert loss(stepped) < value
 
 
-def test_members_are_a_vmap_over_keys():
-    def member(key):
+def test_networks_are_a_vmap_over_keys():
+    def network(key):
         return network_of(3, key=key)(jnp.ones(3)).locs
 
     keys = jax.random.split(jax.random.key(0), 4)
-    assert_allclose(jax.jit(jax.vmap(member))(keys), np.stack([member(key) for key in keys]), rtol=1e-5, atol=1e-6)
+    assert_allclose(jax.jit(jax.vmap(network))(keys), np.stack([network(key) for key in keys]), rtol=1e-5, atol=1e-6)

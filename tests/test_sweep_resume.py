@@ -351,7 +351,7 @@ def test_the_status_of_a_sweep(tmp_path, monkeypatch):
             seen.append(read_status(tmp_path / "sweep"))
         return len(seen) == 11
 
-    monkeypatch.setattr(driver.Session.beat, "__kwdefaults__", {"force": True})
+    monkeypatch.setattr(driver.Session.tell_progress, "__kwdefaults__", {"force": True})
     monkeypatch.setattr(planning, "MOST_IN_TURN", 4)
     with pytest.raises(Interrupted):
         sweep(tmp_path / "sweep", should_stop=look)

@@ -11,7 +11,7 @@ from mdn_jax import InputError
 from mdn_jax.config import differences, parse, varying_fields
 from mdn_jax.sweeps.planning import Shard
 from mdn_jax.sweeps.search import Members
-from mdn_jax.sweeps.space import member_config, program_of, read_space, sealed, settings_of
+from mdn_jax.sweeps.space import member_config, program_of, read_space, settings_of, with_checksums
 
 GRID = '"model.num_components" = [1, 2, 5]\n"training.learning_rate" = [1e-3, 1e-2]\n'
 RATE = '"training.learning_rate" = { low = 1e-4, high = 1e-2, log = true }\n'
@@ -368,16 +368,16 @@ def test_sources_as_an_axis_are_noted_together(tmp_path):
         (tmp_path / name).write_text(f"# {name}\n")
     text = TEXT.replace("hidden_sizes = [4]", f'network = "{tmp_path}/a.py:build"')  # not the one that changes
     axis = '"model.network" = ["a.py:build", "mlp", "b.py:build"]\n'
-    space = sealed(space_of(axis, text, tmp_path))
+    space = with_checksums(space_of(axis, text, tmp_path))
     assert space.axes[0].values == (f"{tmp_path}/a.py:build", "mlp", f"{tmp_path}/b.py:build")
     both = space.base.checksums or {}
     assert list(both) == ["model.network"] and len(both["model.network"]) == 16 + 1 + 16
     assert [config.checksums for config in Members(space).configs.values()] == [None] * 3  # each run notes its own
-    assert sealed(space) == space
+    assert with_checksums(space) == space
     (tmp_path / "b.py").write_text("# changed\n")
     with pytest.raises(
         InputError, match=r"a source of this axis has changed since this config noted its checksum \(mod"
     ):
-        sealed(space)
-    (told,) = differences(space, sealed(space_of(axis, text, tmp_path)))
+        with_checksums(space)
+    (told,) = differences(space, with_checksums(space_of(axis, text, tmp_path)))
     assert told.startswith(f"a source of this axis has changed since (checksums.model.network: {both['model.network']}")

@@ -10,7 +10,7 @@ than either likelihood alone. Least squares is judged by its mean squared error,
 
 COMMAND: python experiments/benchmarks/gap_to_optimum.py [CONFIG ...] [--seeds 5] [--test-points 100000] [--only NAME]
 TIME:    some minutes; the large network takes most of them
-DEVICE:  any; an ensemble's members spread over the CPU's cores
+DEVICE:  any; an ensemble's networks spread over the CPU's cores
 RESULT (2026-11-23, AMD EPYC, 2 cores; mean and standard deviation over 5 data sets, nats):
     one network (inverse_sinusoid.toml): 0.0487 +- 0.0030 nats (<= 0.06 asked)
     ensemble of 5 (inverse_sinusoid.toml): 0.0403 +- 0.0020 nats (<= 0.045 asked)

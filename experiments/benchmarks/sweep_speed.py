@@ -38,7 +38,8 @@ jax.config.update("jax_num_cpu_devices", harness.num_cores())
 
 import training_speed  # noqa: E402  (after the devices are chosen)
 
-from mdn_jax.training.lane import Member, advance_lane  # noqa: E402
+from mdn_jax.training.lane import Lane, advance_lane  # noqa: E402
+from mdn_jax.training.starting import shared_of  # noqa: E402
 
 MEMBERS, STEPS, CHUNK, BATCH = 256, 400, 100, 128  # a chunk is what `evaluate_every` is by default
 ASKED = {"pytorch": 25.0, "jax": 3.0, "map, one device": 1.8, "the best of one device": 1.3}
@@ -56,21 +57,20 @@ SWEEPS = {
 
 def one_device(form: str) -> Callable[[], object]:
     state = training_speed.begun(BATCH, STEPS, MEMBERS)
-    data = (state.data.rows, state.data.validation, state.lanes)
-    rows, validation, first = jax.device_put(data, jax.local_devices()[0])
+    shared, first = jax.device_put((shared_of(state.data), state.lanes), jax.local_devices()[0])
 
     @jax.jit
-    def chunk(members: Member) -> Member:
-        def one(member: Member) -> Member:
-            return advance_lane(state.plan, CHUNK, rows, validation, member)
+    def chunk(lanes: Lane) -> Lane:
+        def one(lane: Lane) -> Lane:
+            return advance_lane(state.plan, CHUNK, shared, lane)
 
-        return jax.lax.map(one, members) if form == "map" else jax.vmap(one)(members)
+        return jax.lax.map(one, lanes) if form == "map" else jax.vmap(one)(lanes)
 
     def run() -> object:
-        members = first
+        lanes = first
         for _ in range(STEPS // CHUNK):
-            members = chunk(members)
-        return members
+            lanes = chunk(lanes)
+        return lanes
 
     return run
 

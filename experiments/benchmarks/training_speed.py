@@ -52,17 +52,17 @@ def standard_rows() -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
-def begun(batch_size: int | None, steps: int, members: int = 1) -> mdn.TrainingState:
-    """`members` networks before their first step."""
+def begun(batch_size: int | None, steps: int, networks: int = 1) -> mdn.TrainingState:
+    """`networks` of them before their first step."""
     training = mdn.TrainingConfig(
-        batch_size=batch_size or "full", num_steps=steps, learning_rate=RATE, ensemble_size=members
+        batch_size=batch_size or "full", num_steps=steps, learning_rate=RATE, ensemble_size=networks
     )
     model = mdn.ModelConfig(num_components=COMPONENTS, hidden_sizes=(HIDDEN,), activation="tanh")
     return mdn.start(jax.random.key(0), *data(), model=model, training=training)
 
 
-def ours(batch_size: int | None, steps: int, members: int = 1) -> Case:
-    first = begun(batch_size, steps, members)
+def ours(batch_size: int | None, steps: int, networks: int = 1) -> Case:
+    first = begun(batch_size, steps, networks)
 
     def run() -> object:
         state = first

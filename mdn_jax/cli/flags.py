@@ -17,7 +17,7 @@ from mdn_jax.config import OPTIONS, value_of
 
 __all__ = ["config_values", "parse_flags", "path_first", "said_by"]
 
-NOTED = "checksums"  # a field that nobody sets
+CHECKSUMS = "checksums"  # a field that nobody sets
 
 
 def path_first(arguments: list[str], usage: str) -> tuple[Path | None, list[str]]:
@@ -31,7 +31,7 @@ def path_first(arguments: list[str], usage: str) -> tuple[Path | None, list[str]
 def config_values(
     config: BaseModel, extra: type, arguments: list[str], program: str, **sections: BaseModel
 ) -> dict[str, Any]:
-    """What the command line makes of a config and of a command's own options, by name, as a TOML file would say it.
+    """Read the values of a config and of a command's own options off the command line, as a TOML file would say them.
 
     Args:
         config: fields of the command line with their values.
@@ -46,18 +46,18 @@ def config_values(
     for table in OPTIONS:
         section, _, field = table.partition(".")
         values[section][field] = {**value_of(config, table), **options.get(table, {})}
-    return values | {NOTED: getattr(config, NOTED)}
+    return values | {CHECKSUMS: getattr(config, CHECKSUMS)}
 
 
 def _options_in(arguments: list[str]) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """Options of functions, by the table that holds them, and the arguments without them."""
     found: dict[str, dict[str, Any]] = {}
     rest, left = [], iter(arguments)
-    for word in left:
-        flag, equals, text = word.partition("=")
+    for argument in left:
+        flag, equals, text = argument.partition("=")
         table, _, name = flag.removeprefix("--").replace("-", "_").rpartition(".")
-        if not word.startswith("--") or table not in OPTIONS:
-            rest.append(word)
+        if not argument.startswith("--") or table not in OPTIONS:
+            rest.append(argument)
             continue
         text = text if equals else next(left, None)
         require(text is not None, f"{flag} takes a value, as TOML writes it: {flag} 0.5")
@@ -84,7 +84,7 @@ def _mirror(model: BaseModel) -> list[tuple[str, Any, Any]]:
     fields = []
     for name, info in type(model).model_fields.items():
         value = getattr(model, name)
-        if name == NOTED:
+        if name == CHECKSUMS:
             continue
         if isinstance(value, BaseModel):
             fields.append(_section(name, value, info.description))
@@ -105,8 +105,8 @@ def _section(name: str, model: BaseModel, about: str | None) -> tuple[str, Any, 
 
 def said_by(values: dict[str, Any], config: BaseModel, arguments: list[str]) -> dict[str, Any]:
     """Of the parsed values those that the config file or the command line says: a recipe may fill the others."""
-    words = [argument.lstrip("-").split("=")[0].replace("-", "_") for argument in arguments if argument[:2] == "--"]
-    given = {".".join(word.split(".")[:2]) for word in words}  # an option says its table
+    options = [argument.lstrip("-").split("=")[0].replace("-", "_") for argument in arguments if argument[:2] == "--"]
+    given = {".".join(option.split(".")[:2]) for option in options}  # an option says its table
     said: dict[str, Any] = {}
     for name, value in values.items():
         own = getattr(config, name)
@@ -137,7 +137,7 @@ def parse_flags(flags: type, arguments: list[str], program: str) -> Any:
         raise InputError(_first_paragraph(report.getvalue())) from None
     if unknown:
         legal = _flag_names(flags)
-        option = next((word for word in unknown if word.startswith("-")), unknown[0]).split("=")[0]
+        option = next((argument for argument in unknown if argument.startswith("-")), unknown[0]).split("=")[0]
         raise InputError(f"unknown option {option!r}: {nearest(option.replace('_', '-'), legal)}")
     return parsed
 

@@ -50,7 +50,7 @@ def _run_config(config: Config, folder: Path, *, overwrite: bool) -> int:
         task = progress.add_task("training", total=config.training.num_steps, losses="compiling")
 
         def on_evaluation(step: int, metrics: dict[str, Any]) -> None:
-            # an ensemble shows its members' mean
+            # an ensemble shows its networks' mean
             train, validation = (float(jax.numpy.mean(metrics[name])) for name in ("train_loss", "val_loss"))
             progress.update(task, completed=step, losses=f"train {train:.3f}  validation {validation:.3f}")
 

@@ -50,7 +50,7 @@ class _Sweep:
 
 def sweep(arguments: list[str]) -> int:
     """CONFIG  train every member of the config's [sweep]; --status, --dry-run, --export N, ... with --help"""
-    from mdn_jax.sweeps.space import sealed  # noqa: PLC0415
+    from mdn_jax.sweeps.space import with_checksums  # noqa: PLC0415
 
     usage = "sweep takes a config file or a sweep's folder first: mdn-jax sweep CONFIG [--out DIR]"
     space, options = _read(*path_first(arguments, usage))
@@ -63,7 +63,7 @@ def sweep(arguments: list[str]) -> int:
         space.num_members <= MANY or options.yes or options.dry_run,
         f"this sweep has {space.num_members:,} members, more than {MANY:,}: add --yes if that is meant",
     )
-    space = sealed(space)
+    space = with_checksums(space)
     if options.dry_run:
         return _print_plan(space)
     return _train(space, folder, options)
@@ -190,16 +190,16 @@ def _duration(seconds: float) -> str:
 
 
 def _print_status(folder: Path) -> int:
-    """How far a sweep is, from its folder alone."""
+    """Print the progress of a sweep, from its folder alone."""
     from mdn_jax.sweeps.driver import read_status  # noqa: PLC0415
 
     status = read_status(folder)
     print(f"{folder}: {_progress_line(status)}")
     print(f"left: {status['total'] - status['done'] - status['running']}")
-    for beat in status["processes"]:
-        age = time.time() - beat["time"]
+    for process in status["processes"]:
+        age = time.time() - process["time"]
         print(
-            f"shard {beat['shard']} on {beat['host']}: {beat['running']} members at {beat['share']:.0%}, "
+            f"shard {process['shard']} on {process['host']}: {process['running']} members at {process['share']:.0%}, "
             f"heard from {_duration(age)} ago"
         )
     return 0
@@ -212,10 +212,10 @@ def _take_out(folder: Path, options: _Sweep) -> int:
     from mdn_jax.sweeps.driver import open_space  # noqa: PLC0415
     from mdn_jax.sweeps.results import export_member, write_ensemble  # noqa: PLC0415
     from mdn_jax.sweeps.search import export_study  # noqa: PLC0415
-    from mdn_jax.sweeps.space import sealed  # noqa: PLC0415
+    from mdn_jax.sweeps.space import with_checksums  # noqa: PLC0415
     from mdn_jax.sweeps.training import Source  # noqa: PLC0415
 
-    space, source = sealed(open_space(folder)), Source(load)
+    space, source = with_checksums(open_space(folder)), Source(load)
     rows, _ = read_rows(folder / BATCHES)
     if options.export is not None:
         out = folder / "members" / str(options.export)
@@ -235,7 +235,7 @@ def _take_out(folder: Path, options: _Sweep) -> int:
 
 
 def _print_plan(space: Any) -> int:
-    """What a sweep would do: nothing is compiled or written."""
+    """Print the plan of a sweep: nothing is compiled or written."""
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 

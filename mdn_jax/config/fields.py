@@ -98,7 +98,7 @@ class Strict(BaseModel):
 
 
 class DatasetConfig(Strict):
-    """Which data: a built-in problem or a function of your own by `name`, or a table by `path`."""
+    """The data: a built-in problem or a function of your own by `name`, or a table by `path`."""
 
     name: str | None = None
     """Built-in problem, or the import path of a function, own.py:function, that returns an mdn.Dataset."""
@@ -126,7 +126,7 @@ class DatasetConfig(Strict):
     missing_targets: Literal["refuse", "drop", "marginalise"] = "refuse"
     """Missing targets: refused, their rows dropped, or integrated out of the likelihood, exactly."""
     split: Literal["random", "ordered", "group"] = "random"
-    """How test rows are chosen: at random, the last ones (train on the past), or whole groups."""
+    """Choice of the test rows: at random, the last ones (train on the past), or whole groups."""
     split_column: str | None = None
     """Column that orders the rows of an ordered split (their place in the file where absent), or names the groups."""
     test_fraction: Annotated[Finite, Field(gt=0, lt=1)] = 0.1
@@ -134,7 +134,7 @@ class DatasetConfig(Strict):
     test_path: str | None = None
     """A table of its own for the test, in place of a split; relative to the config file."""
     table_checksum: str | None = None
-    """What a run notes of its table (and test table), so that one that has changed since is refused; leave it out."""
+    """A run's checksum of its table (and test table), so that one that has changed since is refused; leave it out."""
     calibration_fraction: Fraction = 0.0
     """Share of the rows that are left after the test, kept apart to calibrate intervals; 0 for none."""
     seed: Seed = 0
@@ -142,7 +142,7 @@ class DatasetConfig(Strict):
 
     @property
     def is_own(self) -> bool:
-        """Whether a function of the user's makes the data."""
+        """True where a function of the user's makes the data."""
         return is_path(self.name)
 
     @property
@@ -194,7 +194,7 @@ _OF_TABLES = (
 
 
 class ModelConfig(Strict):
-    """Which network, how wide, and what its outputs mean."""
+    """The network, its width, and the meaning of its outputs."""
 
     network: Annotated[Seam, AfterValidator(partial(check_known, names=NETWORKS, what="network"))] = "mlp"
     """Network: mlp, or the import path of a function, own.py:function, that builds one."""
@@ -222,7 +222,7 @@ class ModelConfig(Strict):
 
 
 class TrainingConfig(Strict):
-    """How the network is trained. Noise and decay act on standardised data."""
+    """The training of the network. Noise and decay act on standardised data."""
 
     objective: Annotated[Seam, AfterValidator(partial(check_known, names=OBJECTIVES, what="objective"))] = "nll"
     """Loss: nll, crps, energy_score, squared_error (the mean alone, num_components = 1), or an import path."""
@@ -231,7 +231,7 @@ class TrainingConfig(Strict):
     learning_rate: Annotated[Positive, VARIES] = 1e-2
     """Peak learning rate."""
     schedule: Literal["constant", "cosine", "warmup_cosine", "linear"] = "cosine"
-    """How the learning rate falls over num_steps."""
+    """Fall of the learning rate over num_steps."""
     batch_size: Count | Literal["full"] = 128
     """Rows drawn (with replacement) for each step, or "full" for all of them."""
     num_steps: Count = 4_000
@@ -249,7 +249,7 @@ class TrainingConfig(Strict):
     validation_fraction: Fraction = 0.1
     """Share of the training rows that choose the best step; 0 trains on all and keeps the last."""
     validation: Literal["shared", "own"] = "shared"
-    """Whether the networks of an ensemble are judged by the same rows, or each by its own, so that all rows train."""
+    """Rows that judge an ensemble's networks: the same for all, or of each its own, so that all rows train."""
     evaluate_every: Count = 100
     """Steps between evaluations."""
     patience: Count | None = None
@@ -266,22 +266,22 @@ class TrainingConfig(Strict):
 
     @property
     def noisy(self) -> bool:
-        """Whether steps draw noise."""
+        """True where steps draw noise."""
         return self.input_noise > 0 or self.target_noise > 0
 
     @property
     def decays(self) -> bool:
-        """Whether weights decay."""
+        """True where weights decay."""
         return self.weight_decay > 0
 
     @property
     def averages(self) -> bool:
-        """Whether a running mean of the weights is kept."""
+        """True where a running mean of the weights is kept."""
         return self.averaging > 0
 
     @property
     def clips(self) -> bool:
-        """Whether gradients are clipped."""
+        """True where gradients are clipped."""
         return math.isfinite(self.clip_norm)
 
 
@@ -296,7 +296,7 @@ class Config(Strict):
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
     checksums: Table | None = None
-    """What a run notes of each import path's source, so that one that has changed is told; leave it out."""
+    """A run's checksum of each import path's source, so that one that has changed is told; leave it out."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

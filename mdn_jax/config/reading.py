@@ -15,7 +15,7 @@ from mdn_jax.config.fields import TABLES, VARIES, Config, flattened
 
 __all__ = ["differences", "parse", "source_of", "validate", "value_of", "varying_fields"]
 
-CHECKSUM, NOTED = "dataset.table_checksum", "checksums."  # of tables, and of import paths' sources
+CHECKSUM, CHECKSUMS = "dataset.table_checksum", "checksums."  # of tables, and of import paths' sources
 
 
 def parse(text: str, source: str) -> tuple[Config, dict[str, Any]]:
@@ -90,7 +90,7 @@ def differences(old: _Plain, new: _Plain) -> list[str]:
     changed = [name for name in names if before.get(name) != after.get(name)]
     told = [f"{name}: {before.get(name)} -> {after.get(name)}" for name in changed if not _is_checksum(name)]
     for name in filter(_is_checksum, changed):
-        files = TABLES if name == CHECKSUM else (name.removeprefix(NOTED),)
+        files = TABLES if name == CHECKSUM else (name.removeprefix(CHECKSUMS),)
         if name in before and name in after and not set(files) & set(changed):
             in_axis = f"sweep.{files[0]}" in after
             file = after[files[0]] if name == CHECKSUM else source_of(after[files[0]], in_axis=in_axis)
@@ -99,7 +99,7 @@ def differences(old: _Plain, new: _Plain) -> list[str]:
 
 
 def _is_checksum(name: str) -> bool:
-    return name == CHECKSUM or name.startswith(NOTED)
+    return name == CHECKSUM or name.startswith(CHECKSUMS)
 
 
 def source_of(given: Any, *, in_axis: bool) -> str:

@@ -67,7 +67,7 @@ def load(config: DatasetConfig, base: Path | None = None) -> Dataset:
 
 
 def _load_named(config: DatasetConfig, name: str, base: Path, paths: list[Path]) -> Dataset:
-    """What a function by name makes of its options, the seed and a path."""
+    """Make the data with a function by name, from its options, the seed and a path."""
     if not config.is_own:
         require(name in DATASETS, f"dataset.name: no built-in problem {name!r}: {nearest(name, DATASETS)}")
     function = find(absolute(name, base), DATASETS, "dataset.name")
@@ -144,7 +144,7 @@ def _load_table(config: DatasetConfig, paths: list[Path]) -> Dataset:
 
 
 def table_checksum(*configs: DatasetConfig) -> str | None:
-    """What names the bytes of all tables of some configs; None where there is none, or not every file."""
+    """The checksum of all tables of some configs; None where there is none, or not every file."""
     paths = list(dict.fromkeys(path for config in configs for path in _table_paths(config, Path())))
     return checksum(paths) if paths and all(path.is_file() for path in paths) else None
 
@@ -233,7 +233,7 @@ def _check_columns(config: DatasetConfig, train: Table) -> None:
 
 
 def _warnings(config: DatasetConfig, train: Table) -> tuple[str, ...]:
-    """What a person should know about the columns."""
+    """Warnings about the columns, for a person."""
     said = []
     for name in config.inputs:
         if name in config.categorical:

@@ -1,4 +1,4 @@
-"""Which rows train, calibrate and test."""
+"""The split of rows into training, calibration and test."""
 
 import numpy as np
 
@@ -50,7 +50,7 @@ def split_rows(
 
 
 def _sizes(config: DatasetConfig, count: int, kind: str, source: str) -> dict[str, int]:
-    """How many rows, or groups, are kept apart for each purpose."""
+    """The number of rows, or groups, that are kept apart for each purpose."""
     sizes, left = {}, count
     shares = {"test": 0.0 if config.test_path else config.test_fraction, "calibration": config.calibration_fraction}
     for name, share in shares.items():

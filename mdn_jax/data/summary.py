@@ -1,4 +1,4 @@
-"""What stands in each column of a table, before anyone has said what it is for."""
+"""The content of each column of a table, before anyone has said what it is for."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +102,7 @@ def _stray(texts: Any) -> str:
 
 
 def _whole(numbers: Any) -> bool:
-    """Whether numbers are whole, and small enough that a float could have told."""
+    """True where numbers are whole, and small enough that a float could have told."""
     if numbers.dtype.is_integer():
         return True
     return numbers.dtype.is_float() and bool(((numbers.abs() < 2**53) & (numbers == numbers.round())).all())

@@ -152,7 +152,7 @@ NOT_UTF8 = "the file is not UTF-8 text: save it as a CSV file in UTF-8"
 
 
 def _why_unreadable(path: Path, report: str) -> str:
-    """What keeps a CSV file from being read, in one line."""
+    """The fault that keeps a CSV file from being read, in one line."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             lines = csv.reader(file)
@@ -207,7 +207,7 @@ def _read_npz(path: Path, wanted: Sequence[str] | None) -> Any:
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
-    """What an NPZ file holds, in types that polars knows."""
+    """The arrays of an NPZ file, in types that polars knows."""
     try:
         if not zipfile.is_zipfile(path):
             raise ValueError("no archive of arrays")
@@ -278,8 +278,8 @@ def _spelled(path: Path, name: str, column: Any, missing_values: Values) -> Any:
     import polars as pl  # noqa: PLC0415
 
     text = column.str.strip_chars()
-    words = ["", *(value for value in missing_values if isinstance(value, str))]
-    text = pl.select(pl.when(text.is_in(words)).then(None).otherwise(text)).to_series()
+    missing = ["", *(value for value in missing_values if isinstance(value, str))]
+    text = pl.select(pl.when(text.is_in(missing)).then(None).otherwise(text)).to_series()
     values = text.str.to_lowercase().replace({"true": "1", "false": "0"}).cast(pl.Float64, strict=False)
     bad = (values.is_null() & text.is_not_null()).arg_true()
     if len(bad):
@@ -301,9 +301,9 @@ def as_texts(column: Any, missing_values: Values) -> np.ndarray:
     except pl.exceptions.PolarsError:
         raise InputError(f"column {column.name!r} holds {column.dtype}, not texts: leave it out") from None
     whole, lower = text.str.replace(r"^([+-]?\d+)\.0+$", "${1}"), text.str.to_lowercase()
-    words = ["", *(str(value).removesuffix(".0") for value in missing_values)]
+    missing = ["", *(str(value).removesuffix(".0") for value in missing_values)]
     spelled = pl.when(lower.is_in(["true", "false"])).then(lower).otherwise(whole)
-    return pl.select(pl.when(whole.is_in(words)).then(None).otherwise(spelled)).to_series().to_numpy(writable=True)
+    return pl.select(pl.when(whole.is_in(missing)).then(None).otherwise(spelled)).to_series().to_numpy(writable=True)
 
 
 _READERS: dict[str, Callable[[Path, Sequence[str] | None], Any]] = {

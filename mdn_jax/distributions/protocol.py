@@ -169,6 +169,6 @@ def of_each(
 
 
 def _is_number(leaf: Any) -> bool:
-    """Whether a leaf is an array of numbers: not a mask, nor a key."""
+    """True for an array of numbers: no mask, nor a key."""
     dtype = getattr(leaf, "dtype", None)
     return dtype is not None and jnp.issubdtype(dtype, jnp.number)

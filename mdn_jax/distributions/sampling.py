@@ -186,7 +186,7 @@ def choose(key: Key, logits: Float[Array, " K"], shape: tuple[int, ...], tau: Fl
 
 
 def _count_below(rising: Float[Array, " K"], values: Float[Array, "*S"]) -> Int[Array, "*S"]:
-    """How many of the rising numbers each value reaches, by bisection.
+    """Count the rising numbers that each value reaches, by bisection.
 
     Written out: `jnp.searchsorted` makes an array of values times numbers, or fails on a mesh of Explicit axes.
     """

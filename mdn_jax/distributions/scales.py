@@ -30,7 +30,7 @@ PRECISION = jax.lax.Precision.HIGHEST  # float32 products are TF32 on recent GPU
 
 @dataclass(frozen=True, eq=False)
 class _AxisAligned:
-    """What scales of independent dimensions share; `_axes` are their log standard deviations, (*K, 1) or (*K, D)."""
+    """The base of scales of independent dimensions; `_axes` are their log standard deviations, (*K, 1) or (*K, D)."""
 
     log_std: Float[Array, "..."]
 
@@ -95,7 +95,7 @@ class Isotropic(_AxisAligned):
         return self.log_std[..., None]
 
     def fits(self, num_components: int, target_dim: int) -> bool:
-        """Whether the parameters are those of K components in D dimensions."""
+        """True where the parameters are those of K components in D dimensions."""
         return self.shape == (num_components,)
 
     def log_det(self, target_dim: int) -> Float[Array, "*K"]:
@@ -117,7 +117,7 @@ class Diagonal(_AxisAligned):
     """
 
     def fits(self, num_components: int, target_dim: int) -> bool:
-        """Whether the parameters are those of K components in D dimensions."""
+        """True where the parameters are those of K components in D dimensions."""
         return self.shape == (num_components, target_dim)
 
     def log_det(self, target_dim: int) -> Float[Array, "*K"]:
@@ -193,7 +193,7 @@ class Triangular:
         return tuple(self.whitener.shape)
 
     def fits(self, num_components: int, target_dim: int) -> bool:
-        """Whether the parameters are those of K components in D dimensions."""
+        """True where the parameters are those of K components in D dimensions."""
         return self.shape == (num_components, target_dim, target_dim)
 
     def whiten(self, delta: Float[Array, "*K D"]) -> Float[Array, "*K D"]:

@@ -49,7 +49,7 @@ class IndependentSpec:
 
     @property
     def num_outputs(self) -> int:
-        """How many raw outputs a network needs."""
+        """The number of raw outputs a network needs."""
         return self.target_dim * self.each.num_outputs
 
     def unpack(self, raw: Float[Array, " P"]) -> Independent:

@@ -42,7 +42,7 @@ EXCESS_LOG = 12.0  # how much larger it can become: exp(20) squared is still a f
 
 @dataclass(frozen=True)
 class MixtureSpec:
-    """Which mixture a network's outputs describe.
+    """The kind of mixture that a network's outputs describe.
 
     Attributes:
         num_components: K.
@@ -98,7 +98,7 @@ class MixtureSpec:
 
     @property
     def num_outputs(self) -> int:
-        """How many raw outputs a network needs."""
+        """The number of raw outputs a network needs."""
         return self.outputs_shared + self.num_components * self.outputs_per_component
 
     def unpack(self, raw: Float[Array, " P"]) -> Mixture:

@@ -46,7 +46,7 @@ class ProductSpec:
 
     @property
     def num_outputs(self) -> int:
-        """How many raw outputs a network needs."""
+        """The number of raw outputs a network needs."""
         return sum(spec.num_outputs for spec in self.specs)
 
     def unpack(self, raw: Float[Array, " P"]) -> Product:

@@ -1,4 +1,4 @@
-"""What a model has to beat, on the same rows: the targets alone, a linear answer, one Gaussian per row.
+"""Baselines for a model, on the same rows: the targets alone, a linear answer, one Gaussian per row.
 
 marginal        N(mean, std) of the training targets, whatever x; of kinds `frequencies`, of both `no_inputs`
 least_squares   N(a + B x, s), linear, s the std of the training residuals; of kinds `softmax`, of both `linear`
@@ -61,7 +61,7 @@ def baseline_scores(config: Config, dataset: Dataset) -> dict[str, Any]:
 
 
 def baseline_sentences(baselines: Mapping[str, Any], test_nll: float) -> list[str]:
-    """What to think of a model that a baseline beats; nothing where none does."""
+    """A warning of a model that a baseline beats; nothing where none does."""
     cures = dict.fromkeys(WITHOUT, "the inputs tell nothing about the targets, or the model overfits")
     cures |= dict.fromkeys(LINEAR, "the model overfits, or was trained too little")
     cures |= {"one_gaussian": "model.num_components = 1 may do"}
@@ -157,7 +157,7 @@ def _columns(part: Part, dims: Sequence[int]) -> Part:
 
 
 def _no_gaussian(config: Config, dataset: Dataset) -> str | None:
-    """Why no one Gaussian is trained, or None where it is."""
+    """The reason for training no single Gaussian; None where one is trained."""
     if config.model.head not in HEADS or None not in dataset.num_classes:
         return "the head's answers are no Gaussians"
     if config.dataset.name is not None and not config.dataset.is_own:

@@ -1,4 +1,4 @@
-"""What a mixture uses of its components, and where its sigmas end."""
+"""The use that a mixture makes of its components, and the floor of its sigmas."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ MANY_DEAD = 0.25  # share of the components that is worth a word: a few idle one
 
 @dataclass(frozen=True, eq=False)
 class Diagnosis:
-    """How a model uses its components; K = 0 where its numbers are no mixture of any, and only statuses are told.
+    """The use a model makes of its components; K = 0 where its numbers are no mixture of any: only statuses are told.
 
     Attributes:
         target_names: of the D targets that are numbers.
@@ -51,7 +51,7 @@ class Diagnosis:
 
     @property
     def many_dead(self) -> bool:
-        """Whether so many components are dead that `sentences` says so."""
+        """True where so many components are dead that `sentences` says so."""
         return int(self.dead.sum()) >= MANY_DEAD * max(len(self.share), 1)
 
     @property
@@ -80,7 +80,7 @@ class Diagnosis:
         }
 
     def sentences(self) -> list[str]:
-        """What looks wrong, in plain words; none where nothing does."""
+        """Warnings of all that looks wrong; none where nothing does."""
         said = []
         lost, networks = self.statuses.count("diverged"), len(self.statuses)
         if lost and networks > 1:

@@ -1,4 +1,4 @@
-"""What a model says at many x, as NumPy arrays in original units.
+"""The answers of a model at many x, as NumPy arrays in original units.
 
 Inputs are standardised on the host in float64 and answers are put back into original units there, so that columns
 with large offsets keep their digits. Each function is one compiled program; models of equal shapes share it.

@@ -1,4 +1,4 @@
-"""What share of the targets the regions hold: overall, for each kind of a category, and by how wide they are.
+"""The share of the targets that regions hold: overall, for each kind of a category, and by the regions' width.
 
 A region of mass p holds a target exactly where the mass it needs to reach it is at most p, so that one number per row
 tells the coverage of every p, before and after calibration.
@@ -120,7 +120,7 @@ def coverage_interval(record: Mapping[str, Any], name: str = "held") -> tuple[fl
 
 
 def kinds_in(encoding: Encoding | None, x: Float[np.ndarray, "N X"]) -> dict[str, np.ndarray]:
-    """What kind each row is, read back from the 0/1 columns: category -> (N,) texts, None where missing or unknown."""
+    """The kind of each row, read back from the 0/1 columns: category -> (N,) texts, None where missing or unknown."""
     found, first = {}, 0
     for column in encoding.columns if encoding is not None else ():
         if column.kinds is not None:
@@ -136,7 +136,7 @@ def kinds_in(encoding: Encoding | None, x: Float[np.ndarray, "N X"]) -> dict[str
 
 
 def coverage_sentences(coverage: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the regions, in plain words; none where nothing is.
+    """Warnings of wrong regions, in plain English; none where nothing is wrong.
 
     A sentence for each target whose 90 % intervals are off, one for the worst of all other regions, and one for the
     worst kind of each category and the worst width of each target.
@@ -233,12 +233,12 @@ def _best(record: Mapping[str, Any]) -> tuple[float, float]:
 
 
 def _distance(record: Mapping[str, Any]) -> float:
-    """How far what is held lies from the nominal share."""
+    """The distance of the share held from the nominal share."""
     return abs(_best(record)[0] - record["share"])
 
 
 def _off(record: Mapping[str, Any], worth: float, clear: float = CLEAR, slack: float = 0.0) -> bool:
-    """Whether what is held lies so many points and standard errors from the nominal share, `slack` rows allowed."""
+    """True where the share held is so many points and standard errors off the nominal share, `slack` rows allowed."""
     if record["held"] is None:
         return False
     return _distance(record) > max(worth, clear * _best(record)[1] + slack / record["rows"])

@@ -1,4 +1,4 @@
-"""Whether rows resemble their neighbours in the file: then rows drawn at random flatter a model."""
+"""Likeness of rows to their neighbours in the file: where there is any, rows drawn at random flatter a model."""
 
 from dataclasses import dataclass
 
@@ -28,7 +28,7 @@ class Autocorrelation:
 
     @property
     def telling(self) -> bool:
-        """Whether neighbouring rows are alike: above 0.1, and more than three standard errors."""
+        """True where neighbouring rows are alike: above 0.1, and more than three standard errors."""
         return self.value > max(0.1, 3 * self.standard_error)
 
 

@@ -1,4 +1,4 @@
-"""What a run tells beyond its scores: diagnosis, coverage, baselines, and what a person should be warned of."""
+"""The findings of a run beyond its scores: diagnosis, coverage, baselines, and warnings for a person."""
 
 from typing import Any
 
@@ -95,7 +95,7 @@ def _ordered_split(config: Config, dataset: Dataset) -> dict[str, Any] | None:
 def _ordered_sentence(
     config: Config, dataset: Dataset, scores: Scores, found: Autocorrelation, ordered: dict[str, Any]
 ) -> str:
-    """What neighbours that are alike mean for new rows."""
+    """A warning, for new rows, of neighbours that are alike."""
     name, random = dataset.target_names[found.target], scores.report(dataset.target_names)
     share, nll, random_nll = 100 * config.dataset.test_fraction, ordered["test_nll"], random["test_nll"]
     held, random_held = (100 * report["coverage_90"][name] for report in (ordered, random))

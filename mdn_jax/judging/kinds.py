@@ -50,7 +50,7 @@ class Reliability(NamedTuple):
 def reliability(
     hit: Float[np.ndarray, " N"], confidence: Float[np.ndarray, " N"], weight: Float[np.ndarray, " N"], bins: int = BINS
 ) -> Reliability:
-    """How often the most probable kind is right, by its probability.
+    """Measure how often the most probable kind is right, by its probability.
 
     Args:
         hit: (N,) 1 where it is right, 0 where not, NaN where the kind is not known.
@@ -92,7 +92,7 @@ def calibration_error(
 
 
 def kind_sentences(scores: Any, target_names: Sequence[str]) -> list[str]:
-    """Which targets' probabilities say clearly more, or less, than chance explains; none where none do."""
+    """Warnings of targets whose probabilities are further off than chance explains; none where none are."""
     said = []
     for dim in scores.kinds:
         found = reliability(scores.hit[:, dim], scores.confidence[:, dim], scores.weights)
@@ -110,7 +110,7 @@ def kind_sentences(scores: Any, target_names: Sequence[str]) -> list[str]:
 def confusion(
     observed: Float[np.ndarray, " N"], kind: Float[np.ndarray, " N"], names: Sequence[str]
 ) -> tuple[list[str], np.ndarray]:
-    """How many rows of each kind are taken for which: names (C,) and counts (C, C), observed in rows.
+    """Count the rows of each kind by the kind they are taken for: names (C,) and counts (C, C), observed in rows.
 
     The ten most frequent kinds, in their order; what is left is put together as others.
     """

@@ -60,7 +60,7 @@ class Scores(ShortRepr):
 
     @property
     def weights(self) -> Float[np.ndarray, " N"]:
-        """How much each row counts."""
+        """The weight of each row."""
         return np.ones(len(self.nll)) if self.weight is None else self.weight
 
     @property

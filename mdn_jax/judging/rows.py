@@ -45,7 +45,7 @@ def judge(
     observed: Bool[np.ndarray, "N D"] | None = None,
     most_rows: int = MOST_ROWS,
 ) -> Judged:
-    """What evenly spread rows tell.
+    """Judge a model on evenly spread rows.
 
     Args:
         model: from `fit` or `load`.

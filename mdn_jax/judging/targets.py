@@ -1,4 +1,4 @@
-"""What a distribution can say of each target: one whose marginal has `probs` names kinds, any other is a number."""
+"""The targets of a distribution: one whose marginal has `probs` names kinds, any other is a number."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -49,7 +49,7 @@ def mixture_of(numbers: Any) -> Mixture | None:
 def of_targets(
     ask: Callable[..., Array], distribution: Distribution, *given: Float[Array, " D"], shape: tuple[int, ...] = ()
 ) -> Float[Array, "*S D"]:
-    """What `ask(distribution, *given)` says of all targets; where some refuse, of each alone, NaN of those."""
+    """The answer `ask(distribution, *given)` for all targets; where some refuse, for each alone, NaN for those."""
     try:
         return ask(distribution, *given)
     except InputError:
@@ -67,13 +67,13 @@ def classes_of(model: Model, x: PyTree) -> tuple[int | None, ...]:
 
 
 def components_of(model: Model, x: PyTree) -> int:
-    """How many components the mixture has that a model's numbers share; 0 where they share none."""
+    """The number of components of the mixture that a model's numbers share; 0 where they share none."""
     found = _traced(lambda one: mixture_of(numbers_of(one)[1]), model, x)
     return 0 if found is None else found.num_components
 
 
 def has_regions(model: Model, x: PyTree) -> bool:
-    """Whether each number of a model has a mixture of its own, whose highest-density regions are known."""
+    """True where each number of a model has a mixture of its own, whose highest-density regions are known."""
 
     def mixtures(one: Any) -> list[Any]:
         dims, numbers = numbers_of(one)
@@ -90,7 +90,7 @@ def names_of_kinds(encoding: Encoding | None, classes: tuple[int | None, ...]) -
 
 
 def numbers_alone(model: Model, rows: Rows) -> tuple[list[int], Model, Rows]:
-    """Which targets are numbers, and the model and its rows in standard units without the others."""
+    """The indices of targets that are numbers, and the model and its rows in standard units without the others."""
     numbers, model = only_numbers(model, first(rows))
     observed = None if rows.observed is None else rows.observed[:, numbers]
     return numbers, model, rows._replace(y=rows.y[:, numbers], observed=observed)
@@ -102,7 +102,7 @@ def first(rows: Rows) -> PyTree:
 
 
 def only_numbers(model: Model, x: PyTree) -> tuple[list[int], Model]:
-    """Which targets are numbers, and the model of them alone; x is one example in standard units."""
+    """The indices of targets that are numbers, and the model of them alone; x is one example in standard units."""
     numbers = [dim for dim, count in enumerate(classes_of(model, x)) if count is None]
     one = _traced(lambda one: one, model, x)
     if len(numbers) == len(model.targets.shift) and (len(numbers) > 1 or mixture_of(one) is not None):

@@ -1,4 +1,4 @@
-"""How large a region has to be called to hold the share of targets that it should.
+"""The mass that a region has to be given to hold the share of targets that it should.
 
 Rows that training never saw say which mass a region needed to reach each of their targets. To hold a share p of new
 targets, take the region of the mass that the share p of those rows needed: right in finite samples, whatever the

@@ -74,7 +74,7 @@ class Conditional:
 
     @property
     def draws(self) -> bool:
-        """Whether the network takes a key."""
+        """True where the network takes a key."""
         return takes_key(self.network)
 
 

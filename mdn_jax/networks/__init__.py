@@ -22,7 +22,7 @@ NETWORKS: dict[str, Callable] = {"mlp": mlp}
 
 @dataclass(frozen=True)
 class Architecture:
-    """How a network is built, as a static value: equal ones share their compiled programs.
+    """The plan of a network, as a static value: equal ones share their compiled programs.
 
     Attributes:
         name: of the build function, as a config says it.

@@ -20,7 +20,7 @@ KEYED = "or take a key as a last argument, network(x, key), and draw from it whe
 
 
 def takes_key(function: Callable, after: int = 1) -> bool:
-    """Whether a function of so many arguments has a further one, for a key."""
+    """True where a function of so many arguments has a further one, for a key."""
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return sum(parameter.kind in kinds for parameter in inspect.signature(function).parameters.values()) > after
 

@@ -1,4 +1,4 @@
-"""How training went, and whether the probabilities can be trusted."""
+"""Figures of the course of training and of the calibration of probabilities."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ def loss_figure(history: Mapping[str, ArrayLike], *, oracle: float | None = None
     """Training and validation loss against steps, with the best step and the exact optimum.
 
     Args:
-        history: `step`, `train_loss`, `val_loss`, each (E,), or (E, M) for M members; NaN is left out.
+        history: `step`, `train_loss`, `val_loss`, each (E,), or (E, M) for M networks; NaN is left out.
         oracle: the loss of the truth itself, where known.
         unit: of the loss, for the label.
 
@@ -40,31 +40,31 @@ def loss_figure(history: Mapping[str, ArrayLike], *, oracle: float | None = None
         np.reshape(np.asarray(history[name], np.float64), (len(np.asarray(history[name])), -1))
         for name in ("step", "train_loss", "val_loss")
     )
-    step, members = np.nanmax(step, axis=1), train.shape[1]
+    step, networks = np.nanmax(step, axis=1), train.shape[1]
     figure, panels = new_figure(6.4, 4.4)
     axes: Axes = panels[0, 0]
-    looks = {"linewidth": 1.6 if members == 1 else 0.8, "marker": "." if len(step) < 3 else None}
+    style = {"linewidth": 1.6 if networks == 1 else 0.8, "marker": "." if len(step) < 3 else None}
     for losses, colour, name in ((train, BLUE, "training"), (validation, RED, "validation")):
         if np.isfinite(losses).any():
-            lines = axes.plot(step, losses, color=colour, **looks)
-            lines[0].set_label(name if members == 1 else f"{name}, {members} networks")
+            lines = axes.plot(step, losses, color=colour, **style)
+            lines[0].set_label(name if networks == 1 else f"{name}, {networks} networks")
     judged = np.where(np.isfinite(validation), validation, np.inf)
     best, kept = judged.argmin(axis=0), np.isfinite(judged.min(axis=0))
     if kept.any():
-        name = f"best step ({step[best[0]]:,.0f})" if members == 1 else "best steps"
+        name = f"best step ({step[best[0]]:,.0f})" if networks == 1 else "best steps"
         axes.plot(
             step[best][kept], judged.min(axis=0)[kept], color=INK, linestyle="", marker="o", markersize=5, label=name
         )
     if oracle is not None:
         axes.axhline(oracle, color=INK, linestyle="--", linewidth=1, label=f"exact optimum ({oracle:.4g})")
     label(axes, "training steps", "loss" if unit is None else f"loss ({unit})", "Loss during training")
-    note = _limit(axes, step, np.concatenate([train, validation], axis=1), oracle)
-    legend_below(figure, axes, note)
+    caption = _limit(axes, step, np.concatenate([train, validation], axis=1), oracle)
+    legend_below(figure, axes, caption)
     return figure
 
 
 def calibration_figure(pit: Float[np.ndarray, "N D"], target_names: Sequence[str]) -> Figure:
-    """Whether observed targets fall where the predicted distributions say.
+    """Draw observed targets against the distributions predicted for them.
 
     Left, a histogram of the predicted distribution functions at the observed targets (the PIT), which is flat where
     the predictions are right. Right, how often central intervals hold the target, against how often they should. The
@@ -77,17 +77,17 @@ def calibration_figure(pit: Float[np.ndarray, "N D"], target_names: Sequence[str
     Returns:
         Two panels.
     """
-    names, note = columns_of(target_names, MOST_TARGETS)
+    names, caption = columns_of(target_names, MOST_TARGETS)
     figure, panels = new_figure(9.6, 4.6, 1, 2)
     left, right = panels[0]
     _draw_histogram(left, pit[:, : len(names)], names)
     _draw_coverage(right, pit[:, : len(names)], names)
-    legend_below(figure, left, note=note)
+    legend_below(figure, left, caption=caption)
     return figure
 
 
 def _limit(axes: Axes, step: Float[np.ndarray, " E"], losses: Float[np.ndarray, "E M"], oracle: float | None) -> str:
-    """A view of all losses but those of the first tenth of the evaluations, and a note where even it cuts some off."""
+    """A view of all losses but those of the first tenth of the evaluations; a caption where even it cuts some off."""
     axes.set_xlim(0, step[-1] * 1.02)
     finite = losses[np.isfinite(losses)]
     if not finite.size:

@@ -34,8 +34,8 @@ def draw_data(axes: Axes, x: Float[np.ndarray, " N"], y: Float[np.ndarray, " N"]
     Returns:
         The points.
     """
-    looks: dict[str, Any] = {"color": INK} | dots(len(x)) | options
-    return axes.scatter(x, y, **looks)
+    style: dict[str, Any] = {"color": INK} | dots(len(x)) | options
+    return axes.scatter(x, y, **style)
 
 
 def draw_density(

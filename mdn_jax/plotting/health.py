@@ -1,4 +1,4 @@
-"""Whether a model is sound: which components it uses, how sharp they get, and what its intervals hold."""
+"""Figures of a model's health: the components it uses, how sharp they get, and the coverage of its intervals."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ __all__ = ["health_figure"]
 
 MOST_TARGETS = 4
 BINS = 40
-LOOKS: dict[str, dict[str, Any]] = {  # of a coverage before and after calibration
+STYLES: dict[str, dict[str, Any]] = {  # of a coverage before and after calibration
     "held": {"markerfacecolor": "white", "markeredgewidth": 1.3},
     "calibrated": {"markeredgewidth": 1.3},
 }
@@ -39,7 +39,7 @@ def health_figure(diagnosis: Diagnosis, coverage: Mapping[str, Any]) -> Figure:
         The panels.
     """
     targets = dict.fromkeys(record["target"] for record in coverage["regions"] if record["target"] is not None)
-    names, note = columns_of(list(targets), MOST_TARGETS)
+    names, caption = columns_of(list(targets), MOST_TARGETS)
     rows = 2 if len(diagnosis.share) else 1
     figure, panels = new_figure(10.4, 4.1 * rows, rows, 2)
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)  # pyright: ignore
@@ -48,7 +48,7 @@ def health_figure(diagnosis: Diagnosis, coverage: Mapping[str, Any]) -> Figure:
         _draw_sigmas(panels[0, 1], diagnosis, names)
     _draw_regions(panels[-1, 0], coverage["regions"], names)
     _draw_widths(panels[-1, 1], coverage, names)
-    _legend(figure, coverage, names, note)
+    _legend(figure, coverage, names, caption)
     return figure
 
 
@@ -89,8 +89,8 @@ def _draw_sigmas(axes: Axes, diagnosis: Diagnosis, names: Sequence[str]) -> None
     for index in range(len(names)):
         heights, _ = np.histogram(sigma[:, index], edges)
         shares = 100 * heights / len(sigma)
-        looks: dict[str, Any] = {"fill": True, "alpha": 0.75} if alone else {"linewidth": 1.6}
-        axes.stairs(shares, edges, color=COLOURS[index], **looks)
+        style: dict[str, Any] = {"fill": True, "alpha": 0.75} if alone else {"linewidth": 1.6}
+        axes.stairs(shares, edges, color=COLOURS[index], **style)
     axes.set_xscale("log")
     for value in np.unique(floor[floor > 0]):
         colour = RED if diagnosis.telling_floor[: len(names)][floor == value].any() else GREY
@@ -123,7 +123,7 @@ def _draw_regions(axes: Axes, regions: Sequence[Mapping[str, Any]], names: Seque
 
 
 def _draw_widths(axes: Axes, coverage: Mapping[str, Any], names: Sequence[str]) -> None:
-    """What 90 % intervals hold, from narrow to wide; a sentence where that cannot be told."""
+    """Draw the coverage of 90 % intervals, from narrow to wide; a sentence where that cannot be told."""
     title = "Coverage of 90 % intervals by their width"
     shown = [record for record in coverage["by_width"] if record["target"] in names]
     if not shown:
@@ -147,7 +147,7 @@ def _draw_widths(axes: Axes, coverage: Mapping[str, Any], names: Sequence[str]) 
 
 
 def _no_widths(regions: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
-    """Why no coverage by width is told: too few rows of every target, or intervals of one width."""
+    """The reason for no coverage by width: too few rows of every target, or intervals of one width."""
     rows = max(record["rows"] for record in regions if record["target"] in names and record["region"] == "central")
     if rows >= ROWS_BY_WIDTH:
         return "all intervals are equally wide, within 1 %"
@@ -167,7 +167,7 @@ def _mark(
 ) -> None:
     """A coverage with its Wilson interval, hollow as trained and full after calibration."""
     both = record.get("calibrated") is not None
-    for name, looks in LOOKS.items():
+    for name, style in STYLES.items():
         if record.get(name) is None:
             continue
         low, high = coverage_interval(record, name)
@@ -175,7 +175,7 @@ def _mark(
         bars = [[100 * (record[name] - low)], [100 * (high - record[name])]]
         axes.errorbar(
             place + side, 100 * (record[name] - offset), yerr=bars, color=colour, marker=marker, markersize=5.5,
-            markeredgecolor=colour, elinewidth=1.2, alpha=0.65 if both and name == "held" else 1.0, **looks,
+            markeredgecolor=colour, elinewidth=1.2, alpha=0.65 if both and name == "held" else 1.0, **style,
         )  # fmt: skip
 
 
@@ -189,7 +189,7 @@ def _at_least(axes: Axes, low: float, high: float) -> None:
     axes.set_ylim(min(bottom, low), max(top, high))
 
 
-def _legend(figure: Figure, coverage: Mapping[str, Any], names: Sequence[str], note: str) -> None:
+def _legend(figure: Figure, coverage: Mapping[str, Any], names: Sequence[str], caption: str) -> None:
     titles = {"central": "central", "highest_density": "highest-density", "joint": "joint region of all targets"}
     handles, dot = [], {"markersize": 5.5, "linestyle": ""}
     for (region, target), (colour, marker) in _series(names).items():
@@ -197,9 +197,9 @@ def _legend(figure: Figure, coverage: Mapping[str, Any], names: Sequence[str], n
         handles.append(Line2D([], [], color=colour, marker=marker, label=text, **dot))
     after = any(record.get("calibrated") is not None for record in coverage["regions"])
     for name, text in (("held", "as trained"), ("calibrated", "calibrated"))[: 1 + after]:
-        handles.append(Line2D([], [], color=GREY, marker="o", label=text, **dot, **LOOKS[name]))
+        handles.append(Line2D([], [], color=GREY, marker="o", label=text, **dot, **STYLES[name]))
     handles.append(Line2D([], [], color=GREY, linewidth=1.2, label="two standard errors (Wilson)"))
     figure.legend(
         handles=handles, loc="outside lower center", ncols=min(len(handles), 5), fontsize=TICK_SIZE, frameon=False,
-        title=note or None, title_fontsize=TICK_SIZE,
+        title=caption or None, title_fontsize=TICK_SIZE,
     )  # fmt: skip

@@ -20,7 +20,7 @@ from mdn_jax.plotting.style import (
     legend_below,
     limits,
     new_figure,
-    note_below,
+    text_below,
 )
 
 __all__ = ["confusion_figure", "reliability_figure"]
@@ -31,7 +31,7 @@ LONGEST = 18  # letters of a kind beside a table
 
 
 def reliability_figure(scores: Scores, target_names: Sequence[str]) -> Figure:
-    """How often the most probable kind is right, against its probability, in up to ten bins of 20 rows or more.
+    """Draw how often the most probable kind is right, by its probability, in up to ten bins of 20 rows or more.
 
     Args:
         scores: of N rows; the first six targets of kinds are drawn.
@@ -40,7 +40,7 @@ def reliability_figure(scores: Scores, target_names: Sequence[str]) -> Figure:
     Returns:
         A panel for each target; in the grey band lie 95 of 100 bins where probabilities are right.
     """
-    dims, note = scores.kinds[:MOST_TARGETS], columns_of([target_names[dim] for dim in scores.kinds], MOST_TARGETS)[1]
+    dims, rest = scores.kinds[:MOST_TARGETS], columns_of([target_names[dim] for dim in scores.kinds], MOST_TARGETS)[1]
     figure, panels = _panels(len(dims), 4.6, 4.2)
     hit, confidence, report = np.asarray(scores.hit), np.asarray(scores.confidence), scores.report(target_names)
     bins = int(np.clip(len(hit) // ROWS_PER_BIN, 1, BINS))
@@ -48,24 +48,24 @@ def reliability_figure(scores: Scores, target_names: Sequence[str]) -> Figure:
         found, name = reliability(hit[:, dim], confidence[:, dim], scores.weights, bins), target_names[dim]
         chance = np.clip(found.confidence + np.outer([-1.96, 1.96], found.standard_error), 0, 1)
         axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle="--", label="calibrated")
-        looks: dict[str, Any] = {"color": GREY, "alpha": 0.35, "label": "95 % range of chance"}
+        style: dict[str, Any] = {"color": GREY, "alpha": 0.35, "label": "95 % range of chance"}
         if len(found.share) > 1:
-            axes.fill_between(found.confidence, *chance, linewidth=0, **looks)
+            axes.fill_between(found.confidence, *chance, linewidth=0, **style)
         else:
-            axes.vlines(found.confidence, *chance, linewidth=9, **looks)
+            axes.vlines(found.confidence, *chance, linewidth=9, **style)
         axes.plot(found.confidence, found.accuracy, color=BLUE, marker="o", linewidth=1.4, label="test rows")
         ends = limits(np.concatenate([found.confidence, found.accuracy, chance.ravel()]), tail=0.0)
         axes.set(xlim=ends, ylim=ends)
         title = f"{name}: calibration error {report['calibration_error'][name]:.3f}"
         label(axes, "probability of the most probable kind", "share of rows where it is right", title)
-    legend_below(figure, panels[0], note=note)
+    legend_below(figure, panels[0], caption=rest)
     return figure
 
 
 def confusion_figure(
     y: Float[np.ndarray, "N D"], scores: Scores, target_names: Sequence[str], kinds: Sequence[tuple[str, ...] | None]
 ) -> Figure:
-    """How many test rows of each kind are taken for which.
+    """Draw a table of test rows: the observed kinds against the most probable ones.
 
     Args:
         y: (N, D) targets; those of kinds hold codes, NaN where missing.
@@ -76,7 +76,7 @@ def confusion_figure(
     Returns:
         A panel for each target, coloured by the share of the rows of a kind; the ten most frequent kinds have a row.
     """
-    dims, note = scores.kinds[:MOST_TARGETS], columns_of([target_names[dim] for dim in scores.kinds], MOST_TARGETS)[1]
+    dims, rest = scores.kinds[:MOST_TARGETS], columns_of([target_names[dim] for dim in scores.kinds], MOST_TARGETS)[1]
     tables = [confusion(y[:, dim], np.asarray(scores.kind)[:, dim], kinds[dim] or ()) for dim in dims]
     most = max(len(names) for names, _ in tables)
     figure, panels = _panels(len(dims), max(4.2, 1.8 + 0.55 * most), max(3.4, 1.4 + 0.45 * most))
@@ -85,8 +85,8 @@ def confusion_figure(
         label(axes, "predicted", "observed", target_names[dim])
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
-    note_below(
-        figure, "; ".join(part for part in ("test rows; colour is the share of each observed kind", note) if part)
+    text_below(
+        figure, "; ".join(part for part in ("test rows; colour is the share of each observed kind", rest) if part)
     )
     return figure
 

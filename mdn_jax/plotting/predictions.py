@@ -50,7 +50,7 @@ def predictions_figure(
     Returns:
         One panel per target.
     """
-    names, note = columns_of(target_names, MOST_TARGETS)
+    names, caption = columns_of(target_names, MOST_TARGETS)
     columns = 2 if len(names) == 4 else min(len(names), 3)
     rows = -(-len(names) // columns)
     # the panels are square: a lone one stands over a legend of three lines
@@ -63,7 +63,7 @@ def predictions_figure(
         label(axes, f"predicted mean of {names[index]}", f"observed {names[index]}", title)
     for axes in panels.ravel()[len(names) :]:
         axes.remove()
-    legend_below(figure, panels[0, 0], note=note)
+    legend_below(figure, panels[0, 0], caption=caption)
     return figure
 
 
@@ -114,9 +114,9 @@ def _draw_observed(
 ) -> None:
     shown = evenly(len(observed), CROWD)
     observed, predicted, inside = observed[shown], predicted[shown], inside[shown]
-    ends, looks = limits(np.concatenate([observed, predicted])), dots(len(shown))
+    ends, style = limits(np.concatenate([observed, predicted])), dots(len(shown))
     axes.plot(ends, ends, color=INK, linewidth=1, linestyle="--", label="equal")
     for rows, colour, name in ((inside, BLUE, "inside"), (~inside, RED, "outside")):
         name = f"{name} the central 90 % interval"
-        draw_data(axes, predicted[rows], observed[rows], color=colour, label=name, **looks)
+        draw_data(axes, predicted[rows], observed[rows], color=colour, label=name, **style)
     axes.set(xlim=ends, ylim=ends, aspect="equal")

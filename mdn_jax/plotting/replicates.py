@@ -53,7 +53,7 @@ class Sweep:
         return [axis for axis in self.columns if axis not in (DATA_SEED, SEED)]
 
     def count(self, axis: str) -> int:
-        """How many values an axis has; 1 where it was not swept."""
+        """The number of values of an axis; 1 where it was not swept."""
         return len(set(self.columns[axis])) if axis in self.columns else 1
 
 
@@ -187,7 +187,7 @@ def short_names(axes: Iterable[str]) -> dict[str, str]:
 
 
 def is_numeric(values: Iterable[Any]) -> bool:
-    """Whether all are real numbers; True and False are not."""
+    """True where all are real numbers; True and False are not."""
     return all(isinstance(value, Real) and not isinstance(value, bool) for value in values)
 
 
@@ -256,7 +256,7 @@ def _by_data(losses: Replicates) -> list[list[float]]:
 
 
 def _units(losses: Replicates) -> tuple[list[float], str]:
-    """What is independent: the data sets' means where there are several, otherwise the seeds."""
+    """The independent losses: the data sets' means where there are several, otherwise the seeds'."""
     groups = _by_data(losses)
     if len(groups) > 1:
         return [_mean(group) for group in groups], "data set"

@@ -32,7 +32,7 @@ __all__ = [
     "legend_below",
     "limits",
     "new_figure",
-    "note_below",
+    "text_below",
 ]
 
 INK, GREY = "#222222", "#8C8C8C"
@@ -65,7 +65,7 @@ def label(axes: Axes, x: str, y: str, title: str = "") -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def legend_below(figure: Figure, axes: Axes, note: str = "") -> None:
+def legend_below(figure: Figure, axes: Axes, caption: str = "") -> None:
     """The legend of `axes` under the figure, over no data, in one row where that fits, with a line of caption."""
     handles, labels = axes.get_legend_handles_labels()
     widths = [HANDLE_WIDTH + LETTER_WIDTH * len(name) for name in labels]
@@ -73,11 +73,11 @@ def legend_below(figure: Figure, axes: Axes, note: str = "") -> None:
     columns = len(labels) if sum(widths) < room else max(1, int(room / max(widths)))
     figure.legend(
         handles, labels, loc="outside lower center", ncols=columns, fontsize=TICK_SIZE,
-        frameon=False, title=note or None, title_fontsize=TICK_SIZE,
+        frameon=False, title=caption or None, title_fontsize=TICK_SIZE,
     )  # fmt: skip
 
 
-def note_below(figure: Figure, text: str) -> None:
+def text_below(figure: Figure, text: str) -> None:
     """A line of caption under the figure."""
     figure.supxlabel(text, fontsize=TICK_SIZE, color="#555555")
 
@@ -104,6 +104,6 @@ def density_norm(*densities: Float[np.ndarray, "..."]) -> PowerNorm:
 
 
 def columns_of(names: Sequence[str], most: int) -> tuple[Sequence[str], str]:
-    """The names that have room, and a note about the others."""
+    """The names that have room, and a caption about the others."""
     rest = len(names) - most
     return names[:most], f"{rest} more target{'s' * (rest > 1)} not shown" if rest > 0 else ""

@@ -14,7 +14,7 @@ from mdn_jax.plotting.style import BLUE, COLOURS, GREY, INK, LABEL_SIZE, RED, do
 from mdn_jax.plotting.sweep_style import (
     caption_below,
     fence,
-    losses_note,
+    left_out,
     name_of,
     replicates,
     set_losses,
@@ -93,12 +93,12 @@ def axis_figure(sweep: Sweep, axis: str, oracle: float | None = None, sentence: 
     )
     over = "" if two or not lines else replicates(sweep)
     drawn = f"{'Shaded' if numeric else 'Bars'}: one standard deviation over {over} on each side" if over else ""
-    caption_below(figure, upper, [sentence, drawn, above, losses_note(sweep)])
+    caption_below(figure, upper, [sentence, drawn, above, left_out(sweep)])
     return figure
 
 
 def _is_grid(sweep: Sweep, axis: str, others: Sequence[str]) -> bool:
-    """Whether at most one other axis was swept, with few values, and most pairs of values have members."""
+    """True where at most one other axis was swept, with few values, and most pairs of values have members."""
     if len(others) > 1 or any(sweep.count(other) > MOST_LINES for other in others):
         return False
     pairs = len(set(zip(*(sweep.columns[name] for name in (axis, *others)), strict=True)))

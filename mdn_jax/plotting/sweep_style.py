@@ -1,4 +1,4 @@
-"""What the figures of a sweep share: robust views, ticks at swept values, captions that fit."""
+"""The common style of a sweep's figures: robust views, ticks at swept values, captions that fit."""
 
 import textwrap
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from mdn_jax._typing import Float
 from mdn_jax.plotting.replicates import DATA_SEED, SEED, Sweep
 from mdn_jax.plotting.style import legend_below
 
-__all__ = ["caption_below", "fence", "losses_note", "name_of", "replicates", "set_losses", "set_numbers", "tick_names"]
+__all__ = ["caption_below", "fence", "left_out", "name_of", "replicates", "set_losses", "set_numbers", "tick_names"]
 
 TYPICAL = 0.9  # share of the losses that set the scale of a view
 # heights of the typical losses that lines, and that single members, may take: one terrible member flattens nothing
@@ -57,7 +57,7 @@ def set_losses(
         oracle: always fits.
 
     Returns:
-        A note on the points that lie above the view; empty where none does.
+        A caption on the points that lie above the view; empty where none does.
     """
     points, ends, crowd = (values[np.isfinite(values)] for values in (points, ends, crowd))
     must = np.array([losses.min()] if oracle is None else [losses.min(), oracle])
@@ -74,20 +74,20 @@ def set_losses(
     return f"{lie} {above.max():.3g}"
 
 
-def losses_note(sweep: Sweep) -> str:
-    """How many members the figure leaves out of its means, and why."""
-    notes = []
+def left_out(sweep: Sweep) -> str:
+    """The number of members that the figure leaves out of its means, with the reason."""
+    captions = []
     members, halved, diverged = len(sweep.val), int(sweep.halved.sum()), int(sweep.diverged.sum())
     if halved:
         stopped = "was stopped by halving and is" if halved == 1 else "were stopped by halving and are"
-        notes.append(f"{halved} of {members} members {stopped} in no mean")
+        captions.append(f"{halved} of {members} members {stopped} in no mean")
     if diverged:
-        notes.append(f"{diverged} of {members} members diverged and {'is' if diverged == 1 else 'are'} not shown")
-    return "; ".join(notes)
+        captions.append(f"{diverged} of {members} members diverged and {'is' if diverged == 1 else 'are'} not shown")
+    return "; ".join(captions)
 
 
 def replicates(sweep: Sweep) -> str:
-    """What means are over: `8 seeds and 4 data sets`, or nothing where no seed was swept."""
+    """The replicates of a mean: `8 seeds and 4 data sets`, or nothing where no seed was swept."""
     kinds = ((SEED, "seeds"), (DATA_SEED, "data sets"))
     return " and ".join(f"{sweep.count(axis)} {kind}" for axis, kind in kinds if sweep.count(axis) > 1)
 
@@ -137,7 +137,7 @@ def set_numbers(axes: Axes, values: Sequence[float], room: float) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
 
 
-def caption_below(figure: Figure, axes: Axes, notes: Sequence[str]) -> None:
-    """The legend of `axes` under the figure, below its notes, each wrapped to the width."""
+def caption_below(figure: Figure, axes: Axes, captions: Sequence[str]) -> None:
+    """The legend of `axes` under the figure, below its captions, each wrapped to the width."""
     width = int(LETTERS * figure.get_figwidth())
-    legend_below(figure, axes, "\n".join(textwrap.fill(note, width) for note in notes if note))
+    legend_below(figure, axes, "\n".join(textwrap.fill(caption, width) for caption in captions if caption))

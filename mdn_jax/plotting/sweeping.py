@@ -21,7 +21,7 @@ from mdn_jax.plotting.replicates import (
 )
 from mdn_jax.plotting.style import BLUE, GREY, INK, RED, TICK_SIZE, dots, label, new_figure
 from mdn_jax.plotting.sweep_axes import axis_figure
-from mdn_jax.plotting.sweep_style import caption_below, fence, losses_note, name_of, replicates, set_losses, tick_names
+from mdn_jax.plotting.sweep_style import caption_below, fence, left_out, name_of, replicates, set_losses, tick_names
 
 __all__ = ["sweep_figures"]
 
@@ -102,7 +102,7 @@ def _heat_map(sweep: Sweep, across: str, up: str) -> Figure:
     rest = [sweep.names[axis] for axis in sweep.settings if axis not in (across, up) and sweep.count(axis) > 1]
     best = f"Each cell has its best {' and '.join(rest)}, by validation" if rest else ""
     blank = "Blank: no member finished" if np.isnan(cells).any() else ""
-    caption_below(figure, axes, [best, blank, losses_note(sweep)])
+    caption_below(figure, axes, [best, blank, left_out(sweep)])
     return figure
 
 
@@ -151,7 +151,7 @@ def _members_figure(sweep: Sweep) -> Figure:
     label(axes, "members, from the best to the worst", "validation NLL (nats per row)", "Validation NLL of all members")
     above = set_losses(axes, sweep.val[order], points=sweep.val[order])
     setting = ", ".join(f"{sweep.names[axis]} = {name_of(column[best])}" for axis, column in sweep.columns.items())
-    caption_below(figure, axes, [f"Best: {setting}" if setting else "", above, losses_note(sweep)])
+    caption_below(figure, axes, [f"Best: {setting}" if setting else "", above, left_out(sweep)])
     return figure
 
 

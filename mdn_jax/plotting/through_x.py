@@ -23,7 +23,7 @@ from mdn_jax.plotting.style import (
     legend_below,
     limits,
     new_figure,
-    note_below,
+    text_below,
 )
 
 __all__ = ["density_figure", "parameters_figure", "samples_figure"]
@@ -77,7 +77,7 @@ def samples_figure(
     low, high = left.get_ylim()
     outside = float(np.mean((draws < low) | (draws > high)))
     if outside > 0.005:
-        note_below(figure, f"{100 * outside:.1f} % of the samples lie outside the view")
+        text_below(figure, f"{100 * outside:.1f} % of the samples lie outside the view")
     return figure
 
 
@@ -169,7 +169,7 @@ def parameters_figure(
     panels[0, 0].set(xlim=(xs[0], xs[-1]), ylim=(-0.03, 1.03))
     panels[0, 1].set_ylim(limits(locs[:, live][drawn], tail=0.0))
     _scale_stds(panels[0, 2], stds[:, live][drawn])
-    note_below(figure, _caption(len(live), weights.shape[1], networks))
+    text_below(figure, _caption(len(live), weights.shape[1], networks))
     return figure
 
 

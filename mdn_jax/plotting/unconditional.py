@@ -33,7 +33,7 @@ def marginals_figure(
     Returns:
         One panel per target.
     """
-    names, note = columns_of(target_names, MOST_TARGETS)
+    names, caption = columns_of(target_names, MOST_TARGETS)
     columns = 2 if len(names) == 4 else min(len(names), 3)
     rows = -(-len(names) // columns)
     figure, panels = new_figure(max(4.0 * columns, 6.4), 3.4 * rows + 0.8, rows, columns)
@@ -55,7 +55,7 @@ def marginals_figure(
         label(axes, names[target], "density" if target % columns == 0 else "", f"Distribution of {names[target]}")
     for axes in panels.ravel()[len(names) :]:
         axes.remove()
-    legend_below(figure, panels[0, 0], note=note)
+    legend_below(figure, panels[0, 0], caption=caption)
     return figure
 
 

@@ -39,7 +39,7 @@ class Prepared:
 
     @property
     def numbers(self) -> list[int]:
-        """Which of the targets that are predicted are numbers."""
+        """The indices of the predicted targets that are numbers."""
         return [dim for dim, kinds in enumerate(self.kinds) if kinds is None]
 
     @property
@@ -97,9 +97,7 @@ def draw(prepared: Prepared, key: Key, count: int) -> Any:
 
 
 def _chunks(prepared: Prepared, key: np.ndarray | None = None) -> Iterator[tuple[int, Rows, Bool[np.ndarray, " R"]]]:
-    """How many rows, the rows in standard units (filled up with the last one, so that few programs serve any table),
-    and which of them training never saw the like of.
-    """
+    """Yield a table in parts, the last filled up so that few programs serve any: row count, rows, unseen ones."""
     model, wanted, count = prepared.model, prepared.wanted, prepared.wanted.num_rows
     size = min(ROWS_AT_ONCE, max(FEWEST_AT_ONCE, 2 ** math.ceil(math.log2(count))))
     for start in range(0, count, size):

@@ -1,4 +1,4 @@
-"""What a person should know about the answers to a table: unknown kinds, missing inputs, inputs beyond training's."""
+"""Warnings about the answers to a table: unknown kinds, missing inputs, inputs beyond training's."""
 
 from typing import Any
 

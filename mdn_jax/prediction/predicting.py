@@ -35,7 +35,7 @@ def predict(
     strict: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Any:
-    """What a model says about each row of a table; the twin of `mdn-jax predict`.
+    """Predict each row of a table with a model; the twin of `mdn-jax predict`.
 
     The columns of the result, for each target NAME: `NAME_mean`, `NAME_std`, its quantiles `NAME_q05`, ...; `NAME_mode`
     of the best joint mode; the ends of an interval, `NAME_low` and `NAME_high` of a central one, `NAME_low_1`,

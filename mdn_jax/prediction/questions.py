@@ -1,4 +1,4 @@
-"""What is asked about each row, and how one distribution answers it, in standard units."""
+"""The questions about each row, and one distribution's answers to them, in standard units."""
 
 import math
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ __all__ = ["Asked", "Draw", "Question", "check_asked", "percent"]
 
 
 class Asked(NamedTuple):
-    """What a user asks about each row, as `mdn.predict` explains it."""
+    """The questions of a user about each row, as `mdn.predict` explains them."""
 
     quantiles: Sequence[float] = (0.05, 0.5, 0.95)
     num_modes: int = 1
@@ -32,7 +32,7 @@ class Asked(NamedTuple):
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked about each row; equal questions share one compiled program."""
+    """The question about each row; equal questions share one compiled program."""
 
     quantiles: tuple[float, ...]  # shares in (0, 1)
     num_modes: int  # how many of the best modes
@@ -51,7 +51,7 @@ class Question:
 
     @property
     def on_device(self) -> Self:
-        """What the compiled program answers: masses of regions are data, so that calibrated models share it."""
+        """The compiled program's question: masses of regions are data, so that calibrated models share it."""
         return replace(self, quantiles=self.levels, masses=())
 
     def __call__(self, distribution: Distribution, row: Rows) -> dict[str, Float[Array, "..."]]:

@@ -1,4 +1,4 @@
-"""What a model needs of a new table: a file, a polars frame or arrays by name, read as its training table was."""
+"""Columns of a new table for a model: a file, a polars frame or arrays by name, read as its training table was."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ Given = Mapping[str, float | str]
 
 @dataclass(frozen=True, eq=False)
 class Wanted:
-    """What a model needs of a table of N rows."""
+    """The columns of a table of N rows that a model needs."""
 
     source: str  # the table's name in messages
     inputs: dict[str, np.ndarray]  # the input columns, as `Encoding.encode` takes them
@@ -187,7 +187,7 @@ def _lacking(source: Path, encoding: Encoding | None, inputs: dict[str, np.ndarr
 
 
 def _unknown_kinds(source: Path, encoding: Encoding, inputs: dict[str, np.ndarray], *, strict: bool) -> dict[str, int]:
-    """How many values of each category are of a kind that training never saw; the first is refused where strict."""
+    """Count the values of each category that are of a kind training never saw; the first is refused where strict."""
     counts = {}
     for column in encoding.columns:
         if column.kinds is None:

@@ -13,7 +13,7 @@ SECTIONS = ("model", "training")
 
 
 def table_recipe(num_rows: int, num_inputs: int) -> tuple[ModelConfig, TrainingConfig]:
-    """What `recipe = "table"` chooses from N training rows with X inputs.
+    """The choices of `recipe = "table"` for N training rows with X inputs.
 
     Two layers of 50 units below 4,000 rows and of 100 beyond; 10 components; 6,000 steps of 32 rows, from 4,000 rows
     on 10,000 of 128, from 20,000 on of 256; AdamW with a cosine schedule from 0.01; weight decay 10 / N, at most 0.01;
@@ -57,7 +57,7 @@ def table_recipe(num_rows: int, num_inputs: int) -> tuple[ModelConfig, TrainingC
 
 
 def is_complete(config: Config) -> bool:
-    """Whether a config needs no recipe, or says every field itself that TOML can say."""
+    """True where a config needs no recipe, or says every field itself that TOML can say."""
     return config.recipe is None or not any(_unsaid(getattr(config, name)) for name in SECTIONS)
 
 

@@ -1,7 +1,7 @@
 """A run on one page: what was predicted, how well, beside what, and what looks wrong.
 
 `report_html` returns the text of one file that needs nothing else: figures and styles are inside, nothing is fetched,
-and no script runs. `sections` and `columns` say what stands where, `page` is the HTML around it, `words` the numbers.
+and no script runs. `sections` and `columns` say what stands where, `page` is the HTML around it, `text` the numbers.
 """
 
 from mdn_jax.report.sections import report_html

@@ -36,7 +36,7 @@ def data_section(config: Config, dataset: Dataset, metrics: Mapping[str, Any]) -
 
 
 def _origin(config: Config) -> str:
-    """Where rows came from, and how the test rows were chosen."""
+    """The origin of the rows, and the choice of the test rows."""
     data = config.dataset
     if data.is_own:
         return f"Made by {data.name}; its test rows are a part of their own."

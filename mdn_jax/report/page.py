@@ -134,7 +134,7 @@ def preformatted(text: str) -> str:
 
 
 def details(summary: str, *parts: str) -> str:
-    """What opens at a click."""
+    """A part of the page that opens at a click."""
     body = "\n".join(part for part in parts if part)
     return f"<details><summary>{escape(summary)}</summary>\n{body}\n</details>" if body else ""
 

@@ -1,4 +1,4 @@
-"""What stands on a run's page, in the reader's order."""
+"""The sections of a run's page, in the reader's order."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -82,7 +82,7 @@ def report_html(
 
 
 def _headline(name: str, config: Config, dataset: Dataset, metrics: Mapping[str, Any]) -> list[str]:
-    """What was predicted from what, and the numbers to see first."""
+    """The targets, the inputs, and the numbers to see first."""
     inputs, targets = inputs_of(dataset), dataset.target_names
     networks = config.training.ensemble_size
     of = f", made by {networks} networks" if networks > 1 else ""
@@ -118,7 +118,7 @@ def _headline(name: str, config: Config, dataset: Dataset, metrics: Mapping[str,
 
 
 def _answer(config: Config, dataset: Dataset) -> str:
-    """What a model says of each row."""
+    """The kind of answer that a model gives for each row."""
     if config.model.head not in HEADS:
         return f"a distribution made by {config.model.head}"
     numbers = sum(count is None for count in dataset.num_classes)
@@ -148,10 +148,10 @@ def _scores(config: Config, dataset: Dataset, metrics: Mapping[str, Any]) -> str
             head = OF_NUMBERS if target in metrics["test_rmse"] else OF_KINDS
             rows = [(text, *values) for text, values in own[target].items()]
             tables.append(table(["", *head], rows, title=target, first=MODEL))
-    notes = [f"{sentence(BASELINES[name])[:-1]}: {reason}." for name, reason in baselines["skipped"].items()]
+    skipped = [f"{sentence(BASELINES[name])[:-1]}: {reason}." for name, reason in baselines["skipped"].items()]
     if baselines["one_gaussian"]:
         steps, all_steps = baselines["one_gaussian"]["num_steps"], config.training.num_steps
-        notes.append(f"The one Gaussian was trained for {steps:,} steps, the model for {all_steps:,}.")
+        skipped.append(f"The one Gaussian was trained for {steps:,} steps, the model for {all_steps:,}.")
     return section(
         "Beside simpler answers",
         paragraph(
@@ -159,7 +159,7 @@ def _scores(config: Config, dataset: Dataset, metrics: Mapping[str, Any]) -> str
             + (", and 90 % intervals should hold 90 %." if metrics["test_rmse"] else ", but for the accuracy.")
         ),
         *tables,
-        paragraph(" ".join(notes), "note"),
+        paragraph(" ".join(skipped), "note"),
         _ordered(targets, metrics),
     )
 
@@ -230,7 +230,7 @@ def _coverage(metrics: Mapping[str, Any]) -> str:
 
 
 def _not_judged(records: Sequence[Mapping[str, Any]]) -> str:
-    """Which kinds stand in no table, and why."""
+    """The kinds that stand in no table, with the reason."""
     rare, many = {}, {}  # texts in order, each once: most kinds have the same rows for all targets
     for record in records:
         for kind, rows in record["rows"].items():
@@ -243,7 +243,7 @@ def _not_judged(records: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _diagnosis(metrics: Mapping[str, Any]) -> str:
-    """What the mixture uses."""
+    """The components that the mixture uses."""
     found = metrics["diagnosis"]
     shown = {
         "components": ("components", 4),
@@ -271,7 +271,7 @@ def _figures(figures: Mapping[str, bytes], stems: Sequence[str], title: str) -> 
 
 
 def _made(metrics: Mapping[str, Any], toml: str) -> str:
-    """What made it: config, machine, versions."""
+    """The origin of the run: config, machine, versions."""
     rate = metrics["steps_per_second"]
     rows = [
         ("parameters", number(metrics["num_parameters"])),

@@ -39,5 +39,5 @@ def few(names: Sequence[str], most: int) -> str:
 
 
 def sentence(text: str) -> str:
-    """A remark with a capital and a full stop."""
+    """A text with a capital and a full stop."""
     return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '?', '!')) else '.'}"

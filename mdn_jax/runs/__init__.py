@@ -12,7 +12,7 @@ runs/NAME/  config.toml   the resolved config: running it again gives the same n
 `writing` judges, saves and draws.
 """
 
-from mdn_jax.runs.configs import absolute, changed_by_hand, fill_in, note, read_config, resolve, seal
+from mdn_jax.runs.configs import absolute, changed_by_hand, fill_in, read_config, resolve, with_checksums
 from mdn_jax.runs.loading import load_run
 from mdn_jax.runs.running import run
 from mdn_jax.runs.starting import new_config
@@ -26,11 +26,10 @@ __all__ = [
     "fill_in",
     "load_run",
     "new_config",
-    "note",
     "oracle_scores",
     "read_config",
     "resolve",
     "run",
-    "seal",
+    "with_checksums",
     "write_run",
 ]

@@ -13,8 +13,9 @@ from mdn_jax.data import load as load_dataset
 from mdn_jax.recipe import complete, is_complete
 
 __all__ = [
-    "absolute", "changed_by_hand", "changed_sources", "fill_in", "note", "note_sources", "read_config", "resolve",
-    "seal", "seal_sources", "warn_of_changed_sources",
+    "absolute", "changed_by_hand", "changed_sources", "fill_in", "read_config", "resolve",
+    "warn_of_changed_sources", "with_checksums", "with_given_checksums", "with_source_checksums",
+    "with_table_checksum",
 ]  # fmt: skip
 
 CONFIG = "config.toml"  # of a run's folder
@@ -57,7 +58,7 @@ def _with(config: Config, fields: Mapping[str, Any]) -> Config:
 
 def resolve(config: Config) -> tuple[Config, Dataset | None]:
     """The config with its checksums and its recipe's numbers, and the data where they had to be read."""
-    return fill_in(seal(absolute(Path(), config)))
+    return fill_in(with_checksums(absolute(Path(), config)))
 
 
 def fill_in(config: Config) -> tuple[Config, Dataset | None]:
@@ -68,7 +69,7 @@ def fill_in(config: Config) -> tuple[Config, Dataset | None]:
     return complete(config, len(dataset.train), len(dataset.input_names)), dataset
 
 
-def seal(config: Config) -> Config:
+def with_checksums(config: Config) -> Config:
     """The config with checksums of its table and sources: the same command on what has changed is told from this one.
 
     One that is gone is not noticed here: what is finished needs it no more, and all else reads it.
@@ -76,23 +77,24 @@ def seal(config: Config) -> Config:
     Raises:
         InputError: for a source that has changed since the config noted its checksum.
     """
-    config = seal_sources(config)
-    return config if config.dataset.table_checksum is not None else note(config, table_checksum(config.dataset))
+    config = with_source_checksums(config)
+    known = config.dataset.table_checksum
+    return config if known is not None else with_table_checksum(config, table_checksum(config.dataset))
 
 
-def note(config: Config, checksum: str | None) -> Config:
+def with_table_checksum(config: Config, checksum: str | None) -> Config:
     """The config with a table's checksum."""
     return _with(config, {"dataset.table_checksum": checksum})
 
 
-def seal_sources(config: Config, axes: Axes | None = None) -> Config:
+def with_source_checksums(config: Config, axes: Axes | None = None) -> Config:
     """The config with a checksum for each field that import paths stand in, an axis of a sweep with all of its own."""
     changed = changed_sources(config, axes)
     require(not changed, f"{'; '.join(changed)}: restore it, or drop [checksums] from the config to use what is there")
-    return note_sources(config, {**(config.checksums or {}), **_checksums(config, axes)})
+    return with_given_checksums(config, {**(config.checksums or {}), **_checksums(config, axes)})
 
 
-def note_sources(config: Config, checksums: Mapping[str, str]) -> Config:
+def with_given_checksums(config: Config, checksums: Mapping[str, str]) -> Config:
     """The config with checksums of its sources, by field."""
     return _with(config, {"checksums": seams.Options(checksums) if checksums else None})
 
@@ -103,8 +105,8 @@ def changed_sources(config: Config, axes: Axes | None = None) -> list[str]:
     return [
         f"{source_of(value_of(config, name), in_axis=name in (axes or {}))} has changed since this config noted its "
         f"checksum ({name})"
-        for name, noted in (config.checksums or {}).items()
-        if name in now and noted not in (now[name], of_one_run.get(name))
+        for name, known in (config.checksums or {}).items()
+        if name in now and known not in (now[name], of_one_run.get(name))
     ]
 
 
@@ -123,9 +125,9 @@ def warn_of_changed_sources(folder: Path) -> None:
 
 def changed_by_hand(before: Config, after: Config) -> Config:
     """`after`, which came of `before` by the command line's changes: another table or source has another checksum."""
-    noted = after.checksums or {}
-    kept = {name: noted[name] for name in noted if value_of(before, name) == value_of(after, name)}
-    after = after if kept == noted else note_sources(after, kept)
+    known = after.checksums or {}
+    kept = {name: known[name] for name in known if value_of(before, name) == value_of(after, name)}
+    after = after if kept == known else with_given_checksums(after, kept)
     old, new = before.dataset, after.dataset
     same = (old.path, old.test_path) == (new.path, new.test_path) or old.table_checksum != new.table_checksum
-    return after if same else note(after, None)
+    return after if same else with_table_checksum(after, None)

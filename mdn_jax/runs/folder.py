@@ -1,4 +1,4 @@
-"""What stands in a run's folder, and whose it is."""
+"""The files of a run's folder, and the config it belongs to."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ METRICS, HISTORY, MODEL, FIGURES, CHECKPOINT, REPORT = (
 
 
 def claim(config: Config, folder: Path, *, overwrite: bool) -> dict[str, Any] | None:
-    """Whether `folder` is this config's: the metrics of a finished run, or None where there is work to do."""
+    """Claim `folder` for this config: the metrics of a finished run, or None where there is work to do."""
     if not folder.exists():
         return None
     # a kill can leave half a file of ours, under a name that begins with a dot: no reason to refuse
@@ -44,6 +44,6 @@ def claim(config: Config, folder: Path, *, overwrite: bool) -> dict[str, Any] | 
 
 
 def _is_ours(name: str) -> bool:
-    """Whether a run writes a file or folder of this name, or wrote half of it when it was killed."""
+    """True where a run writes a file or folder of this name, or wrote half of it when it was killed."""
     own = (CONFIG, METRICS, HISTORY, MODEL, FIGURES, CHECKPOINT, REPORT)
     return name in own or name.startswith(tuple(f".{part}." for part in own))

@@ -82,10 +82,10 @@ def _resume(folder: Path, state: TrainingState, clock: _Clock) -> tuple[Training
     """The state of the last whole checkpoint, or the state as it starts."""
     if not folder.exists() and not any(folder.parent.glob(f".{folder.name}.*.old")):
         return state, clock
-    description, members = read_tree(folder, lambda _: state.lanes, state=True)
+    description, lanes = read_tree(folder, lambda _: state.lanes, state=True)
     seconds = description["seconds"]
     resumed = _Clock(clock.compile_seconds + seconds["compile"], seconds["train"], seconds["timed_steps"])
-    return replace(state, lanes=members), resumed
+    return replace(state, lanes=lanes), resumed
 
 
 def _train(
@@ -138,7 +138,7 @@ def _mean_nll(model: Model, rows: Rows) -> float:
 
 
 def _own_nll(state: TrainingState, fit: Fit) -> float:
-    """The members' mean NLL, each on its own validation rows."""
+    """The networks' mean NLL, each on its own validation rows."""
     split = jax.tree.map(np.asarray, state.lanes.split)
     data, values = state.data, []
     for index, model in enumerate(fit.model.networks):

@@ -69,7 +69,7 @@ def _text(table: Path, columns: Sequence[ColumnSummary], targets: Sequence[str],
     lines = [f"# What follows from what in {_plain(table.name)} ({columns[0].num_rows:,} rows)? Its columns:", "#"]
     wide = max(len(_plain(column.name)) for column in columns)
     for column in columns:
-        role = "target" if column.name in targets else _remark(column, used=column in inputs)
+        role = "target" if column.name in targets else _advice(column, used=column in inputs)
         span = _plain(column.range)
         span = span if len(span) <= LONGEST else span[: LONGEST - 3] + "..."
         lines.append(
@@ -97,8 +97,8 @@ def _inputs(columns: Sequence[ColumnSummary], targets: Sequence[str]) -> list[Co
     return [column for column in useful if not column.consecutive] or useful
 
 
-def _remark(column: ColumnSummary, *, used: bool) -> str:
-    """What a person should look at in a column that is no target."""
+def _advice(column: ColumnSummary, *, used: bool) -> str:
+    """Advice on a column that is no target."""
     if column.stray:
         also = "take it off categorical" if used else "name it in inputs"
         cure = f"correct it, or list it in missing_values and {also}"

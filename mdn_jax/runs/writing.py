@@ -33,7 +33,7 @@ __all__ = ["Outcome", "draw_figures", "oracle_scores", "write_run"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What training left, and what it took.
+    """The result of training, and its cost.
 
     Attributes:
         fit: the model, its history and status.
@@ -113,7 +113,7 @@ def _plain(value: Any) -> Any:
 
 
 def _metrics(config: Config, dataset: Dataset, outcome: Outcome, scores: Scores) -> dict[str, Any]:
-    """What metrics.json says: scores in original units, nats per row, seconds."""
+    """The content of metrics.json: scores in original units, nats per row, seconds."""
     fit = outcome.fit
     metrics: dict[str, Any] = {"status": fit.status, **scores.report(dataset.target_names)}
     if outcome.val_nll is not None:

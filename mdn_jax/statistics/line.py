@@ -239,7 +239,7 @@ def _first(mask: Bool[Array, " C"], count: int) -> Int[Array, " P"]:
 
 
 def _flat_point(parts: Components, nodes: Array, slope: Array, cells: Int[Array, " T"]) -> Float[Array, " T"]:
-    """Where the slope vanishes between a node and the next: Newton's steps, halving where they leave the bracket."""
+    """The zero of the slope between a node and the next: Newton's steps, halving where they leave the bracket."""
     low, high, first, second = nodes[cells], nodes[cells + 1], slope[cells], slope[cells + 1]
     y = low + (high - low) * first / jnp.where(first == second, 1.0, first - second)
 
@@ -314,7 +314,7 @@ def _stretches(line: Line) -> _Stretches:
 
 
 def _crosses(above: Bool[Array, " T"]) -> Bool[Array, " S"]:
-    """Which stretches cross a level, given which turns lie above it."""
+    """The stretches that cross a level, given the turns that lie above it."""
     return above[:-1] != above[1:]
 
 
@@ -359,7 +359,7 @@ def _retreat(above: Bool[Array, " T"], slope: Array, curvature: Array) -> Float[
 def _step(
     direction: Float[Array, " S"], gap: Float[Array, " S"], slope: Float[Array, " S"], curvature: Float[Array, " S"]
 ) -> Float[Array, " S"]:
-    """How far a quadratic that rises in a direction goes to rise by `gap`; to its turn where it does not get there."""
+    """The step in which a quadratic rises by `gap` in a direction; to its turn where it does not get there."""
     slope = jnp.maximum(direction * slope, 0.0)
     total = slope + jnp.sqrt(jnp.maximum(slope**2 + 2 * curvature * gap, 0.0))
     return direction * 2 * gap / jnp.where(total == 0, jnp.inf, total)

@@ -1,6 +1,6 @@
-"""The modes of a mixture: read off its profile on a line, and climbed to from every centre in several dimensions.
+"""The modes of a mixture: read off its profile on a line, and reached uphill from every centre in several dimensions.
 
-A climb takes a short step of Newton's where the log density is concave, and mean shift, which never goes downhill,
+An ascent takes a short step of Newton's where the log density is concave, and mean shift, which never goes downhill,
 elsewhere; each stops where it arrives.
 
 References:
@@ -71,7 +71,7 @@ def weighted_modes(mixture: Mixture) -> tuple[Float[Array, "K D"], Float[Array, 
         mixture: one mixture.
 
     Returns:
-        points (K, D), best first; weights (K,) of the components whose centres climb to each, with sum 1 and 0 where a
+        points (K, D), best first; weights (K,) of the components whose centres rise to each, with sum 1 and 0 where a
         point is not distinct; distinct (K,).
 
     Raises:
@@ -145,7 +145,7 @@ def _ranked(mixture: Mixture) -> _Modes:
     """The modes without gradients, best first; behind the last one it is repeated."""
     mixture = jax.lax.stop_gradient(mixture)
     if mixture.target_dim > 1:
-        return _climbed(mixture)
+        return _ascended(mixture)
     points, weights, exists = peaks(profile(mixture))
     return _Modes(points[:, None], weights, exists)
 
@@ -162,14 +162,14 @@ def _differentiable(mixture: Mixture, points: Float[Array, "K D"]) -> Float[Arra
     )(points)
 
 
-def _climbed(mixture: Mixture) -> _Modes:
+def _ascended(mixture: Mixture) -> _Modes:
     """The modes in several dimensions."""
     # from the first centre on and in units of the least deviation, whatever the targets' own
     origin, unit = mixture.locs[0], jnp.min(mixture.scale.std(mixture.target_dim), axis=0)
     local = Mixture(mixture.logits, (mixture.locs - origin[None, :]) / unit[None, :], mixture.scale.stretch(1 / unit))
     whiteners = local.scale.to_triangular(local.target_dim).whitener
     log_heights = jax.nn.log_softmax(local.logits) + local.scale.log_det(local.target_dim)
-    ends = jax.vmap(lambda start: _climb(log_heights, local.locs, whiteners, start))(local.locs)
+    ends = jax.vmap(lambda start: _ascend(log_heights, local.locs, whiteners, start))(local.locs)
     heights, _, metric, curvature = jax.vmap(lambda y: _shape(log_heights, local.locs, whiteners, y))(ends)
     maximum = jax.vmap(lambda matrix: _solve(-matrix, jnp.zeros_like(origin))[1])(curvature)
     heights = jnp.where(jnp.isneginf(mixture.logits), -jnp.inf, heights)
@@ -180,16 +180,16 @@ def _climbed(mixture: Mixture) -> _Modes:
     squared = jnp.einsum("abi,aij,abj->ab", apart, metric, apart, precision=PRECISION)
     repeated = jnp.any(jnp.tril(squared < SAME_MODE**2, -1), axis=1)
     distinct = maximum[order] & ~repeated & ~jnp.isneginf(heights[order])
-    # the nearest mode is a point's own where the climb ended on one, and a neighbour where it ended on a saddle
+    # the nearest mode is a point's own where the ascent ended on one, and a neighbour where it ended on a saddle
     nearest = jnp.argmin(jnp.where(distinct[None, :], squared, jnp.inf), axis=1)
     weights = jnp.zeros_like(heights).at[nearest].add(mixture.weights[order])
     return _Modes(origin[None, :] + unit[None, :] * ends, weights, distinct)
 
 
-def _climb(
+def _ascend(
     log_heights: Float[Array, " K"], locs: Float[Array, "K D"], whiteners: Float[Array, "K D D"], start: Array
 ) -> Float[Array, " D"]:
-    """Where the climb from `start` ends."""
+    """The end of the ascent from `start`."""
     least = ARRIVED * jnp.finfo(start.dtype).eps ** 0.5
 
     def onwards(now: tuple[Array, Array, Array]) -> Array:

@@ -1,7 +1,7 @@
 """Models, training states and the record of a sweep: files that are whole or absent, checksummed, never pickled.
 
 `files` writes and reads trees of arrays, `structure` describes models, `record` keeps the members of a sweep, `frames`
-writes tables, `models` holds the doors.
+writes tables, `models` saves and loads.
 """
 
 from mdn_jax.storage.files import read_tree, versions, write_folder, write_text, write_tree

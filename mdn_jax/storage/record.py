@@ -38,7 +38,7 @@ CodeOf = Callable[[Row], Mapping[str, Any]]
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """What training left of one member.
+    """The result of training one member.
 
     Attributes:
         row: plain values, `member` (its number) among them.

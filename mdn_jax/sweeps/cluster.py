@@ -25,7 +25,7 @@ from mdn_jax.data import Dataset
 from mdn_jax.devices import use_cpu_devices
 from mdn_jax.storage import Batch, versions
 from mdn_jax.sweeps.session import Interrupted, Session
-from mdn_jax.sweeps.training import Source, Work, begin, harvest, train_work
+from mdn_jax.sweeps.training import Source, Work, begin, collect, train_work
 
 __all__ = ["on_cluster"]
 
@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class _Queue:
-    """What waits, what runs, and where."""
+    """The batches that wait, and those that run with their nodes."""
 
     waiting: deque[Work]  # batches for the next free nodes
     shipped: dict[str, Any]  # dataset -> its rows in Ray's object store
@@ -96,7 +96,7 @@ def _train(ray: Any, session: Session, queue: _Queue) -> Iterator[Batch]:
                 if result is not None:
                     session.tell_costs(result[1])
                     yield result[0]
-            session.beat(sum(len(work.members) for _, work in queue.running.values()))
+            session.tell_progress(sum(len(work.members) for _, work in queue.running.values()))
             if session.should_stop():
                 raise Interrupted
     finally:
@@ -127,7 +127,7 @@ def _hand_out(ray: Any, queue: _Queue) -> None:
 
 
 def _result(ray: Any, queue: _Queue, task: Any) -> Result | None:
-    """What a task gives; None where its node was lost and the batch waits again.
+    """The result of a task; None where its node was lost and the batch waits again.
 
     Raises:
         InputError: what a task raised, or a batch that was lost too often.
@@ -169,7 +169,7 @@ def _train_on_node(work: Work, num_cpus: int, expected: dict[str, str], keys: li
     slices = begin(work, Source(lambda config: tables[config.model_dump_json()]))
     for _, after in train_work(work, slices):
         slices = after
-    return harvest(work, slices)
+    return collect(work, slices)
 
 
 def _nodes(ray: Any) -> list[dict[str, Any]]:

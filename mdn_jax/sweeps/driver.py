@@ -30,15 +30,15 @@ from mdn_jax.sweeps.checkpoint import load_checkpoint, save_checkpoint
 from mdn_jax.sweeps.planning import Shard, next_works
 from mdn_jax.sweeps.results import BEST, FIGURES, STUDY, TABLE, code_of, publish, ranked
 from mdn_jax.sweeps.search import Members, Row
-from mdn_jax.sweeps.session import CHECKPOINT, HEARTBEAT, Interrupted, Progress, Session
+from mdn_jax.sweeps.session import CHECKPOINT, PROGRESS, Interrupted, Progress, Session
 from mdn_jax.sweeps.space import Space, by_program, read_space
-from mdn_jax.sweeps.training import Slice, Source, Work, begin, done_share, harvest, train_work, warm_up
+from mdn_jax.sweeps.training import Slice, Source, Work, begin, collect, done_share, train_work, warm_up
 
 __all__ = ["Interrupted", "Progress", "Session", "claim", "forget", "open_space", "read_status", "run_sweep"]
 
 CONFIG, SUMMARY = "config.toml", "sweep.json"
 NAMES = "|".join(map(re.escape, (CONFIG, SUMMARY, BATCHES, TABLE, BEST, FIGURES, STUDY, "members")))
-NAMES += rf"|({CHECKPOINT}|{HEARTBEAT})-\d+-of-\d+(\.json)?|ensemble-\d+"
+NAMES += rf"|({CHECKPOINT}|{PROGRESS})-\d+-of-\d+(\.json)?|ensemble-\d+"
 OWN = re.compile(rf"({NAMES})|\.({NAMES})\.\d+\.(new|old)(\.lock)?|\.lock-.*")  # what a sweep writes in its folder
 AHEAD = 2  # batches whose programs compile while one trains
 SILENT_SECONDS = 300.0  # after which a process counts as gone
@@ -97,7 +97,7 @@ def run_sweep(
             try:
                 _train_missing(session, members, train or _train_here)
             finally:  # nothing runs here any more
-                session.beat(force=True)
+                session.tell_progress(force=True)
         if results and len(session.rows) == space.num_members and not (folder / SUMMARY).is_file():
             _finish(session)
     return session.rows
@@ -116,18 +116,18 @@ def open_space(folder: Path) -> Space:
 
 
 def read_status(folder: Path) -> dict[str, Any]:
-    """How far a sweep is: the fields of `Progress`, and `processes`, the last word of each that is at work.
+    """Read a sweep's progress: the fields of `Progress`, and `processes`, the last report of each that is at work.
 
     Raises:
         InputError: where there is no sweep.
     """
     space = open_space(folder)
     rows, _ = read_rows(folder / BATCHES)
-    beats = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob(f"{HEARTBEAT}-*.json"))]
-    beats = [beat for beat in beats if beat["running"] and time.time() - beat["time"] < SILENT_SECONDS]
-    left = [beat["seconds_left"] for beat in beats if beat["seconds_left"] is not None]
-    progress, running = Progress.of(rows, space.num_members), sum(beat["running"] for beat in beats)
-    return asdict(progress) | {"running": running, "seconds_left": max(left, default=None), "processes": beats}
+    processes = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob(f"{PROGRESS}-*.json"))]
+    processes = [one for one in processes if one["running"] and time.time() - one["time"] < SILENT_SECONDS]
+    left = [one["seconds_left"] for one in processes if one["seconds_left"] is not None]
+    progress, running = Progress.of(rows, space.num_members), sum(one["running"] for one in processes)
+    return asdict(progress) | {"running": running, "seconds_left": max(left, default=None), "processes": processes}
 
 
 def forget(space: Space, folder: Path, status: str) -> int:
@@ -157,7 +157,7 @@ def claim(space: Space, folder: Path, *, overwrite: bool) -> None:
 
 
 def may_claim(space: Space, folder: Path, *, overwrite: bool = False) -> bool:
-    """Whether `folder` is this sweep's already; nothing is written.
+    """True where `folder` is this sweep's already; nothing is written.
 
     Raises:
         InputError: where it holds something else.
@@ -182,7 +182,7 @@ def may_claim(space: Space, folder: Path, *, overwrite: bool = False) -> bool:
 
 def _train_missing(session: Session, members: Members, train: Callable) -> None:
     """Rounds of batches until this process has nothing left to train."""
-    session.beat(force=True)
+    session.tell_progress(force=True)
     while works := session.timed(lambda: next_works(members, session.rows, session.shard, session.source)):
         for batch in train(session, works):
             session.timed(lambda batch=batch: _record(session, batch))
@@ -194,7 +194,7 @@ def _record(session: Session, batch: Batch) -> None:
     session.rows |= {row["member"]: row for row in batch.rows}
     session.trained += len(batch.rows)
     shutil.rmtree(session.checkpoint, ignore_errors=True)
-    session.beat(force=True)
+    session.tell_progress(force=True)
 
 
 def _train_here(session: Session, works: list[Work]) -> Iterator[Batch]:
@@ -241,7 +241,7 @@ def _train_work(session: Session, work: Work, stage: int, slices: list[Slice]) -
     session.saved = time.perf_counter()
     try:
         for stage, slices in train_work(work, slices, stage):  # noqa: B020  (what a checkpoint holds goes on)
-            session.beat(len(work.members), done_share(work, slices))
+            session.tell_progress(len(work.members), done_share(work, slices))
             stopping = session.should_stop()
             if stopping or time.perf_counter() - session.saved >= session.checkpoint_seconds:
                 save_checkpoint(session.checkpoint, work, stage, slices)
@@ -251,7 +251,7 @@ def _train_work(session: Session, work: Work, stage: int, slices: list[Slice]) -
     except KeyboardInterrupt:
         save_checkpoint(session.checkpoint, work, stage, slices)
         raise
-    batch, costs = harvest(work, slices)
+    batch, costs = collect(work, slices)
     session.tell_costs(costs)
     return batch
 

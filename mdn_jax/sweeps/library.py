@@ -14,7 +14,7 @@ from mdn_jax.recipe import complete
 from mdn_jax.runs import absolute, fill_in, read_config
 from mdn_jax.sweeps.driver import Progress, run_sweep
 from mdn_jax.sweeps.results import SweepResult, result_of
-from mdn_jax.sweeps.space import read_space, sealed
+from mdn_jax.sweeps.space import read_space, with_checksums
 from mdn_jax.sweeps.training import Source
 
 __all__ = ["sweep"]
@@ -70,7 +70,7 @@ def sweep(
     else:
         config = complete(config, len(data.train), len(data.input_names))
     space = read_space(config, axes if axes is not None else table, source, folder)
-    space = sealed(space) if data is None else space
+    space = with_checksums(space) if data is None else space
     moved = [axis.name for axis in space.axes if axis.name.startswith("dataset.")]
     require(data is None or not moved, f"sweep was given data, so no axis can change them: drop {', '.join(moved)}")
     rows_from = Source(load_dataset if data is None else lambda _: data)

@@ -1,4 +1,4 @@
-"""What a sweep found: the table, its best members, figures, and members as models or run folders of their own."""
+"""The results of a sweep: table, best members, figures, and members as models or run folders of their own."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ from mdn_jax._typing import PyTree
 from mdn_jax.config import Config
 from mdn_jax.judging import evaluate_part
 from mdn_jax.models import Model, ensemble, stack
-from mdn_jax.runs import Outcome, oracle_scores, seal, write_run
+from mdn_jax.runs import Outcome, oracle_scores, with_checksums, write_run
 from mdn_jax.storage import BATCHES, Trained, read_member, read_trained, save, write_text
 from mdn_jax.sweeps.search import Row, export_study, importance, is_finished
 from mdn_jax.sweeps.space import Space, member_config
@@ -46,7 +46,7 @@ class Group:
 
 @dataclass(frozen=True, eq=False)
 class SweepResult:
-    """What `mdn.sweep` gives.
+    """The result of `mdn.sweep`.
 
     Attributes:
         axes: names of the fields that were varied.
@@ -142,7 +142,7 @@ def export_member(space: Space, folder: Path, member: int, out: Path, source: So
         InputError: for a member that is not there.
     """
     trained = read_member(folder / BATCHES, member, partial(code_of, space))
-    row, config = trained.row, seal(config_of(space, trained.row))
+    row, config = trained.row, with_checksums(config_of(space, trained.row))
     # "halved" is how a sweep ends a member; of a run it is stopped early
     status = "stopped_early" if row["status"] == "halved" else row["status"]
     fit = Fit(trained.model, trained.history, status, (status,) * len(row["best_step"]), np.array(row["best_step"]))

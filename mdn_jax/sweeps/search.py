@@ -1,4 +1,4 @@
-"""Which members a sweep has: all of them at once for grid and random, round by round for tpe.
+"""The members of a sweep: all of them at once for grid and random, round by round for tpe.
 
 Optuna's sampler is asked in memory. A round's questions depend on the config's seed, the round's number and the rows
 of the rounds before it alone, so a sweep that goes on after a kill asks the same again.
@@ -26,7 +26,7 @@ Row = dict[str, Any]
 
 
 def is_finished(row: Row) -> bool:
-    """Whether a member trained to an end that can be compared with others."""
+    """True where a member trained to an end that can be compared with others."""
     return row["status"] in ("ok", "stopped_early") and math.isfinite(row["val_nll"])
 
 
@@ -63,7 +63,7 @@ class Members:
                 return
 
     def _round(self, first: int, rows: Mapping[int, Row]) -> list[Settings]:
-        """What Optuna asks for after all rounds before member `first`."""
+        """The settings that Optuna proposes after all rounds before member `first`."""
         optuna = _optuna()
         search = self.space.search
         number = first // search.ask_batch

@@ -16,11 +16,11 @@ from mdn_jax.sweeps.search import Row
 from mdn_jax.sweeps.space import Space
 from mdn_jax.sweeps.training import Source
 
-__all__ = ["CHECKPOINT", "HEARTBEAT", "Interrupted", "Progress", "Session"]
+__all__ = ["CHECKPOINT", "PROGRESS", "Interrupted", "Progress", "Session"]
 
-CHECKPOINT, HEARTBEAT = "checkpoint", "progress"
+CHECKPOINT, PROGRESS = "checkpoint", "progress"
 KNOWN = 0.02  # share of the members after which the time that is left is told: at first most of it is compiling
-SHOW_SECONDS, BEAT_SECONDS = 0.2, 2.0  # between two words to the caller, and to the folder
+SHOW_SECONDS, WRITE_SECONDS = 0.2, 2.0  # between two reports to the caller, and to the folder
 
 
 class Interrupted(Exception):  # noqa: N818  (no error: the sweep was asked to stop, and goes on later)
@@ -29,7 +29,7 @@ class Interrupted(Exception):  # noqa: N818  (no error: the sweep was asked to s
 
 @dataclass
 class Progress:
-    """Where a sweep stands.
+    """The progress of a sweep.
 
     Attributes:
         total: members of the whole sweep.
@@ -51,7 +51,7 @@ class Progress:
 
     @classmethod
     def of(cls, rows: Mapping[int, Row], total: int) -> "Progress":
-        """What the rows of the members that are done tell."""
+        """Count the members that are done, from their rows."""
         best = ranked(rows)
         diverged = sum(row["status"] == "diverged" for row in rows.values())
         return cls(total, len(rows), diverged, rows[best[0]]["val_nll"] if best else None)
@@ -71,7 +71,7 @@ class Session:
     rows: dict[int, Row] = field(default_factory=dict)
     began: float = field(default_factory=time.perf_counter)
     saved: float = field(default_factory=time.perf_counter)
-    beaten: float = -math.inf
+    written: float = -math.inf
     shown: float = -math.inf
     trained: float = 0.0  # members that this process has trained
     waited: float = 0.0  # seconds in which nothing trained because a program was not compiled
@@ -83,7 +83,7 @@ class Session:
         return self.folder / f"{CHECKPOINT}-{self.shard}"
 
     def timed(self, work: Callable[[], Any]) -> Any:
-        """What `work` gives, its seconds counted as the sweep's own."""
+        """Return `work()`, its seconds counted as the sweep's own."""
         began = time.perf_counter()
         try:
             return work()
@@ -96,7 +96,7 @@ class Session:
             told = self.programs.setdefault(program, dict.fromkeys(cost, 0))
             told |= {name: told[name] + number for name, number in cost.items()}
 
-    def beat(self, running: int = 0, share: float = 0.0, *, force: bool = False) -> None:
+    def tell_progress(self, running: int = 0, share: float = 0.0, *, force: bool = False) -> None:
         """Tell the caller, and every few seconds the folder, where the sweep stands."""
         now = time.perf_counter()
         if not force and now - self.shown < SHOW_SECONDS:
@@ -112,7 +112,7 @@ class Session:
             seconds_left=elapsed * left / self.shard.count / trained if trained > KNOWN * total else None,
         )
         self.on_progress(progress)
-        if force or now - self.beaten > BEAT_SECONDS:
-            self.beaten = now
+        if force or now - self.written > WRITE_SECONDS:
+            self.written = now
             told = asdict(progress) | {"host": socket.gethostname(), "shard": str(self.shard), "time": time.time()}
-            write_text(self.folder / f"{HEARTBEAT}-{self.shard}.json", json.dumps(told))
+            write_text(self.folder / f"{PROGRESS}-{self.shard}.json", json.dumps(told))

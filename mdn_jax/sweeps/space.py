@@ -1,4 +1,4 @@
-"""What a sweep searches: its axes over config fields, the members they make, and which of them share a program.
+"""The search space of a sweep: axes over config fields, the members they make, and those that share a program.
 
 An axis is a list of values, `{ count = 8 }` of seeds, or `{ low = 1e-4, high = 1e-2, log = true }`. Grid and random
 members follow from the config's seed and their own number alone, so any process can tell what member 1234 is.
@@ -22,10 +22,10 @@ from mdn_jax._seams import Options
 from mdn_jax._seams import absolute as absolute_source
 from mdn_jax.config import OPTIONS, SOURCES, TABLES, Config, Strict, TrainingConfig, validate, value_of, varying_fields
 from mdn_jax.data import table_checksum
-from mdn_jax.runs.configs import note, note_sources, seal_sources
+from mdn_jax.runs.configs import with_given_checksums, with_source_checksums, with_table_checksum
 
 __all__ = ["SEEDS", "Axis", "Search", "Settings", "Space", "by_program", "member_config", "program_of"]
-__all__ += ["read_space", "sealed", "settings_of"]
+__all__ += ["read_space", "settings_of", "with_checksums"]
 
 SECTIONS = ("dataset", "model", "training")
 SEEDS = ("seed", "dataset.seed")
@@ -33,7 +33,7 @@ Settings = dict[str, Any]
 
 
 class Search(Strict):
-    """How a sweep chooses its members: the fields of `[sweep]` that are no axes."""
+    """The choice of a sweep's members: the fields of `[sweep]` that are no axes."""
 
     sampler: Literal["grid", "random", "tpe"] = "grid"
     """Every combination of the axes' values, draws from them, or Optuna's tree-structured Parzen estimator."""
@@ -59,7 +59,7 @@ class Axis:
 
     @property
     def is_range(self) -> bool:
-        """Whether values are drawn from an interval."""
+        """True where values are drawn from an interval."""
         return not self.values
 
     def draw(self, rng: np.random.Generator) -> Any:
@@ -128,17 +128,17 @@ def read_space(base: Config, table: Mapping[str, Any], source: str, folder: Path
     return space
 
 
-def sealed(space: Space) -> Space:
+def with_checksums(space: Space) -> Space:
     """The space with the checksums of its table and sources, or of all of them where they are an axis.
 
     Raises:
         InputError: where one of several has changed since the checksum was noted.
     """
-    space = replace(space, base=seal_sources(space.base, {axis.name: axis.values for axis in space.axes}))
+    space = replace(space, base=with_source_checksums(space.base, {axis.name: axis.values for axis in space.axes}))
     axes = [axis for axis in space.axes if axis.name in TABLES]
     if not axes:
         checksum = space.base.dataset.table_checksum or table_checksum(space.base.dataset)
-        return replace(space, base=note(space.base, checksum))
+        return replace(space, base=with_table_checksum(space.base, checksum))
     names = [axis.name for axis in axes]
     choices = itertools.product(*(axis.values for axis in axes))
     base, settings = space.base.dataset, [dict(zip(names, values, strict=True)) for values in choices]
@@ -149,7 +149,7 @@ def sealed(space: Space) -> Space:
         f"{space.source}: one of the tables of {' and '.join(names)} has changed since this sweep noted its "
         "dataset.table_checksum: restore it, or choose another folder with --out",
     )
-    return replace(space, base=note(space.base, now))
+    return replace(space, base=with_table_checksum(space.base, now))
 
 
 def settings_of(space: Space, member: int) -> Settings:
@@ -172,14 +172,14 @@ def member_config(space: Space, settings: Settings) -> Config:
     """
     told = ", ".join(f"{name} = {value}" for name, value in settings.items())
     # where tables are an axis the base's checksum is of all of them
-    base = note(space.base, None) if set(TABLES) & settings.keys() else space.base
-    noted = base.checksums or {}
-    base = note_sources(base, {name: noted[name] for name in noted if name not in settings})
+    base = with_table_checksum(space.base, None) if set(TABLES) & settings.keys() else space.base
+    known = base.checksums or {}
+    base = with_given_checksums(base, {name: known[name] for name in known if name not in settings})
     return _with(base, settings, f"{space.source}: member with {told}")
 
 
 def program_of(config: Config) -> str:
-    """What a compiled program depends on, as text: configs that agree here train together."""
+    """The identity of a compiled program, as text: configs that agree here train together."""
     table = config.to_dict()
     del table["seed"]
     for name in varying_fields(TrainingConfig):

@@ -45,10 +45,10 @@ __all__ = [
     "Work",
     "begin",
     "build",
+    "collect",
     "conclude",
     "done_share",
     "halve",
-    "harvest",
     "target_step",
     "train_chunk",
     "train_work",
@@ -212,7 +212,7 @@ def done_share(work: Work, slices: Sequence[Slice]) -> float:
     return done / len(work.members)
 
 
-def harvest(work: Work, slices: Sequence[Slice]) -> tuple[Batch, list[tuple[str, dict[str, float]]]]:
+def collect(work: Work, slices: Sequence[Slice]) -> tuple[Batch, list[tuple[str, dict[str, float]]]]:
     """A trained batch as it goes to the record, and what each slice cost: (program, members and seconds)."""
     settings, costs = dict(zip(work.members, work.settings, strict=True)), []
     for part in slices:
@@ -274,7 +274,7 @@ def halve(slices: Sequence[Slice]) -> list[Slice]:
 
 
 def conclude(part: Slice, settings: Mapping[int, Settings]) -> list[Trained]:
-    """What training left of each member, judged on the validation and the test rows."""
+    """Finish each member, judged on the validation and the test rows."""
     began = time.perf_counter()
     used, size = part.used, part.size
     networks = (used[:, None] * size + np.arange(size)).ravel()

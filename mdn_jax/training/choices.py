@@ -97,7 +97,7 @@ def check_objective(objective: Objective, head: Head) -> None:
 
 
 def architecture_of(model: ModelConfig, input_shape: tuple[int, ...]) -> Architecture:
-    """How the network of a config is built.
+    """The architecture of a config's network.
 
     Raises:
         InputError: for a build function that is not there, takes other arguments, or does not know an option.

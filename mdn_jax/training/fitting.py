@@ -235,7 +235,7 @@ def _in_nats(state: TrainingState, columns: Mapping[str, np.ndarray]) -> dict[st
 
 
 def _offsets(state: TrainingState) -> tuple[np.ndarray, np.ndarray]:
-    """What mean losses lack to nats of the original y, of training and of judged rows: (1,) or (M,) each."""
+    """The offsets of mean losses to nats of the original y, of training and of judged rows: (1,) or (M,) each."""
     data, split = state.data, state.lanes.split
     if data.rows.observed is None:
         units = [data.targets] if data.own is None else [targets for _, targets in data.own]

@@ -62,7 +62,7 @@ class Plan:
 
 
 class Shared(NamedTuple):
-    """What all lanes read.
+    """The data that all lanes read.
 
     Attributes:
         rows: to train on.

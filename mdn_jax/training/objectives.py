@@ -1,4 +1,4 @@
-"""What is minimised: a loss of one row's distribution and target, and what training has to know of it."""
+"""Objectives: losses of one row's distribution and target, with what training has to know of them."""
 
 import functools
 from collections.abc import Callable

@@ -226,7 +226,7 @@ def rows_of_lanes(count: int, training: TrainingConfig, firsts: Sequence[int]) -
 
 
 def starting_bias(head: Head, data: Data, splits: Split | None) -> Float[np.ndarray, "M P"]:
-    """Where the raw outputs of each network start; one row for all where they share their units."""
+    """The first raw outputs of each network; one row for all where they share their units."""
     rows = data.rows
     known = np.asarray(rows.weight > 0)[..., None] if rows.observed is None else np.asarray(rows.observed)
     y = np.where(known, np.asarray(rows.y), np.nan)

@@ -138,7 +138,7 @@ def _start_networks(
 
 
 def shared_of(data: Data) -> Shared:
-    """What the lanes of a state share."""
+    """The data that the lanes of a state share."""
     units = None
     if data.augment is not None:
         standardizers = (data.inputs or Standardizer.identity(1), data.targets)
@@ -227,6 +227,6 @@ def _plan(
 
 
 def _rates(trainings: Sequence[TrainingConfig]) -> dict[str, jax.Array]:
-    """What lanes of one program may differ in, (R,) each."""
+    """The numbers in which lanes of one program may differ, (R,) each."""
     columns = {name: [getattr(training, name) for training in trainings] for name in varying_fields(TrainingConfig)}
     return {name: jnp.asarray(column, float) for name, column in columns.items()}

@@ -1,4 +1,4 @@
-"""What training is between two chunks, and what it leaves."""
+"""The state of training between two chunks, and the fit it leaves."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class TrainingState(ShortRepr):
 
     @property
     def done(self) -> bool:
-        """Whether every network has taken all its steps, diverged or stopped."""
+        """True where every network has taken all its steps, diverged or stopped."""
         return not self.running.any()
 
     @property
@@ -52,7 +52,7 @@ class TrainingState(ShortRepr):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Fit(ShortRepr):
-    """What training gives.
+    """The result of training.
 
     Attributes:
         model: maps x (X,) to the mixture of y in its original units; with several networks, one exact mixture.
