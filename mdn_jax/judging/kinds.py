@@ -125,7 +125,7 @@ def confusion(
     place[kept] = np.arange(MOST_KINDS)
     small = np.zeros((MOST_KINDS + 1,) * 2, int)
     np.add.at(small, (place[pairs[0]], place[pairs[1]]), 1)
-    return [names[index] for index in kept.tolist()] + [OTHERS], small
+    return [*(str(names[index]) for index in kept), OTHERS], small
 
 
 def weighted_mean(values: Float[np.ndarray, "N D"], weight: Float[np.ndarray, " N"]) -> Float[np.ndarray, " D"]:
