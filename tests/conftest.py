@@ -15,6 +15,8 @@ from cases import CASES
 from mdn_jax import runs
 from mdn_jax.sweeps import results
 
+collect_ignore = ["extending"]  # code of a user, which tests hand over by its path
+
 jax.config.update("jax_enable_compilation_cache", False)  # where a plugin has imported JAX before
 
 

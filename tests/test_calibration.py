@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import optimize, stats
 
 import mdn_jax as mdn
+from mdn_jax import models
 from mdn_jax.judging import needed_masses
 from mdn_jax.models import Calibration, map_rows, standard_rows
 from mdn_jax.models.calibration import LARGEST_MASS
@@ -301,7 +302,7 @@ def moments(mixture, row):
 def test_rows_are_mapped_the_same_however_they_are_chunked(kept, monkeypatch, rows_per_call):
     model = model_of(1.0)
     rows = standard_rows(model, kept[0][:200], kept[1][:200], weights=np.arange(1.0, 201.0))
-    monkeypatch.setattr(rows, "ROWS_PER_CALL", (rows_per_call,))
+    monkeypatch.setattr(models.rows, "ROWS_PER_CALL", (rows_per_call,))
     found = map_rows(moments, replace(model, calibration=None), rows)
     mixtures = jax.vmap(model.standardized)(jnp.asarray(rows.x))
     assert_allclose(found["mean"], jax.vmap(mdn.mean)(mixtures), rtol=1e-5, atol=1e-6)
