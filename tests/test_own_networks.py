@@ -204,7 +204,7 @@ def test_inputs_of_any_structure():
         ({"params": None}, "a network of your own needs all of params, apply and spec"),
         (
             {"params": {"a": {"b": np.arange(3)}}},
-            r"params must be a pytree of floating arrays; got ndarray at params\[",
+            r"parameters must be a pytree of floating arrays; got ndarray at params\[",
         ),
         ({"params": {"a": 1.0}}, r"got float at params\['a'\]: keep it out of them"),
         ({"params": {"a": "text"}}, r"got str at params\['a'\]: keep it out of them"),
