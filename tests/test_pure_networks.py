@@ -83,7 +83,7 @@ IMPURE = {
     "dropout": (lambda: (dropout(), call), r"ArrayImpl at params\S*rngs\S*: keep it out of them \(nnx\.split"),
     "dropout inside": (lambda: split(dropout(), copy=False), STATE + "Cannot mutate RngCount from a different trace"),
     "one mask": (lambda: split(dropout(), copy=True), CHANCE),
-    "BatchNorm": (lambda: (batch_norm(), call), STATE + "Cannot mutate BatchStat"),
+    "BatchNorm": (lambda: (batch_norm(), call), "apply changes its own state when it is called"),
     "BatchNorm inside": (lambda: split(batch_norm(), copy=False), STATE + "Cannot mutate BatchStat"),
     "RNN": (lambda: (Recurrent(), call), r"rngs\S*: keep it out of them \(nnx\.split"),
     "RNN inside": (lambda: split(Recurrent(), copy=False), STATE + "Cannot mutate RngCount"),
