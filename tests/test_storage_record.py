@@ -215,7 +215,7 @@ def test_a_newer_format_is_told(folder, monkeypatch):
 
 def test_a_damaged_format_is_damage(folder):
     path = files(folder, "json")[1]
-    path.write_text(path.read_text(encoding="utf-8").replace('"format": 2', '"format": 9'), encoding="utf-8")
+    path.write_text(path.read_text(encoding="utf-8").replace('"format": 3', '"format": 9'), encoding="utf-8")
     assert read_rows(folder)[1] == [path]
 
 
