@@ -111,13 +111,13 @@ def known(value: T | None) -> T:
     return value
 
 
-def fresh_nll(model: mdn.Model | mdn.Ensemble, data: Dataset) -> float:
+def fresh_nll(model: mdn.Model, data: Dataset) -> float:
     """Mean nats per fresh row."""
     return float(mean_nll(model, data.test.x, data.test.y))
 
 
 @jax.jit
-def mean_nll(model: mdn.Model | mdn.Ensemble, x: jax.Array, y: jax.Array) -> jax.Array:
+def mean_nll(model: mdn.Model, x: jax.Array, y: jax.Array) -> jax.Array:
     return jax.vmap(lambda x, y: mdn.nll(model(x), y))(x, y).mean()
 
 
