@@ -15,7 +15,7 @@ class ShortRepr:
     """A dataclass whose repr tells arrays by their shape, and long parts by their type."""
 
     def __repr__(self) -> str:
-        parts = {part.name: getattr(self, part.name) for part in fields(self)}  # pyright: ignore[reportArgumentType]
+        parts = {part.name: getattr(self, part.name) for part in fields(self) if part.repr}  # pyright: ignore[reportArgumentType]
         told = (f"{name}={_short(value)}" for name, value in parts.items() if value is not None)
         return f"{type(self).__name__}({', '.join(told)})"
 

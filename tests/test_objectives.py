@@ -1,5 +1,7 @@
 """Every objective reaches what it should: ordinary least squares, its likelihood, or another closed form."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,7 @@ from numpy.testing import assert_allclose
 from scipy import stats
 
 import mdn_jax as mdn
-from mdn_jax.training.objectives import weighted_mean
+from mdn_jax.training.objectives import objective_of, row_losses, weighted_mean
 
 LINE = mdn.ModelConfig(num_components=1, hidden_sizes=())  # centre and log std are linear in x
 TRAINING = mdn.TrainingConfig(
@@ -122,15 +124,16 @@ def test_two_targets(objective, covariance):
 def test_an_objective_gives_a_value_and_a_weight_per_row():
     rows = mdn.Rows(jnp.zeros((4, 1)), jnp.arange(4.0)[:, None], jnp.array([1.0, 0.0, 2.0, 1.0]))
 
-    def network(x):
+    def network(x, key):
         return mdn.Mixture(jnp.zeros(1), x[None, :], mdn.Isotropic(jnp.zeros(1)))
 
     for name, expected in {"nll": -stats.norm.logpdf(np.arange(4)), "squared_error": np.arange(4.0) ** 2}.items():
-        objective = mdn.Objective(name)
-        values, weights = jax.jit(lambda rows, key, of=objective: of(network, rows, key))(rows, jax.random.key(0))
+        of = partial(row_losses, objective_of(name, 16), network)
+        values, weights = jax.jit(of)(rows, jax.random.key(0))
         assert_allclose(values, expected, rtol=1e-6, atol=1e-6)
         assert_allclose(weights, rows.weight)
-    assert mdn.Objective("crps") == mdn.Objective("crps") and hash(mdn.Objective()) == hash(mdn.Objective("nll"))
+    for name in ("nll", "crps", "energy_score"):  # equal ones share their compiled programs
+        assert objective_of(name, 16) == objective_of(name, 16) and hash(objective_of(name, 16))
 
 
 def test_the_weighted_mean_leaves_out_what_weighs_nothing():

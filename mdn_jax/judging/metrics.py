@@ -5,7 +5,7 @@ by the probabilities of these. What a target does not have is NaN.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax.numpy as jnp
@@ -56,7 +56,7 @@ class Scores(ShortRepr):
     hit: np.ndarray | None = None
     confidence: np.ndarray | None = None
     kind: np.ndarray | None = None
-    classes: tuple[int | None, ...] = ()
+    classes: tuple[int | None, ...] = field(default=(), repr=False)
 
     @property
     def weights(self) -> Float[np.ndarray, " N"]:
