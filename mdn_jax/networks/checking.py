@@ -41,8 +41,8 @@ def check_network(network: Callable[..., Array], x: PyTree, num_outputs: int, na
         place = jax.tree_util.keystr(path).lstrip(".")
         require(
             hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating),
-            f"{name}: parameters must be a pytree of floating arrays; got {type(leaf).__name__} at {place}: keep it out of them"
-            + f" (nnx.split(module, nnx.Param, ...)), {PURE}, {KEYED}" * ("rngs" in place),
+            f"{name}: parameters must be a pytree of floating arrays; got {type(leaf).__name__} at {place}: "
+            "keep it out of them" + f" (nnx.split(module, nnx.Param, ...)), {PURE}, {KEYED}" * ("rngs" in place),
         )
     changes: list[bool] = []
 
