@@ -147,10 +147,7 @@ def prepare(
 def _model_of(model: AnyModel) -> Model:
     """A model that knows its columns, read where it is a path."""
     if not isinstance(model, Model):
-        path = Path(model).expanduser()
-        best = path / "best"
-        require(not best.is_dir(), f"{path} is a sweep: give {best}, or a member's or an ensemble's folder")
-        model = load(path)
+        model = load(Path(model).expanduser())
     known = bool(model.target_names) and model.inputs is not None
     known = known and (model.encoding is not None or len(model.input_names) == len(model.inputs.shift))  # pyright: ignore
     require(known, "this model does not know its columns: give fit the input_names and target_names, or call it with x")

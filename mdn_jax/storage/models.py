@@ -68,6 +68,8 @@ def load(
     if member is not None:
         require((folder / BATCHES).is_dir(), f"{folder}: no sweep there ({BATCHES}/ is missing)")
         return read_member(folder / BATCHES, member, lambda row: {"network": network, "head": head}).model
+    best = folder / "best"
+    require(not best.is_dir(), f"{folder} is a sweep: give {best}, or a member's or an ensemble's folder")
     if not (folder / DESCRIPTION).exists() and (folder / "model" / DESCRIPTION).exists():
         folder = folder / "model"
 
