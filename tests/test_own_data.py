@@ -219,7 +219,7 @@ def test_a_run_notes_its_source_and_refuses_another(own, tmp_path):
     assert set(noted.checksums or {}) == {"dataset.name"} and noted.dataset.options == {"noise": 0.2}
     assert "num_points" not in (tmp_path / "run" / "config.toml").read_text()
     assert runs.run(config, tmp_path / "run") == runs.run(noted, tmp_path / "run") == metrics
-    runs.configs.warn_of_changed_sources(tmp_path / "run")  # nothing to say
+    runs.configs.warn_of_changed_sources(noted, tmp_path / "run")  # nothing to say
     (tmp_path / "own.py").write_text(OWN + "# changed\n")
     line = refused(lambda: runs.run(config, tmp_path / "run"))
     assert f"{tmp_path}/own.py has changed since (checksums.dataset.name: " in line and "--overwrite" in line

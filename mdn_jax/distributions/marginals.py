@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.nn import log_softmax, logsumexp
+from jax.nn import log_softmax, logsumexp, softmax
 from jax.scipy.special import ndtr, ndtri
 
 from mdn_jax._typing import Float, Scalar
@@ -16,8 +16,10 @@ from mdn_jax.distributions.scales import LOG_2PI, PRECISION, length
 if TYPE_CHECKING:
     from mdn_jax.distributions.mixture import Mixture
 
-__all__ = ["bisect", "cdf", "covariance", "log_cdf", "log_ndtr", "log_survival", "mean", "quantile", "standardised",
-           "std"]  # fmt: skip
+__all__ = [
+    "bisect", "cdf", "covariance", "log_cdf", "log_ndtr", "log_survival", "mean", "quantile", "standardised", "std",
+    "total_covariance", "total_mean", "total_std",
+]  # fmt: skip
 
 TAIL = -12.0  # standard deviations where log Phi turns to its series: Phi is still a float32
 SERIES = range(23, 0, -2)  # whose first twelve terms leave 4e-15 there
@@ -25,22 +27,38 @@ SERIES = range(23, 0, -2)  # whose first twelve terms leave 4e-15 there
 
 def mean(mixture: "Mixture") -> Float[Array, " D"]:
     """E[Y] = sum_k w_k mu_k."""
-    return _about_the_mean(mixture)[0]
+    return total_mean(mixture.logits, mixture.locs)
 
 
 def covariance(mixture: "Mixture") -> Float[Array, "D D"]:
-    """Cov[Y] = E[Cov(Y|k)] + Cov(E[Y|k])."""
-    _, centred = _about_the_mean(mixture)
-    between = jnp.einsum("k,ki,kj->ij", mixture.weights, centred, centred, precision=PRECISION)
-    within = mixture.scale.covariance(mixture.target_dim)
-    return jnp.einsum("k,kij->ij", mixture.weights, within, precision=PRECISION) + between
+    """Cov[Y] of the components' centres and covariances."""
+    return total_covariance(mixture.logits, mixture.locs, mixture.scale.covariance(mixture.target_dim))
 
 
 def std(mixture: "Mixture") -> Float[Array, " D"]:
-    """The root of the covariance's diagonal, without squares of large or tiny numbers."""
-    _, centred = _about_the_mean(mixture)
-    roots = jnp.exp(0.5 * log_softmax(mixture.logits))[:, None]
-    return length(jnp.concatenate([roots * mixture.scale.std(mixture.target_dim), roots * centred]).T)
+    """The root of the covariance's diagonal."""
+    return total_std(mixture.logits, mixture.locs, mixture.scale.std(mixture.target_dim))
+
+
+def total_mean(logits: Float[Array, " K"], means: Float[Array, "K D"]) -> Float[Array, " D"]:
+    """E[Y] = E[E(Y|k)]."""
+    return _about_the_mean(logits, means)[0]
+
+
+def total_covariance(
+    logits: Float[Array, " K"], means: Float[Array, "K D"], within: Float[Array, "K D D"]
+) -> Float[Array, "D D"]:
+    """Cov[Y] = E[Cov(Y|k)] + Cov(E[Y|k])."""
+    weights, (_, centred) = softmax(logits), _about_the_mean(logits, means)
+    between = jnp.einsum("k,ki,kj->ij", weights, centred, centred, precision=PRECISION)
+    return jnp.einsum("k,kij->ij", weights, within, precision=PRECISION) + between
+
+
+def total_std(logits: Float[Array, " K"], means: Float[Array, "K D"], stds: Float[Array, "K D"]) -> Float[Array, " D"]:
+    """The root of E[Var(Y|k)] + Var(E[Y|k]), without squares of large or tiny numbers."""
+    _, centred = _about_the_mean(logits, means)
+    roots = jnp.exp(0.5 * log_softmax(logits))[:, None]
+    return length(jnp.concatenate([roots * stds, roots * centred]).T)
 
 
 def cdf(mixture: "Mixture", y: Float[Array, " D"]) -> Float[Array, " D"]:
@@ -124,10 +142,12 @@ def _excess(mixture: "Mixture", q: Scalar, y: Float[Array, " D"]) -> Float[Array
     return jnp.where(upper, (1 - q) - tail, tail - q)
 
 
-def _about_the_mean(mixture: "Mixture") -> tuple[Float[Array, " D"], Float[Array, "K D"]]:
-    """The mean, and the centres' distances from it, which keep the digits that a large offset would cost."""
-    average = partial(jnp.einsum, "k,kd->d", mixture.weights, precision=PRECISION)
-    near = jax.lax.stop_gradient(average(mixture.locs))
-    apart = mixture.locs - near[None, :]
+def _about_the_mean(
+    logits: Float[Array, " K"], means: Float[Array, "K D"]
+) -> tuple[Float[Array, " D"], Float[Array, "K D"]]:
+    """The mean, and the means' distances from it, which keep the digits that a large offset would cost."""
+    average = partial(jnp.einsum, "k,kd->d", softmax(logits), precision=PRECISION)
+    near = jax.lax.stop_gradient(average(means))
+    apart = means - near[None, :]
     beyond = average(apart)
     return near + beyond, apart - beyond[None, :]

@@ -14,9 +14,10 @@ from jax.nn import log_softmax, logsumexp
 from mdn_jax._checks import require
 from mdn_jax._pytrees import register
 from mdn_jax._typing import Bool, Float, Key, Scalar
+from mdn_jax.distributions.marginals import total_covariance, total_mean, total_std
 from mdn_jax.distributions.protocol import Distribution, as_dtype, capability, dtype_of, of_each, shapes_of, single
 from mdn_jax.distributions.sampling import choose
-from mdn_jax.distributions.scales import PRECISION, length
+from mdn_jax.distributions.scales import PRECISION
 
 __all__ = ["Merged", "merge"]
 
@@ -58,24 +59,17 @@ class Merged:
         return logsumexp(self._log_shares("log_prob", "log_prob_observed", y, observed))
 
     def mean(self) -> Float[Array, " D"]:
-        return self._about_the_mean("mean")[0]
+        return total_mean(self.log_weights, self._each("mean", "mean"))
 
     def std(self) -> Float[Array, " D"]:
-        """The root of E[Var(Y|m)] + Var(E[Y|m])."""
-        _, centred = self._about_the_mean("std")
-        stds = jnp.stack([of_each("std", part, "std") for part in self.parts])
-        roots = jnp.exp(0.5 * log_softmax(self.log_weights))[:, None]
-        return length(jnp.concatenate([roots * stds, roots * centred]).T)
+        return total_std(self.log_weights, self._each("std", "mean"), self._each("std", "std"))
 
     def covariance(self) -> Float[Array, "D D"]:
-        weights, (_, centred) = jax.nn.softmax(self.log_weights), self._about_the_mean("covariance")
         within = jnp.stack([capability("covariance", part, "covariance")() for part in self.parts])
-        between = jnp.einsum("m,mi,mj->ij", weights, centred, centred, precision=PRECISION)
-        return jnp.einsum("m,mij->ij", weights, within, precision=PRECISION) + between
+        return total_covariance(self.log_weights, self._each("covariance", "mean"), within)
 
     def cdf(self, y: Float[Array, " D"]) -> Float[Array, " D"]:
-        each = jnp.stack([of_each("cdf", part, "cdf", y) for part in self.parts])
-        return jnp.einsum("m,md->d", jax.nn.softmax(self.log_weights), each, precision=PRECISION)
+        return jnp.einsum("m,md->d", jax.nn.softmax(self.log_weights), self._each("cdf", "cdf", y), precision=PRECISION)
 
     def sample(
         self, key: Key, shape: tuple[int, ...] = (), temperature: float | Float[Array, ""] = 1.0
@@ -107,12 +101,9 @@ class Merged:
         each = jnp.stack([capability(function, part, name)(*given) for part in self.parts])
         return log_softmax(self.log_weights) + each
 
-    def _about_the_mean(self, function: str) -> tuple[Float[Array, " D"], Float[Array, "M D"]]:
-        """The mean, and the parts' means as seen from it, which keeps the digits under a large offset."""
-        means = jnp.stack([of_each(function, part, "mean") for part in self.parts])
-        apart = means - means[:1]
-        beyond = jnp.einsum("m,md->d", jax.nn.softmax(self.log_weights), apart, precision=PRECISION)
-        return means[0] + beyond, apart - beyond[None, :]
+    def _each(self, function: str, name: str, *given: Array) -> Float[Array, "M D"]:
+        """The answer `name` of every part."""
+        return jnp.stack([of_each(function, part, name, *given) for part in self.parts])
 
 
 def merge(

@@ -116,11 +116,10 @@ def _checksums(config: Config, axes: Axes | None = None) -> dict[str, str]:
     return {name: "-".join(filter(None, own)) for name, own in found.items() if any(own)}
 
 
-def warn_of_changed_sources(folder: Path) -> None:
-    """One warning for each source that has changed since the run in `folder` was trained."""
-    if (folder / CONFIG).is_file():
-        for clause in changed_sources(read_config(folder / CONFIG)[0]):
-            warnings.warn(f"{clause}: {folder} may be of other code than it was trained with", stacklevel=2)
+def warn_of_changed_sources(config: Config, folder: Path) -> None:
+    """One warning for each source that has changed since the run in `folder`, of this config, was trained."""
+    for clause in changed_sources(config):
+        warnings.warn(f"{clause}: {folder} may be of other code than it was trained with", stacklevel=2)
 
 
 def changed_by_hand(before: Config, after: Config) -> Config:

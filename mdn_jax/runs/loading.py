@@ -14,5 +14,6 @@ def load_run(path: Path) -> Model:
     """The model of a run's folder, with code of one's own imported as its config says, or a saved model by itself."""
     if not (path / CONFIG).is_file():
         return load(path)
-    warn_of_changed_sources(path)
-    return load(path, **own_code(read_config(path / CONFIG)[0].model))
+    config, _ = read_config(path / CONFIG)
+    warn_of_changed_sources(config, path)
+    return load(path, **own_code(config.model))

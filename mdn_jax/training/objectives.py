@@ -9,13 +9,13 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from mdn_jax._seams import find
+from mdn_jax._seams import find, is_path
 from mdn_jax._typing import Float, Key, Scalar
 from mdn_jax.distributions import Observed
 from mdn_jax.models import Rows
 from mdn_jax.statistics import crps, energy_score, nll, squared_error
 
-__all__ = ["OBJECTIVES", "Objective", "Rows", "objective_of", "row_losses", "weighted_mean"]
+__all__ = ["OBJECTIVES", "Objective", "Rows", "is_ours", "objective_of", "row_losses", "weighted_mean"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,11 @@ def objective_of(given: str | Callable, num_samples: int) -> Objective:
     if isinstance(given, str) and given in ours:
         return ours[given]
     return Objective(find(given, ours, "training.objective"))  # pyright: ignore[reportArgumentType]
+
+
+def is_ours(given: str | Callable) -> bool:
+    """True for the name of one of ours, false for a function of your own or its import path."""
+    return isinstance(given, str) and not is_path(given)
 
 
 def row_losses(

@@ -19,7 +19,7 @@ from mdn_jax.models import Conditional, Functional, Standardizer
 from mdn_jax.networks import NETWORKS, Architecture, check_network
 from mdn_jax.training.choices import architecture_of, check_objective, head_of
 from mdn_jax.training.lane import Lane, Plan, Shared, Split, start_lane
-from mdn_jax.training.objectives import OBJECTIVES, Objective, Rows, objective_of, row_losses
+from mdn_jax.training.objectives import Objective, Rows, is_ours, objective_of, row_losses
 from mdn_jax.training.preparation import Data, prepare, rows_of_lanes, starting_bias
 from mdn_jax.training.state import TrainingState
 
@@ -112,7 +112,7 @@ def start_runs(
     bias = jnp.asarray(starting_bias(head, data, splits))
     _probe(plan, _shapes(architecture, head, bias), data)
     lanes = _start_networks(plan, architecture, head, training.ensemble_size, keys, _rates(trainings), bias)
-    if objective not in OBJECTIVES.values() or model.head not in HEADS:
+    if not is_ours(training.objective) or model.head not in HEADS:
         _refuse_infinite(plan, lanes, data)
     lanes = lanes._replace(split=splits)
     shared, lanes = place_lanes(shared_of(data), lanes)
