@@ -98,16 +98,19 @@ def map_rows(function: Callable[[Any, Rows], PyTree], model: Model, rows: Rows, 
     fitting = numbers // (POINTS_PER_COMPONENT * max(width // 3, 1))
     at_once = 2 ** min(max(fitting, 64), size).bit_length() // 2
 
-    def call(start: int) -> PyTree:
+    def chunk(start: int) -> Rows:
         places = np.minimum(np.arange(start, start + size), len(rows.weight) - 1)
-        part = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[places], device_dtype(leaf)), rows)
-        found = (_map_quickly if quick else _map)(function, at_once, _distributions(model, part.x), part)
-        return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(rows.weight) - start], found)
+        return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[places], device_dtype(leaf)), rows)
 
-    parts = [call(0)]  # compiles
+    # compiled here: threads inherit none of JAX's switches, by which a call would be traced
+    chunks = [chunk(start) for start in range(0, len(rows.weight), size)]
+    conditional = _distributions.lower(model, chunks[0].x).compile()
+    first = conditional(model, chunks[0].x)
+    answers = (_map_quickly if quick else _map).lower(function, at_once, first, chunks[0]).compile()
+    parts = [jax.device_get(answers(first, chunks[0]))]
     with ThreadPoolExecutor() as pool:
-        parts += pool.map(call, range(size, len(rows.weight), size))
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+        parts += pool.map(lambda part: jax.device_get(answers(conditional(model, part.x), part)), chunks[1:])
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(rows.weight)], *parts)
 
 
 @jit
