@@ -8,7 +8,7 @@ from mdn_jax._checks import InputError
 from mdn_jax._checks import check_kinds as _check_kinds
 from mdn_jax._version import __version__ as __version__
 from mdn_jax.config import Config, DatasetConfig, ModelConfig, TrainingConfig
-from mdn_jax.data import Dataset, Part
+from mdn_jax.data import Dataset, Part, stroke_dataset
 from mdn_jax.distributions import (
     Categorical,
     Diagonal,
@@ -70,7 +70,7 @@ __all__ = [
     "highest_density", "highest_density_mass", "initial_bias", "interval", "load", "load_state", "log_cdf", "log_mass",
     "log_prob", "log_survival", "marginal", "mean", "merge", "mode", "modes", "nll", "predict", "predict_samples",
     "quantile", "responsibilities", "rsample", "sample", "save", "save_state", "sketch_rnn_temper", "squared_error",
-    "start", "std", "stop", "sweep", "table_recipe", "tail_mean", "temper", "unpack",
+    "start", "std", "stop", "stroke_dataset", "sweep", "table_recipe", "tail_mean", "temper", "unpack",
 ]  # fmt: skip
 
 # who comes in by the front door may have swapped something; inside, functions call each other as they are

@@ -209,7 +209,10 @@ def test_control_c_exits_with_130_and_the_same_command_goes_on(place, no_figures
         ("run small.toml --training.num-steps", "num-steps"),
         ("run least_squares.toml --dataset.targets distanse", "no column 'distanse': did you mean 'distance'?"),
         ("run least_squares.toml --dataset.path nowhere.csv", "nowhere.csv: no such file"),
-        ("run least_squares.toml --dataset.name sinusoid", 'give either name = "..." of a built-in problem or path'),
+        (
+            "run least_squares.toml --dataset.name sinusoid",
+            "a built-in problem has its own columns: drop them, or name",
+        ),
         ("plot", "run"),
         ("plot nowhere", "nowhere: no finished run there (metrics.json is missing)"),
     ],

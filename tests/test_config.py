@@ -85,7 +85,10 @@ def test_tables_dots_and_inline_tables_mean_the_same():
         ("", 'missing [dataset]: say which data, for example name = "inverse_sinusoid"'),
         # data
         ("[dataset]\n", 'dataset: give either name = "..." of a built-in problem or path = "..." of a table'),
-        (DATA + 'path = "a.csv"\ntargets = ["b"]\n', 'dataset: give either name = "..." of a built-in problem or path'),
+        (
+            DATA + 'path = "a.csv"\ntargets = ["b"]\n',
+            "targets describe a table; a built-in problem has its own columns",
+        ),
         (TABLE, 'dataset: a table needs targets = ["..."], the columns to predict'),
         (TABLE + 'targets = ["a", "a"]\n', "dataset: column 'a' is named twice in inputs, targets and weight"),
         (
@@ -249,7 +252,6 @@ def test_an_object_is_taken_from_python_and_written_nowhere():
         (OWN + 'targets = ["a"]\n', "dataset: targets describe a table; your function has its own columns"),
         (TABLE + 'targets = ["a"]\noptions = { b = 1 }\n', 'options are of what name = "..." names; a table has none'),
         (TABLE + 'targets = ["a"]\ncategorical = ["b"]\n', "'b', which is neither among inputs nor targets: add it"),
-        (DATA + 'path = "a.csv"\n', 'dataset: give either name = "..." of a built-in problem or path = "..." of a'),
     ],
 )
 def test_a_mistake_of_a_seam_is_one_line(text, message):

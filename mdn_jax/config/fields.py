@@ -34,6 +34,10 @@ __all__ = [
 TABLES = ("dataset.path", "dataset.test_path")
 SOURCES = ("dataset.name", "model.network", "model.head", "training.objective")  # that may be import paths
 OPTIONS = ("dataset.options", "model.network_options", "model.head_options")
+PROBLEMS = (  # built-in ones, of any number of points
+    "sinusoid", "inverse_sinusoid", "bishop", "inverse_bishop", "sinusoid_marginal", "robot_arm", "correlated_branches",
+    "parallel_branches",
+)  # fmt: skip
 OBJECTIVES = ("nll", "squared_error", "crps", "energy_score")
 VARIES = "varies"  # the marker of a field that members of one compiled program may differ in
 
@@ -101,7 +105,7 @@ class DatasetConfig(Strict):
     """The data: a built-in problem or a function of your own by `name`, or a table by `path`."""
 
     name: str | None = None
-    """Built-in problem, or the import path of a function, own.py:function, that returns an mdn.Dataset."""
+    """Built-in problem, strokes, or the import path of a function, own.py:function, that returns an mdn.Dataset."""
     options: Table = Options()
     """Options of the function that `name` names, each as --dataset.options.NAME VALUE."""
     num_points: Count = 2_500
@@ -109,8 +113,7 @@ class DatasetConfig(Strict):
     num_test_points: Count = 50_000
     """Fresh test rows of a built-in problem."""
     path: str | None = None
-    """Table (.csv, .parquet, .npz) whose columns are named below, or what a function of your own reads; relative to
-    the config file."""
+    """Table (.csv, .parquet, .npz) whose columns are named below, or what `name` reads; relative to the config file."""
     inputs: Names = ()
     """Input columns of a table; none for an unconditional density."""
     targets: Names = ()
@@ -148,13 +151,13 @@ class DatasetConfig(Strict):
     @property
     def idle(self) -> set[str]:
         """Sizes of built-in problems."""
-        return {"num_points", "num_test_points"} if self.is_own else set()
+        return set() if self.name is None or self.name in PROBLEMS else {"num_points", "num_test_points"}
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if self.is_own or str(self.name).endswith(".py"):
             check_known(self.name, (), "function")
-        elif (self.name is None) == (self.path is None):
+        elif self.name is self.path is None:
             raise ValueError('give either name = "..." of a built-in problem or path = "..." of a table')
         if self.name is None:
             if not self.targets:
@@ -167,7 +170,9 @@ class DatasetConfig(Strict):
             own = [name for name in own if self.path is None or name != "table_checksum"]
             if own:
                 which = "your function" if self.is_own else "a built-in problem"
-                raise ValueError(f"{' and '.join(own)} describe a table; {which} has its own columns")
+                raise ValueError(
+                    f"{' and '.join(own)} describe a table; {which} has its own columns: drop them, or name"
+                )
         return self
 
     @model_validator(mode="after")

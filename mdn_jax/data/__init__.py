@@ -1,13 +1,15 @@
-"""Data: named synthetic problems with their exact optimum, and tables split into training and test rows.
+"""Data: synthetic problems with their exact optimum, tables split into training and test rows, and drawings of a pen.
 
 `dataset` says what data are, `problems` draws them and knows their density, `tables` reads columns, `splits` chooses
-rows, `loading` makes training, calibration and test rows of either, or by a function of the user's.
-Everything here is numpy float64 on the host.
+rows, `strokes` packs drawings in rows, `letters` draws some, `loading` makes training, calibration and test rows of
+any of them, or by a function of the user's. Everything here is numpy float64 on the host.
 """
 
 from mdn_jax.data.dataset import Dataset, Part
+from mdn_jax.data.letters import draw_letters
 from mdn_jax.data.loading import load, table_checksum
 from mdn_jax.data.problems import PROBLEMS, Problem
+from mdn_jax.data.strokes import StrokeDataset, drawings_of, pack, read_drawings, stroke_dataset
 from mdn_jax.data.summary import ColumnSummary, summarise
 from mdn_jax.data.tables import Table, column_names, read_table
 
@@ -17,10 +19,16 @@ __all__ = [
     "Dataset",
     "Part",
     "Problem",
+    "StrokeDataset",
     "Table",
     "column_names",
+    "draw_letters",
+    "drawings_of",
     "load",
+    "pack",
+    "read_drawings",
     "read_table",
+    "stroke_dataset",
     "summarise",
     "table_checksum",
 ]

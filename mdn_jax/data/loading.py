@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from mdn_jax._checks import InputError, nearest, require
-from mdn_jax._seams import absolute, check_options, check_signature, find
+from mdn_jax._seams import absolute, check_options, check_signature, find, takes
 from mdn_jax.config import DatasetConfig
 from mdn_jax.data.dataset import Dataset, Part
 from mdn_jax.data.problems import PROBLEMS, Problem
 from mdn_jax.data.splits import split_rows
+from mdn_jax.data.strokes import strokes
 from mdn_jax.data.tables import Table, checksum, read_table
 from mdn_jax.encoding import Encoding, missing_in, refuse_missing
 from mdn_jax.models import FEWEST_TO_CALIBRATE
@@ -72,8 +73,11 @@ def _load_named(config: DatasetConfig, name: str, base: Path, paths: list[Path])
         require(name in DATASETS, f"dataset.name: no built-in problem {name!r}: {nearest(name, DATASETS)}")
     function = find(absolute(name, base), DATASETS, "dataset.name")
     given = {"seed": config.seed} | ({"path": str(paths[0])} if paths else {})
-    counts = ("num_points", "num_test_points")
-    given |= {n: getattr(config, n) for n in counts if not config.is_own or n in config.model_fields_set}
+    sizes = {"num_points", "num_test_points"} - (config.idle - config.model_fields_set)
+    given |= {size: getattr(config, size) for size in sorted(sizes)}
+    idle = [] if config.is_own else [one for one in given if not takes(function, one)]
+    cure = "drop name for a table, or drop path" if "path" in idle else f"drop {' and '.join(idle)}"
+    require(not idle, f"dataset.{' and '.join(idle)} has no use for dataset.name = {name!r}: {cure}")
     check_signature(function, given, f"dataset.name: {name}")
     check_options(function, config.options, given, "dataset.options")
     try:
@@ -99,7 +103,8 @@ def _draw(problem: Problem, num_points: int, num_test_points: int, seed: int) ->
 
 
 DATASETS: Mapping[str, Callable[..., Dataset]] = {
-    name: functools.partial(_draw, problem) for name, problem in PROBLEMS.items()
+    **{name: functools.partial(_draw, problem) for name, problem in PROBLEMS.items()},
+    "strokes": strokes,
 }
 """Functions that make data, by name."""
 

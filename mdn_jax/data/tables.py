@@ -12,7 +12,7 @@ import numpy as np
 
 from mdn_jax._checks import InputError, nearest, require
 
-__all__ = ["Table", "as_numbers", "as_texts", "checksum", "column_names", "open_table", "read_table"]
+__all__ = ["Table", "as_numbers", "as_texts", "checksum", "column_names", "open_table", "read_arrays", "read_table"]
 
 Values = tuple[float | int | str, ...]
 
@@ -184,7 +184,7 @@ def _read_npz(path: Path, wanted: Sequence[str] | None) -> Any:
     """Arrays (N,) by their name, columns of arrays (N, C) as name_0, name_1, ...; arrays of another length are left."""
     import polars as pl  # noqa: PLC0415
 
-    arrays = _arrays(path)
+    arrays = read_arrays(path)
     columns: list[tuple[str, np.ndarray]] = []
     for name, array in arrays.items():
         if array.ndim == 1:
@@ -206,7 +206,7 @@ def _read_npz(path: Path, wanted: Sequence[str] | None) -> Any:
     return pl.DataFrame({name: array for name, array in kept.items() if len(array) == longest})
 
 
-def _arrays(path: Path) -> dict[str, np.ndarray]:
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an NPZ file, in types that polars knows."""
     try:
         if not zipfile.is_zipfile(path):
