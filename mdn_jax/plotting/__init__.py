@@ -11,6 +11,7 @@ from mdn_jax.plotting.joint import contours_figure
 from mdn_jax.plotting.kinds import confusion_figure, reliability_figure
 from mdn_jax.plotting.predictions import predictions_figure, rows_figure
 from mdn_jax.plotting.replicates import Sufficient, smallest_sufficient
+from mdn_jax.plotting.strokes import nats_by_step, paper_density, pen_animation, pen_calibration, sheet
 from mdn_jax.plotting.sweeping import sweep_figures
 from mdn_jax.plotting.through_x import density_figure, parameters_figure, samples_figure
 from mdn_jax.plotting.unconditional import marginals_figure
@@ -28,12 +29,17 @@ __all__ = [
     "health_figure",
     "loss_figure",
     "marginals_figure",
+    "nats_by_step",
+    "paper_density",
     "parameters_figure",
+    "pen_animation",
+    "pen_calibration",
     "predictions_figure",
     "reliability_figure",
     "rows_figure",
     "run_figures",
     "samples_figure",
+    "sheet",
     "smallest_sufficient",
     "sweep_figures",
 ]
