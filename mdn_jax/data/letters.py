@@ -1,7 +1,7 @@
 """Letters that a pen writes, drawn from formulas: straight lines and arcs of ellipses, slanted, stretched and bent.
 
-A drawing is (n, 3): offsets dx and dy from one point to the next, dy upward, and 1 where the pen is lifted after the
-point, 0 where it stays down. The pen begins on the paper, at (0, 0). An o is about 1 high.
+A drawing is (n, 3): offsets dx and dy from one point to the next, dy downward as in files, and 1 where the pen is
+lifted after the point, 0 where it stays down. The pen begins on the paper, at (0, 0). An o is about 1 high.
 """
 
 from collections.abc import Sequence
@@ -102,7 +102,7 @@ def _draw(rng: np.random.Generator, strokes: tuple[Stroke, ...]) -> Drawing:
     points = [_evenly(path, max(round(length / step), 1)) for path, length in zip(paths, lengths, strict=True)]
     pen = np.concatenate([np.arange(1, len(path) + 1) == len(path) for path in points])
     places = np.concatenate(points)
-    offsets = np.diff(places + rng.normal(0, JITTER * step, places.shape), axis=0)
+    offsets = np.diff(places + rng.normal(0, JITTER * step, places.shape), axis=0) * np.array([1.0, -1.0])
     return np.column_stack([offsets, pen[1:].astype(np.float64)])
 
 
