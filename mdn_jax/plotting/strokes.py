@@ -229,7 +229,7 @@ def nats_by_step(
 def pen_calibration(
     probability: Float[np.ndarray, " B"], share: Float[np.ndarray, " B"], counts: Int[np.ndarray, " B"]
 ) -> Figure:
-    """How often the pen is lifted, against the probability that the model gave it.
+    """Draw how often the pen is lifted, against the probability that the model gave it.
 
     Args:
         probability: (B,) mean probability of a lifted pen in each bin.
