@@ -21,9 +21,7 @@ from typing import Any
 
 from mdn_jax._checks import InputError, nearest, require
 
-__all__ = [
-    "Options", "absolute", "check_known", "check_options", "check_signature", "checksum", "find", "is_path", "takes",
-]  # fmt: skip
+__all__ = ["Options", "absolute", "check_known", "check_options", "check_signature", "checksum", "find", "is_path"]
 
 PATH = re.compile(r"(?P<source>.+\.py|[A-Za-z_][\w.]*):(?P<name>[A-Za-z_]\w*)")
 EXAMPLE = '"own.py:build"'
@@ -124,12 +122,6 @@ def checksum(given: Any) -> str | None:
     source = given.rpartition(":")[0] if is_path(given) else ""
     path = Path(source).expanduser() if source.endswith(".py") else _file_of_module(source)
     return _digest(path.read_bytes()) if path is not None and path.is_file() else None
-
-
-def takes(function: Callable, name: str) -> bool:
-    """True where a function can be called with this argument by keyword."""
-    known, takes_all = _keywords(function)
-    return takes_all or name in known
 
 
 def check_signature(function: Callable, takes: Collection[str], field: str) -> None:

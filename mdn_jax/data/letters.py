@@ -85,7 +85,7 @@ def draw_letters(
     """
     labels, drawings = [], []
     for _ in range(count):
-        labels.append(letters[rng.integers(len(letters))])
+        labels.append(letters[int(rng.integers(len(letters)))])
         drawings.append(_draw(rng, LETTERS[labels[-1]]))
     return drawings, labels
 

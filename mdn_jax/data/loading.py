@@ -1,6 +1,7 @@
 """Rows that a config names: made by a built-in problem or a function of the user's, or read from a table and split."""
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mdn_jax._checks import InputError, nearest, require
-from mdn_jax._seams import absolute, check_options, check_signature, find, takes
+from mdn_jax._seams import absolute, check_options, check_signature, find
 from mdn_jax.config import DatasetConfig
 from mdn_jax.data.dataset import Dataset, Part
 from mdn_jax.data.problems import PROBLEMS, Problem
@@ -75,7 +76,7 @@ def _load_named(config: DatasetConfig, name: str, base: Path, paths: list[Path])
     given = {"seed": config.seed} | ({"path": str(paths[0])} if paths else {})
     sizes = {"num_points", "num_test_points"} - (config.idle - config.model_fields_set)
     given |= {size: getattr(config, size) for size in sorted(sizes)}
-    idle = [] if config.is_own else [one for one in given if not takes(function, one)]
+    idle = [] if config.is_own else [one for one in given if one not in inspect.signature(function).parameters]
     cure = "drop name for a table, or drop path" if "path" in idle else f"drop {' and '.join(idle)}"
     require(not idle, f"dataset.{' and '.join(idle)} has no use for dataset.name = {name!r}: {cure}")
     check_signature(function, given, f"dataset.name: {name}")
@@ -88,6 +89,8 @@ def _load_named(config: DatasetConfig, name: str, base: Path, paths: list[Path])
     num_calibration = round(config.calibration_fraction * len(data.train))
     if not num_calibration or data.calibration is not None:
         return data
+    one = "dataset.calibration_fraction calibrates one answer a row, and rows here are sequences: drop it"
+    require(data.train.y.ndim == 2, one)
     kept = len(data.train) - num_calibration
     require(kept > 0, "dataset.calibration_fraction leaves no training row: lower it")
     # rows of a problem are independent; a function of the user's may have put its own in an order

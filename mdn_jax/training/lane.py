@@ -321,11 +321,12 @@ def _matrices(network: PyTree) -> Float[Array, " W"]:
 
 def _augment(augment: Callable, units: Any, key: Key, rows: Rows) -> Rows:
     """Each row in its original units through the data's own `augment`, and back."""
-    (x_shift, x_scale), (y_shift, y_scale) = units
 
     def one(key: Key, row: Rows) -> Rows:
-        row = augment(key, row._replace(x=x_shift + x_scale * row.x, y=y_shift + y_scale * row.y))
-        return row._replace(x=(row.x - x_shift) / x_scale, y=(row.y - y_shift) / y_scale)
+        # every step of a sequence has the same units
+        x_units, y_units = ([jnp.broadcast_to(unit, leaf.shape) for unit in pair] for pair, leaf in zip(units, row[:2]))
+        row = augment(key, row._replace(x=x_units[0] + x_units[1] * row.x, y=y_units[0] + y_units[1] * row.y))
+        return row._replace(x=(row.x - x_units[0]) / x_units[1], y=(row.y - y_units[0]) / y_units[1])
 
     return jax.vmap(one)(jax.random.split(key, rows.weight.shape[0]), rows)
 
