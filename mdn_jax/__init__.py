@@ -58,7 +58,7 @@ from mdn_jax.storage import load, load_state, save, save_state
 from mdn_jax.training import Fit, Rows, TrainingState, advance, finish, fit, fit_splits, start, stop
 
 if TYPE_CHECKING:
-    from mdn_jax.prediction import predict, predict_samples
+    from mdn_jax.prediction import predict, predict_samples, rollout
     from mdn_jax.sweeps import sweep
 
 __all__ = [
@@ -69,8 +69,8 @@ __all__ = [
     "crps", "density_level", "energy_score", "ensemble", "evaluate", "finish", "fit", "fit_splits", "graves_bias",
     "highest_density", "highest_density_mass", "initial_bias", "interval", "load", "load_state", "log_cdf", "log_mass",
     "log_prob", "log_survival", "marginal", "mean", "merge", "mode", "modes", "nll", "predict", "predict_samples",
-    "quantile", "responsibilities", "rsample", "sample", "save", "save_state", "sketch_rnn_temper", "squared_error",
-    "start", "std", "stop", "stroke_dataset", "sweep", "table_recipe", "tail_mean", "temper", "unpack",
+    "quantile", "responsibilities", "rollout", "rsample", "sample", "save", "save_state", "sketch_rnn_temper",
+    "squared_error", "start", "std", "stop", "stroke_dataset", "sweep", "table_recipe", "tail_mean", "temper", "unpack",
 ]  # fmt: skip
 
 # who comes in by the front door may have swapped something; inside, functions call each other as they are
@@ -78,7 +78,7 @@ _PUBLIC = {name: value for name, value in globals().items() if name in __all__ a
 globals().update({name: _check_kinds(function) for name, function in _PUBLIC.items()})
 
 # what brings tables, plots or searches with it is loaded by its first use (PEP 562)
-_LAZY = {"predict": "prediction", "predict_samples": "prediction", "sweep": "sweeps"}
+_LAZY = {"predict": "prediction", "predict_samples": "prediction", "rollout": "prediction", "sweep": "sweeps"}
 
 
 def __getattr__(name: str) -> Any:

@@ -74,7 +74,8 @@ class Standardizer(ShortRepr):
 
     def standardize(self, y: ArrayLike) -> Any:
         """(..., D) in original units to standard units: float64 for NumPy arrays, traceable for JAX's."""
-        return (y - self.shift) / self.scale
+        leading = (None,) * (np.ndim(y) - 1)  # JAX may be told to promote no ranks
+        return (y - self.shift[leading]) / self.scale[leading]
 
     def restore(self, distribution: Distribution) -> Distribution:
         """A distribution in standard units, or a batch of them, to original units."""

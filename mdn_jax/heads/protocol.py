@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from mdn_jax._checks import require
+from mdn_jax._checks import promoted, require
 from mdn_jax._typing import ArrayLike, Float, Key
 from mdn_jax.distributions import Distribution
 from mdn_jax.distributions.units import Standardizer
@@ -70,7 +70,7 @@ def unpack(spec: Head, raw: Float[Array, " P"]) -> Distribution:
         f"unpack takes one raw vector of shape ({spec.num_outputs},); got {raw.shape}: "
         f"use jax.vmap(lambda raw: mdn.unpack(spec, raw)) for a batch",
     )
-    return spec.unpack(raw.astype(jnp.promote_types(raw.dtype, jnp.float32)))
+    return spec.unpack(raw.astype(promoted(raw)))
 
 
 def initial_bias(spec: Head, y: ArrayLike) -> Float[Array, " P"]:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from mdn_jax._checks import require
+from mdn_jax._checks import InputError, require
 from mdn_jax._printing import ShortRepr
 from mdn_jax._typing import Float, Key, PyTree
 from mdn_jax.distributions import Distribution, Mixture, merge
@@ -77,6 +77,20 @@ class Conditional:
         """True where the network takes a key."""
         return takes_key(self.network)
 
+    @property
+    def input_rank(self) -> int:
+        """Axes of one x: 1 of a vector, 2 of a sequence."""
+        return 1 if self.architecture is None else len(self.architecture.input_shape)
+
+    def initial_state(self) -> PyTree:
+        """The state of the network before a sequence."""
+        return _recurrent(self.network, "initial_state")()
+
+    def step(self, state: PyTree, x: PyTree) -> tuple[PyTree, Distribution]:
+        """The next state, and the distribution of one step of a sequence."""
+        state, raw = _recurrent(self.network, "step")(state, x)
+        return state, self._made(raw)
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
@@ -109,8 +123,23 @@ class Merger:
     models: tuple["Model", ...]
 
     def __call__(self, x: PyTree) -> Any:
-        """The exact mixture of all networks' distributions of one example."""
-        return merge([model(x) for model in self.models])
+        """The exact mixture of all networks' distributions of one example, or of each step of a sequence."""
+        return _merged([model(x) for model in self.models])
+
+    @property
+    def input_rank(self) -> int:
+        """Axes of one x."""
+        return self.models[0].input_rank
+
+    def initial_state(self) -> PyTree:
+        """The states of the networks before a sequence."""
+        return tuple(model.initial_state() for model in self.models)
+
+    def step(self, state: PyTree, x: PyTree) -> tuple[PyTree, Distribution]:
+        """The next states, and the exact mixture of one step of a sequence."""
+        stepped = [model.step(before, x) for model, before in zip(self.models, state, strict=True)]
+        states, distributions = zip(*stepped, strict=True)
+        return states, merge(list(distributions))
 
 
 @jax.tree_util.register_dataclass
@@ -143,10 +172,44 @@ class Model(ShortRepr):
     def __call__(self, x: PyTree) -> Any:
         """x (X,) -> the distribution of y in original units; a warning where float32 cannot hold such units.
 
+        A recurrent network takes a sequence x (T, X), and gives a batch of T distributions.
+
         Raises:
             InputError: for a batch (use `jax.vmap(model)(xs)`).
         """
-        return self.targets.restore(self.standardized(_standard_input(self.inputs, x)))
+        return self.targets.restore(self.standardized(_standard_input(self.inputs, x, self.input_rank)))
+
+    @property
+    def input_rank(self) -> int:
+        """Axes of one x: 1 of a vector, 2 of a sequence."""
+        return getattr(self.conditional, "input_rank", 1)
+
+    def initial_state(self) -> PyTree:
+        """The state of a recurrent network before a sequence.
+
+        Raises:
+            InputError: where the network is none.
+        """
+        return _recurrent(self.conditional, "initial_state")()
+
+    def step(self, state: PyTree, x: Float[Array, " X"]) -> tuple[PyTree, Distribution]:
+        """One step of a sequence: state, x (X,) -> the next state, and the distribution of y in original units.
+
+        Raises:
+            InputError: where the network is not recurrent, or for a batch (use `jax.vmap(model.step)`).
+
+        Example:
+            >>> import jax, numpy as np, mdn_jax as mdn
+            >>> x = np.random.default_rng(0).normal(size=(8, 5, 1))
+            >>> config = mdn.ModelConfig(network="lstm", network_options={"hidden_size": 4})
+            >>> training = mdn.TrainingConfig(num_steps=2, evaluate_every=1)
+            >>> model = mdn.fit(jax.random.key(0), x, x**2, model=config, training=training).model
+            >>> state, distribution = model.step(model.initial_state(), x[0, 0])
+            >>> model(x[0]).locs.shape, distribution.locs.shape
+            ((5, 10, 1), (10, 1))
+        """
+        state, distribution = _recurrent(self.conditional, "step")(state, _standard_input(self.inputs, x, 1))
+        return state, self.targets.restore(distribution)
 
     def standardized(self, x: PyTree) -> Any:
         """The distribution in standard units, for an x in standard units."""
@@ -223,14 +286,32 @@ def stack(models: Sequence[Model]) -> PyTree:
     return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *models)
 
 
-def _standard_input(inputs: Standardizer | None, x: PyTree) -> PyTree:
+def _recurrent(network: Any, name: str) -> Callable[..., Any]:
+    """A method that recurrent networks have, and what is made of them."""
+    method = getattr(network, name, None)
+    if method is None:
+        kind = type(network).__name__
+        raise InputError(f'{kind} has no {name}: train with [model] network = "lstm" or "gru", which go step by step')
+    return method
+
+
+def _merged(distributions: Sequence[Distribution]) -> Distribution:
+    """One exact mixture, of each step where they are batches."""
+    merged = merge
+    for _ in distributions[0].batch_shape:
+        merged = jax.vmap(merged)
+    return merged(list(distributions))
+
+
+def _standard_input(inputs: Standardizer | None, x: PyTree, rank: int) -> PyTree:
     """One x in standard units, refused where it is a batch; a host array keeps its digits until it is standardised."""
     if inputs is None:
         return x
     x = x if isinstance(x, jax.Array) else np.asarray(x, np.float64)
+    expected = ("T",) * (rank - 1) + inputs.shift.shape
     require(
-        x.shape == inputs.shift.shape,
-        f"model takes one x of shape {inputs.shift.shape}; got {x.shape}: use jax.vmap(model)(xs)",
+        x.ndim == rank and x.shape[-1:] == inputs.shift.shape,
+        f"model takes one x of shape {expected}; got {x.shape}: use jax.vmap(model)(xs)",
     )
     if isinstance(x, jax.Array):
         inputs.warn_unless_held("input", x.dtype)

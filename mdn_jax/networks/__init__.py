@@ -1,8 +1,9 @@
 """Networks: `network(x) -> raw outputs` of one example, pytrees of floating arrays.
 
-A network that draws numbers in training takes a key as well: `network(x, key)`, None where it is evaluated. `NETWORKS`
-is the table of names; `build(key, x, num_outputs, **options)` makes one for x, one standardised example, and is given
-the head too where it has a parameter `spec`.
+A recurrent one gives raw outputs (T, P) for a sequence x (T, X), and goes step by step too: `initial_state()` and
+`step(state, x, key=None) -> (state, raw)`. A network that draws numbers in training takes a key as well:
+`network(x, key)`, None where it is evaluated. `NETWORKS` is the table of names; `build(key, x, num_outputs, **options)`
+makes one for x, one standardised example, and is given the head too where it has a parameter `spec`.
 """
 
 import inspect
@@ -14,10 +15,11 @@ from mdn_jax._typing import Key, PyTree
 from mdn_jax.heads import Head
 from mdn_jax.networks.checking import check_network, takes_key
 from mdn_jax.networks.mlp import MLP, Activation, mlp
+from mdn_jax.networks.recurrent import Recurrent, gru, lstm
 
-__all__ = ["MLP", "NETWORKS", "Activation", "Architecture", "check_network", "mlp", "takes_key"]
+__all__ = ["MLP", "NETWORKS", "Activation", "Architecture", "Recurrent", "check_network", "mlp", "takes_key"]
 
-NETWORKS: dict[str, Callable] = {"mlp": mlp}
+NETWORKS: dict[str, Callable] = {"mlp": mlp, "lstm": lstm, "gru": gru}
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,8 @@ def _chunk(plan: Plan, num_steps: int, shared: Shared, lane: Lane) -> Lane:
     # one vector of all parameters: a step of many small leaves costs more for each leaf than for its numbers
     vector, network_of = ravel_pytree(lane.network)
     num_rows = (rows.weight if lane.split is None else lane.split.train).shape[0]
-    keys = jax.vmap(lambda step: jax.random.fold_in(lane.key, step))(lane.step + jnp.arange(num_steps))
+    numbers = lane.step + jnp.arange(num_steps, dtype=lane.step.dtype)
+    keys = jax.vmap(lambda step: jax.random.fold_in(lane.key, step))(numbers)
     # a chunk's batches are drawn at once: each depends on its step alone, and one large draw costs less than many
     draws, size = None, plan.batch_size
     if size is not None:
@@ -191,9 +192,8 @@ def _chunk(plan: Plan, num_steps: int, shared: Shared, lane: Lane) -> Lane:
             average = decay * average + (1.0 - decay) * vector
         return (vector, state, alive, average), loss
 
-    numbers = (lane.step + jnp.arange(num_steps)).astype(float) if plan.averages else None
     start = (vector, lane.optimizer, jnp.array(True), ravel_pytree(lane.average)[0] if plan.averages else None)
-    (vector, state, alive, average), losses = jax.lax.scan(step, start, (keys, draws, numbers))
+    (vector, state, alive, average), losses = jax.lax.scan(step, start, (keys, draws, numbers.astype(float)))
     network = network_of(vector)
     judged = network
     if average is not None:
