@@ -58,7 +58,7 @@ from mdn_jax.storage import load, load_state, save, save_state
 from mdn_jax.training import Fit, Rows, TrainingState, advance, finish, fit, fit_splits, start, stop
 
 if TYPE_CHECKING:
-    from mdn_jax.prediction import predict, predict_samples, rollout
+    from mdn_jax.prediction import draw_strokes, paper_densities, predict, predict_samples, rollout
     from mdn_jax.sweeps import sweep
 
 __all__ = [
@@ -66,11 +66,12 @@ __all__ = [
     "Diagonal", "Fit", "Functional", "Independent", "IndependentSpec", "InputError", "Isotropic", "Merged", "Mixture",
     "MixtureSpec", "Model", "ModelConfig", "Observed", "Part", "Product", "ProductSpec", "Rows", "Standardizer",
     "TrainingConfig", "TrainingState", "Triangular", "advance", "affine", "calibrate", "cdf", "condition", "covariance",
-    "crps", "density_level", "energy_score", "ensemble", "evaluate", "finish", "fit", "fit_splits", "graves_bias",
-    "highest_density", "highest_density_mass", "initial_bias", "interval", "load", "load_state", "log_cdf", "log_mass",
-    "log_prob", "log_survival", "marginal", "mean", "merge", "mode", "modes", "nll", "predict", "predict_samples",
-    "quantile", "responsibilities", "rollout", "rsample", "sample", "save", "save_state", "sketch_rnn_temper",
-    "squared_error", "start", "std", "stop", "stroke_dataset", "sweep", "table_recipe", "tail_mean", "temper", "unpack",
+    "crps", "density_level", "draw_strokes", "energy_score", "ensemble", "evaluate", "finish", "fit", "fit_splits",
+    "graves_bias", "highest_density", "highest_density_mass", "initial_bias", "interval", "load", "load_state",
+    "log_cdf", "log_mass", "log_prob", "log_survival", "marginal", "mean", "merge", "mode", "modes", "nll",
+    "paper_densities", "predict", "predict_samples", "quantile", "responsibilities", "rollout", "rsample", "sample",
+    "save", "save_state", "sketch_rnn_temper", "squared_error", "start", "std", "stop", "stroke_dataset", "sweep",
+    "table_recipe", "tail_mean", "temper", "unpack",
 ]  # fmt: skip
 
 # who comes in by the front door may have swapped something; inside, functions call each other as they are
@@ -78,7 +79,8 @@ _PUBLIC = {name: value for name, value in globals().items() if name in __all__ a
 globals().update({name: _check_kinds(function) for name, function in _PUBLIC.items()})
 
 # what brings tables, plots or searches with it is loaded by its first use (PEP 562)
-_LAZY = {"predict": "prediction", "predict_samples": "prediction", "rollout": "prediction", "sweep": "sweeps"}
+_LAZY = dict.fromkeys(("draw_strokes", "paper_densities", "predict", "predict_samples", "rollout"), "prediction")
+_LAZY["sweep"] = "sweeps"
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The command line: `mdn-jax run CONFIG`, `mdn-jax sweep CONFIG`, `mdn-jax predict MODEL TABLE`, `mdn-jax plot RUN`.
+"""The command line: `mdn-jax run CONFIG`, `mdn-jax sweep CONFIG`, `mdn-jax predict MODEL TABLE`, ...
 
 Exit codes: 0 done; 1 the training diverged; 2 a mistake of the user's, in one line on standard error; 130 Ctrl-C; 143
 asked to stop (SIGTERM, SIGUSR1), with everything saved.
@@ -20,6 +20,7 @@ from mdn_jax._checks import InputError, nearest, require
 from mdn_jax._version import __version__
 from mdn_jax.cli.predicting import predict
 from mdn_jax.cli.running import plot, run
+from mdn_jax.cli.sampling import sample
 from mdn_jax.cli.starting import new
 from mdn_jax.cli.sweeping import sweep
 from mdn_jax.devices import use_cpu_devices
@@ -67,7 +68,7 @@ def _usage() -> str:
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
-    "new": new, "run": run, "sweep": sweep, "predict": predict, "plot": plot,
+    "new": new, "run": run, "sweep": sweep, "predict": predict, "sample": sample, "plot": plot,
 }  # fmt: skip
 
 

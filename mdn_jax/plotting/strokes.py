@@ -93,7 +93,8 @@ def sheet(
     pieces: dict[str, list[np.ndarray]] = {ORANGE: [], INK: []}
     for place, (drawing, path) in enumerate(zip(drawings, spans, strict=True)):
         left, top = place % columns * (1 + GAP), tops[place // columns]
-        middle = 0.5 * (path.min(axis=0) + path.max(axis=0))
+        # of one that runs away the beginning stays in sight
+        middle = np.clip(0.5 * (path.min(axis=0) + path.max(axis=0)), -0.5 * size, 0.5 * size)
         for colour, (first, last) in {ORANGE: (0, given[place]), INK: (given[place], len(drawing))}.items():
             for piece in _pieces(drawing, first, last):
                 local = (piece - middle) / [size, -size]

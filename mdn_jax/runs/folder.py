@@ -8,11 +8,12 @@ from mdn_jax._checks import require
 from mdn_jax.config import Config, differences
 from mdn_jax.runs.configs import CONFIG, read_config
 
-__all__ = ["CHECKPOINT", "CONFIG", "FIGURES", "HISTORY", "METRICS", "MODEL", "REPORT", "claim"]
+__all__ = ["CHECKPOINT", "CONFIG", "FIGURES", "HISTORY", "METRICS", "MODEL", "REPORT", "SAMPLES", "claim"]
 
 METRICS, HISTORY, MODEL, FIGURES, CHECKPOINT, REPORT = (
     "metrics.json", "history.csv", "model", "figures", "checkpoint", "report.html",
 )  # fmt: skip
+SAMPLES = "samples"  # and a suffix: drawings asked of a finished run
 
 
 def claim(config: Config, folder: Path, *, overwrite: bool) -> dict[str, Any] | None:
@@ -46,4 +47,4 @@ def claim(config: Config, folder: Path, *, overwrite: bool) -> dict[str, Any] | 
 def _is_ours(name: str) -> bool:
     """True where a run writes a file or folder of this name, or wrote half of it when it was killed."""
     own = (CONFIG, METRICS, HISTORY, MODEL, FIGURES, CHECKPOINT, REPORT)
-    return name in own or name.startswith(tuple(f".{part}." for part in own))
+    return name in own or name.startswith((f"{SAMPLES}.", *(f".{part}." for part in (*own, SAMPLES))))

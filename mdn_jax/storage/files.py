@@ -13,7 +13,7 @@ import sys
 import tomllib
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ __all__ = [
     "DESCRIPTION",
     "FORMAT",
     "check_format",
+    "check_place",
     "from_host",
     "named_leaves",
     "pack_arrays",
@@ -39,6 +40,7 @@ __all__ = [
     "unpack_arrays",
     "versions",
     "write_bytes",
+    "write_file",
     "write_folder",
     "write_text",
     "write_tree",
@@ -56,6 +58,25 @@ def check_format(path: Path, number: object) -> None:
         f"{path}: written in format {number}, which this version does not read (only {FORMAT}): "
         + ("train again, or install the older mdn_jax that wrote it" if older else "upgrade mdn_jax"),
     )
+
+
+def check_place(path: Path, suffixes: Collection[str], *, overwrite: bool = False) -> None:
+    """Refuse a path that no file could be written to, before any work is done.
+
+    Args:
+        path: where a file shall be.
+        suffixes: that its name may have.
+        overwrite: whether one that is there may be replaced.
+
+    Raises:
+        InputError: for another suffix, a folder that does not exist or cannot be written, a file that is there.
+    """
+    legal = " or ".join(suffixes)
+    require(path.suffix.lower() in suffixes, f"{path}: cannot write {path.suffix!r} files: end its name in {legal}")
+    require(path.parent.is_dir(), f"{path}: there is no folder {path.parent}: make it, or choose another place")
+    require(os.access(path.parent, os.W_OK | os.X_OK), f"{path}: the folder {path.parent} cannot be written")
+    require(not path.is_dir(), f"{path} is a folder: give the path of a file")
+    require(overwrite or not path.exists(), f"{path} is there already: choose another, or replace it with --overwrite")
 
 
 def write_tree(folder: Path, description: dict[str, Any], tree: PyTree) -> None:
@@ -155,9 +176,14 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file beside its place, then rename it."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    write_file(path, lambda beside: beside.write_bytes(content))
+
+
+def write_file(path: Path, fill: Callable[[Path], object], *, suffix: str = "") -> None:
+    """Make a file by `fill(path)` beside its place, under a name that ends in `suffix`, then rename it."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.new{suffix}")
     try:
-        beside.write_bytes(content)
+        fill(beside)
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mdn_jax._checks import InputError, require
+from mdn_jax._checks import InputError
+from mdn_jax.storage.files import check_place
 
 __all__ = ["check_table_path", "write_frames"]
 
@@ -16,22 +17,8 @@ _WRITERS = {
 
 
 def check_table_path(path: Path, *, overwrite: bool = False) -> None:
-    """Refuse a path that no table could be written to, before any work is done.
-
-    Args:
-        path: where a table shall be.
-        overwrite: whether one that is there may be replaced.
-
-    Raises:
-        InputError: for another suffix than .csv or .parquet, a folder that does not exist or cannot be written, a file
-            that is there.
-    """
-    legal = " or ".join(_WRITERS)
-    require(path.suffix.lower() in _WRITERS, f"{path}: cannot write {path.suffix!r} files: end its name in {legal}")
-    require(path.parent.is_dir(), f"{path}: there is no folder {path.parent}: make it, or choose another place")
-    require(os.access(path.parent, os.W_OK | os.X_OK), f"{path}: the folder {path.parent} cannot be written")
-    require(not path.is_dir(), f"{path} is a folder: give the path of a file")
-    require(overwrite or not path.exists(), f"{path} is there already: choose another, or replace it with --overwrite")
+    """Refuse a path that no table could be written to, as `check_place` does."""
+    check_place(path, _WRITERS, overwrite=overwrite)
 
 
 def write_frames(frames: Mapping[Path, Any]) -> None:
