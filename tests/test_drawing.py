@@ -1,6 +1,5 @@
 """Drawings of a model of pen strokes: what a loop of its steps would draw, in the shares that it says."""
 
-import json
 from dataclasses import replace
 
 import jax
@@ -8,10 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from untrained import pen_strokes
 
 import mdn_jax as mdn
-from mdn_jax.data.strokes import INPUTS, TARGETS
-from mdn_jax.networks import NETWORKS, Architecture
 from mdn_jax.prediction import next_offsets
 
 PRIME = np.array([[1.0, 0.5, 0.0], [0.0, -1.0, 1.0], [0.5, 0.0, 0.0]])
@@ -20,21 +18,9 @@ STEP = jax.jit(lambda model, state, x: model.step(state, x))
 SAMPLE = jax.jit(lambda key, one, temperature: mdn.sample(key, one, temperature=temperature))
 
 
-def untrained(seed, num_classes=3):
-    """Weights as training starts with them, and an offset that makes components and codes of the pen differ."""
-    spec = mdn.ProductSpec((mdn.MixtureSpec(3, 2, "full"), mdn.CategoricalSpec(num_classes)))
-    architecture = Architecture("lstm", NETWORKS["lstm"], json.dumps({"hidden_size": 8, "resets": True}), (5, 4))
-    key, offset_key = jax.random.split(jax.random.key(seed))
-    network, offset = architecture(key, jnp.zeros((5, 4)), spec), jax.random.normal(offset_key, (spec.num_outputs,))
-    offset = (0.5 * offset).at[-1].add(-1.5)
-    inputs = mdn.Standardizer(np.array([0.1, 0.0, 0.2, 0.05]), np.array([1.0, 1.2, 0.4, 0.2]))
-    targets = mdn.Standardizer(np.array([0.3, -0.2, 0.0]), np.array([0.9, 1.1, 1.0]))
-    return mdn.Model(mdn.Conditional(network, offset, spec, architecture), inputs, targets, INPUTS, TARGETS)
-
-
 @pytest.fixture(scope="module")
 def model():
-    return untrained(0)
+    return pen_strokes(0)
 
 
 def inputs_of(drawing):
@@ -135,12 +121,12 @@ def test_densities_over_the_paper_stand_around_the_pen_and_hold_all_mass(model):
 
 
 def test_a_model_without_ends_draws_on():
-    drawn = np.asarray(mdn.draw_strokes(KEY, untrained(0, 2), 50, max_points=30))
+    drawn = np.asarray(mdn.draw_strokes(KEY, pen_strokes(0, 2), 50, max_points=30))
     assert set(np.unique(drawn[..., 2])) == {0, 1}
 
 
 def test_networks_of_an_ensemble_draw_together(model):
-    both = mdn.ensemble([model, untrained(1)])
+    both = mdn.ensemble([model, pen_strokes(1)])
     drawn = np.asarray(mdn.draw_strokes(KEY, both, 4, max_points=8, prime=PRIME, bias=1.0))
     assert drawn.shape == (4, 8, 3) and np.isfinite(drawn).all()
     assert mdn.paper_densities(both, PRIME, ([0.0, 1.0], [0.0])).shape == (3, 1, 2)
@@ -153,7 +139,7 @@ def test_drawing_under_jit_and_strict_promotion(model):
 
 
 def test_drawing_in_double_precision(x64):
-    drawn = mdn.draw_strokes(KEY, untrained(0), 3, max_points=8, prime=PRIME)
+    drawn = mdn.draw_strokes(KEY, pen_strokes(0), 3, max_points=8, prime=PRIME)
     assert drawn.dtype == np.float64
     assert_array_equal(np.asarray(drawn)[:, :3], np.broadcast_to(PRIME, (3, 3, 3)))
 
@@ -187,7 +173,7 @@ def test_mistakes_are_told_in_a_line(model, name):
 
 
 def test_a_model_of_something_else_is_refused():
-    other = replace(untrained(0), target_names=("x", "y", "z"))
+    other = replace(pen_strokes(0), target_names=("x", "y", "z"))
     message = "only with a model of dx, dy, pen; this one has targets x, y, z: train on mdn.stroke_dataset"
     with pytest.raises(mdn.InputError, match=message):
         mdn.draw_strokes(KEY, other, 1)

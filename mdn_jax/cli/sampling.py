@@ -42,6 +42,7 @@ def sample(arguments: list[str]) -> int:
 
     asked = parse_flags(_Sample, arguments, "mdn-jax sample")
     require(asked.num >= 1, f"--num takes a number of drawings, 1 or more; got {asked.num}")
+    require(asked.points >= 1, f"--points takes a number of points, 1 or more; got {asked.points}")
     require(0 <= asked.seed < 2**32, f"--seed takes a whole number from 0 to 4294967295; got {asked.seed}")
     require(not asked.bias or asked.temperature == 1, "--bias and --temperature say one thing: give one of them")
     sampling = Sampling(

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.animation import FuncAnimation
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
@@ -43,6 +44,7 @@ PEN, DOT = 1.3, 9  # width of a line and area of a point, in points
 MILLISECONDS, HELD = 80, 12  # of a frame; frames of the whole drawing at the end
 FRAME_DPI, EDGE = 100, 0.01  # of a frame; share of it outside the paper
 HEIGHT = 3.6  # inches of a paper
+FAINT = 0.3  # power of the density that colours show: what is a thousandth of the peak is still seen
 FEW = 20  # drawings: steps that fewer reach do not set the view
 LIGHTEST = 0.01  # weight from which on a component is shown
 IMAGE: dict[str, Any] = {"cmap": DENSITY_COLOURS, "origin": "lower", "interpolation": "bilinear"}
@@ -128,14 +130,14 @@ def pen_animation(
     lines = [_draw_pieces(axes, [], colour) for colour in (ORANGE, INK)]
     path, count = _positions(drawing), len(densities)
     lifted = np.r_[0, drawing[:, 2]] > 0
-    (pen,) = axes.plot(*path[0], marker="o", markersize=6, color=RED, zorder=4)
+    (pen,) = axes.plot(*path[0], marker="o", markersize=5, color=RED, zorder=4)
 
     def show(frame: int) -> list[Any]:
         step = min(frame, count)
         density = densities[min(frame, count - 1)]
         image.set_data(density)
         # each step has colours of its own: densities of a sure and of a doubtful pen differ a thousandfold
-        image.set_norm(PowerNorm(0.5, vmin=0.0, vmax=max(float(density.max()), np.finfo(float).tiny)))
+        image.set_norm(PowerNorm(FAINT, vmin=0.0, vmax=max(float(density.max()), np.finfo(float).tiny)))
         image.set_visible(frame < count)
         given = min(num_primed, step)
         for (line, dots), (first, last) in zip(lines, ((0, given), (given, step)), strict=True):
@@ -191,7 +193,7 @@ def paper_density(
         long, short = 4 * np.sqrt(variances[::-1])
         style: dict[str, Any] = {"fill": False, "edgecolor": ORANGE, "alpha": 0.25 + 0.75 * float(np.sqrt(weight))}
         axes.add_patch(Ellipse(tuple(pen + loc), long, short, angle=angle, linewidth=1.3, **style))
-    axes.plot(*pen, marker="o", markersize=6, color=RED, zorder=4)
+    axes.plot(*pen, marker="o", markersize=5, color=RED, zorder=4)
     axes.set_title(title, fontsize=LABEL_SIZE, loc="left")
     return figure
 
@@ -300,4 +302,5 @@ def _paper(extent: Extent) -> tuple[Figure, Axes]:
     axes: Axes = panels[0, 0]
     axes.set(xlim=(left, right), ylim=(greatest, least), aspect="equal", xticks=[], yticks=[])
     axes.spines[:].set_color("0.85")
+    axes.set_facecolor(colormaps[DENSITY_COLOURS](0))
     return figure, axes

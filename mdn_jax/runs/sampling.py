@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax
@@ -73,6 +73,7 @@ def sample_run(folder: Path, asked: Sampling, out: Path | None = None, *, overwr
     check_place(out, _WRITERS, overwrite=overwrite)
     write = _WRITERS[out.suffix.lower()]
     require(write is not _Drawn.moving_pen or len(asked.biases) < 2, f"{out}: a GIF shows one drawing: give one bias")
+    asked = replace(asked, num=1) if write is _Drawn.moving_pen else asked
     model, prime = load_run(folder), _prime(folder, asked, normaliser)
     key, drawings = jax.random.key(asked.seed), []
     for bias in asked.biases or (None,):
@@ -81,9 +82,8 @@ def sample_run(folder: Path, asked: Sampling, out: Path | None = None, *, overwr
     num_primed = 0 if prime is None else len(prime)
     drawn = _Drawn(drawings, model, asked, num_primed, normaliser)
     write_file(out, lambda path: write(drawn, path), suffix=out.suffix)
-    blocks = f" for each of {len(asked.biases)} biases" if len(asked.biases) > 1 else ""
     ended = sum(bool(drawing[-1, 2] == FINISHED) for drawing in drawings)
-    return f"{out}: {asked.num:,} drawings{blocks}; {ended:,} of {len(drawings):,} end within {asked.max_points} points"
+    return f"{out}: {ended:,} of {len(drawings):,} drawings finished within {asked.max_points} points"
 
 
 def _normaliser(folder: Path) -> float:
@@ -104,7 +104,7 @@ def _prime(folder: Path, asked: Sampling, normaliser: float) -> Drawing | None:
     name, _, number = asked.prime.rpartition(":")
     require(number.isdecimal(), f"--prime takes FILE:INDEX, the index from 0; got {asked.prime!r}")
     if name:
-        drawings, divisor = read_drawings(Path(name).expanduser(), "test"), normaliser
+        drawings, divisor = read_drawings(Path(name).expanduser()), normaliser
     else:
         drawings, divisor = drawings_of(load_dataset(read_config(folder / CONFIG)[0].dataset).test), 1.0
     last = len(drawings) - 1
@@ -114,6 +114,7 @@ def _prime(folder: Path, asked: Sampling, normaliser: float) -> Drawing | None:
     legal = f"--num-primed must be 1 to {len(whole) - 1}, of the {len(whole)} points of {asked.prime}; got {count}"
     require(len(whole) > 1, f"--prime {asked.prime}: a drawing of one point has no beginning; choose another")
     require(0 < count < len(whole), legal)
+    require(count < asked.max_points, f"--points must be more than the {count} that are given; got {asked.max_points}")
     return whole[:count] / [divisor, divisor, 1.0]
 
 
@@ -158,8 +159,9 @@ class _Drawn:
         width = (high - low).max() / CELLS
         across, down = (np.arange(first + width / 2, last, width) for first, last in zip(low, high, strict=True))
         densities = np.asarray(paper_densities(self.model, drawing, (across, down)))
-        ends = (float(end) for axis in (across, down) for end in (axis[0] - width / 2, axis[-1] + width / 2))
-        animation = pen_animation(drawing, densities, tuple(ends), num_primed=self.num_primed)
+        (left, right), (least, greatest) = ((axis[0] - width / 2, axis[-1] + width / 2) for axis in (across, down))
+        extent = (left, right, least, greatest)
+        animation = pen_animation(drawing, densities, extent, num_primed=self.num_primed)
         animation.save(path, writer="pillow")
 
     def arrays(self, path: Path) -> None:
