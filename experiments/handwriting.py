@@ -61,7 +61,7 @@ def main() -> None:
     )
     page.savefig(options.out / "handwriting.png", dpi=110)
     density_page(models["strokes"], letters).savefig(options.out / "handwriting_density.png", dpi=110)
-    moving = Sampling(biases=(BIAS,), max_points=MOST_POINTS, seed=SEED)
+    moving = Sampling(bias=(BIAS,), points=MOST_POINTS, seed=SEED)
     print(sample_run(folders["strokes"], moving, options.out / "handwriting_pen.gif", overwrite=True))
     print(f"{options.out}/handwriting.png")
 

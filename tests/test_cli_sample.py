@@ -145,7 +145,7 @@ def test_a_gif_shows_the_first_drawing_point_by_point(place, capsys):
 def test_several_biases_stand_in_blocks(place, monkeypatch):
     shown = {}
     monkeypatch.setattr(plotting, "sheet", lambda drawings, **how: shown.update(how, drawings=drawings) or SHEET)
-    sample_run(Path("run"), Sampling(num=20, biases=(0.0, 1.0, 3.5), max_points=5), Path("sheet.png"))
+    sample_run(Path("run"), Sampling(num=20, bias=(0.0, 1.0, 3.5), points=5), Path("sheet.png"))
     titles = {place: title for place, title in enumerate(shown["titles"]) if title}
     assert shown["columns"] == 16 and titles == {0: "bias 0", 32: "bias 1", 64: "bias 3.5"}
     lengths = np.array([len(drawing) for drawing in shown["drawings"]]).reshape(3, 32)

@@ -20,7 +20,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 
-from mdn_jax._typing import Float, Int
+from mdn_jax._typing import Bool, Float, Int
 from mdn_jax.plotting.style import (
     BLUE,
     DENSITY_COLOURS,
@@ -82,7 +82,7 @@ def sheet(
     rows = -(-len(drawings) // columns) or 1
     names = list(titles or [""] * len(drawings))
     given = np.broadcast_to(np.asarray(primed or 0), len(drawings))
-    spans = [_positions(drawing) for drawing in drawings]
+    spans = [_path(drawing)[0] for drawing in drawings]
     sizes = [np.ptp(path, axis=0).max() for path in spans]
     size = min(max(sizes, default=1.0), ROOM * float(np.quantile(sizes or [1.0], LARGE))) or 1.0
     titled = np.array([any(names[row * columns : (row + 1) * columns]) for row in range(rows)])
@@ -128,8 +128,7 @@ def pen_animation(
     figure.subplots_adjust(EDGE, EDGE, 1 - EDGE, 1 - EDGE)
     image = axes.imshow(densities[0], extent=extent, **IMAGE)
     lines = [_draw_pieces(axes, [], colour) for colour in (ORANGE, INK)]
-    path, count = _positions(drawing), len(densities)
-    lifted = np.r_[0, drawing[:, 2]] > 0
+    (path, lifted), count = _path(drawing), len(densities)
     (pen,) = axes.plot(*path[0], marker="o", markersize=5, color=RED, zorder=4)
 
     def show(frame: int) -> list[Any]:
@@ -184,7 +183,7 @@ def paper_density(
         norm=density_norm(density),
     )
     _draw_pieces(axes, _pieces(drawing, 0, len(drawing)), INK)
-    pen = _positions(drawing)[-1]
+    pen = _path(drawing)[0][-1]
     for weight, loc, covariance in zip(weights, locs, covariances, strict=True):
         if weight < LIGHTEST:
             continue
@@ -260,24 +259,20 @@ def pen_calibration(
     return figure
 
 
-def _positions(drawing: Drawing) -> Float[np.ndarray, "n_1 2"]:
-    """The origin and each point on the paper, until the drawing is finished."""
-    return np.concatenate([np.zeros((1, 2)), np.cumsum(_until_finished(drawing)[:, :2], axis=0)])
-
-
-def _until_finished(drawing: Drawing) -> Drawing:
-    drawing = np.asarray(drawing, np.float64)
-    finished = np.flatnonzero(drawing[:, 2] > 1)
-    return drawing[: finished[0] + 1] if len(finished) else drawing
+def _path(drawing: Drawing) -> tuple[Float[np.ndarray, "n 2"], Bool[np.ndarray, " n"]]:
+    """The origin and each point until the drawing is finished, and where the pen is lifted after it."""
+    points = np.concatenate([np.zeros((1, 3)), drawing])
+    for finished in np.flatnonzero(points[:, 2] > 1)[:1]:
+        points = points[: finished + 1]
+    return np.cumsum(points[:, :2], axis=0), points[:, 2] > 0
 
 
 def _pieces(drawing: Drawing, first: int, last: int) -> list[Float[np.ndarray, "n 2"]]:
     """The strokes of the points from `first` to before `last`, each with the point that it comes from."""
-    path, lifted = _positions(drawing), np.r_[0, _until_finished(drawing)[:, 2]] > 0
-    last = min(last, len(path) - 1)
-    if last <= first:
+    path, lifted = _path(drawing)
+    if min(last, len(path) - 1) <= first:
         return []
-    pieces = np.split(path[first : last + 1], 1 + np.flatnonzero(lifted[first:last]))
+    pieces = np.split(path[first : last + 1], 1 + np.flatnonzero(lifted[first : min(last, len(path) - 1)]))
     return pieces[1:] if first and lifted[first] else pieces  # the point before belongs to the stroke before
 
 

@@ -29,26 +29,22 @@ Drawing = Float[np.ndarray, "n 3"]
 
 @dataclass(frozen=True)
 class Sampling:
-    """The drawings asked of a run.
-
-    Attributes:
-        num: drawings, for each bias.
-        biases: Graves's, each for a block of its own; none for no bias.
-        temperature: instead of a bias.
-        prime: "FILE:INDEX", a drawing of an NPZ file's test part (of its training part where there is none), or
-            "INDEX", one of the test part of the run's own data; every drawing begins like it. None for none.
-        num_primed: points of that beginning; half of them where absent.
-        max_points: at which a drawing stops.
-        seed: of the draws.
-    """
+    """The drawings asked of a run; each field is a flag of the command."""
 
     num: int = 64
-    biases: tuple[float, ...] = ()
+    """Drawings, for each bias."""
+    bias: tuple[float, ...] = ()
+    """Graves's bias, higher is neater; several make a sheet in blocks."""
     temperature: float = 1.0
+    """Instead of a bias: lower is neater."""
     prime: str | None = None
+    """FILE:INDEX, a drawing of an NPZ file's test part, or INDEX, one of the run's own: all drawings go on from it."""
     num_primed: int | None = None
-    max_points: int = 250
+    """Points of its beginning; half of them where absent."""
+    points: int = 250
+    """Points at which a drawing stops."""
     seed: int = 0
+    """Seed of the drawings."""
 
 
 def sample_run(folder: Path, asked: Sampling, out: Path | None = None, *, overwrite: bool = False) -> str:
@@ -72,18 +68,18 @@ def sample_run(folder: Path, asked: Sampling, out: Path | None = None, *, overwr
     normaliser = _normaliser(folder)
     check_place(out, _WRITERS, overwrite=overwrite)
     write = _WRITERS[out.suffix.lower()]
-    require(write is not _Drawn.moving_pen or len(asked.biases) < 2, f"{out}: a GIF shows one drawing: give one bias")
+    require(write is not _Drawn.moving_pen or len(asked.bias) < 2, f"{out}: a GIF shows one drawing: give one bias")
     asked = replace(asked, num=1) if write is _Drawn.moving_pen else asked
     model, prime = load_run(folder), _prime(folder, asked, normaliser)
     key, drawings = jax.random.key(asked.seed), []
-    for bias in asked.biases or (None,):
-        options = {"temperature": asked.temperature, "bias": bias, "prime": prime, "max_points": asked.max_points}
+    for bias in asked.bias or (None,):
+        options = {"temperature": asked.temperature, "bias": bias, "prime": prime, "max_points": asked.points}
         drawings += map(_until_finished, np.asarray(draw_strokes(key, model, asked.num, **options), np.float64))
     num_primed = 0 if prime is None else len(prime)
     drawn = _Drawn(drawings, model, asked, num_primed, normaliser)
     write_file(out, lambda path: write(drawn, path), suffix=out.suffix)
     ended = sum(bool(drawing[-1, 2] == FINISHED) for drawing in drawings)
-    return f"{out}: {ended:,} of {len(drawings):,} drawings finished within {asked.max_points} points"
+    return f"{out}: {ended:,} of {len(drawings):,} drawings finished within {asked.points} points"
 
 
 def _normaliser(folder: Path) -> float:
@@ -114,7 +110,7 @@ def _prime(folder: Path, asked: Sampling, normaliser: float) -> Drawing | None:
     legal = f"--num-primed must be 1 to {len(whole) - 1}, of the {len(whole)} points of {asked.prime}; got {count}"
     require(len(whole) > 1, f"--prime {asked.prime}: a drawing of one point has no beginning; choose another")
     require(0 < count < len(whole), legal)
-    require(count < asked.max_points, f"--points must be more than the {count} that are given; got {asked.max_points}")
+    require(count < asked.points, f"--points must be more than the {count} that are given; got {asked.points}")
     return whole[:count] / [divisor, divisor, 1.0]
 
 
@@ -137,7 +133,7 @@ class _Drawn:
         """All of them, in whole rows for each bias."""
         from mdn_jax.plotting import sheet  # noqa: PLC0415  (loads matplotlib)
 
-        num, biases = self.asked.num, self.asked.biases
+        num, biases = self.asked.num, self.asked.bias
         if len(biases) < 2:
             sheet(self.drawings, primed=self.num_primed).savefig(path)
             return
