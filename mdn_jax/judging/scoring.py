@@ -69,16 +69,23 @@ def _score(distribution: Distribution, row: Rows) -> dict[str, Float[Array, "...
     return {name: values for name, values in scores.items() if name != "nll"}
 
 
-def row_nll(model: Model, rows: Rows) -> Float[np.ndarray, " N"]:
-    """-log p of N rows in nats of the original y, for rows in standard units."""
+def row_nll(model: Model, rows: Rows) -> Float[np.ndarray, "..."]:
+    """-log p of N rows in nats of the original y, for rows in standard units; of sequences that of each step."""
     model = replace(model, calibration=None)
     parts = [np.asarray(_nll_program(model, part)) for part in row_chunks(rows)]
     return in_nats(np.concatenate(parts)[: len(rows.weight)], model.targets, rows.observed)
 
 
-def chunk_nll(model: Model, rows: Rows) -> Float[Array, " R"]:
+def chunk_nll(model: Model, rows: Rows) -> Float[Array, "..."]:
     """-log p of a chunk of rows, all in standard units; traceable."""
-    return jax.vmap(lambda row: nll(model.standardized(row.x), row.y, observed=row.observed))(rows)
+
+    def one(row: Rows) -> Float[Array, "*T"]:
+        each = lambda distribution, y, observed: nll(distribution, y, observed=observed)  # noqa: E731
+        for _ in row.weight.shape:
+            each = jax.vmap(each)
+        return each(model.standardized(row.x), row.y, row.observed)
+
+    return jax.vmap(one)(rows)
 
 
 # a program of its own, so that a model alone gives the same digits as among the members of a sweep

@@ -64,6 +64,14 @@ class Conditional:
     def __call__(self, x: PyTree, key: Key | None = None) -> Any:
         """The distribution of one example, or a batch of them; a key makes it training."""
         raw = self.network(x, key) if self.draws else self.network(x)
+        return self._made_of_all(raw)
+
+    def rows(self, x: PyTree, keys: Key | None = None) -> Any:
+        """The distributions of several examples, by the network's own `rows` where it has one."""
+        rows = getattr(self.network, "rows", None)
+        return jax.vmap(self)(x, keys) if rows is None else self._made_of_all(rows(x, keys))
+
+    def _made_of_all(self, raw: Float[Array, "*T P"]) -> Any:
         made = self._made
         for _ in raw.shape[:-1]:
             made = jax.vmap(made)

@@ -18,7 +18,7 @@ from mdn_jax.models.model import Model
 
 __all__ = ["ROWS_AT_ONCE", "Rows", "check_weights", "evenly", "in_nats", "map_rows", "row_chunks", "standard_rows"]
 
-ROWS_AT_ONCE = 8_192  # rows evaluated side by side: bounds memory, and no device gains from more
+ROWS_AT_ONCE = 8_192  # rows, or steps of sequences, side by side: bounds memory, and no device gains from more
 POINTS_PER_COMPONENT = 33  # where a highest-density region looks at each component: the most that is held for a row
 QUICK = 2**20  # rows times components squared that cost no more than a better program would take to compile
 ROWS_PER_CALL = (64, 512)  # on CPU: few programs, of as many rows side by side as fit a cache, in all cores' threads
@@ -30,7 +30,7 @@ class Rows(NamedTuple):
     Attributes:
         x: inputs.
         y: targets.
-        weight: (N,) how much each row counts; 0 leaves it out.
+        weight: (N,) how much each row counts, (N, T) of each step of sequences; 0 leaves it out.
         observed: (N, D) which targets are known, or None where all are.
     """
 
@@ -43,15 +43,15 @@ class Rows(NamedTuple):
 def standard_rows(
     model: Any, x: PyTree, y: ArrayLike, *, weights: ArrayLike | None = None, observed: ArrayLike | None = None
 ) -> Rows:
-    """N rows in the standard units of a model (or of whatever has `inputs` and `targets`), on the host."""
+    """N rows, of sequences too, in the standard units of a model (or of whatever has `inputs` and `targets`)."""
     y = np.asarray(y, np.float64)
     y = y[:, None] if y.ndim == 1 else y
     size = model.targets.shift.shape[0]
-    require(y.ndim == 2 and y.shape[1] == size, f"evaluate takes targets (N, {size}); got {y.shape}")
+    require(y.ndim in (2, 3) and y.shape[-1] == size, f"evaluate takes targets (N, {size}); got {y.shape}")
     if model.inputs is not None:
         x = np.asarray(x, np.float64)
         size = model.inputs.shift.shape[0]
-        require(x.ndim == 2 and x.shape[1] == size, f"evaluate takes inputs (N, {size}); got {x.shape}")
+        require(x.ndim == y.ndim and x.shape[-1] == size, f"evaluate takes inputs (N, {size}); got {x.shape}")
         x = model.inputs.standardize(x)
     rows = {len(leaf) for leaf in jax.tree.leaves((x, y))}
     require(len(rows) == 1, f"evaluate takes as many inputs as targets; got {sorted(rows)} rows")
@@ -61,7 +61,7 @@ def standard_rows(
         known = known[:, None] if known.ndim == 1 else known
         require(known.shape == y.shape, f"observed must have the shape of y, {y.shape}; got {known.shape}")
         z = np.where(known, z, 0.0)
-    return Rows(x, z, np.ones(len(y)) if weights is None else check_weights(weights, y.shape[:-1]), known)
+    return Rows(x, z, np.ones(y.shape[:-1]) if weights is None else check_weights(weights, y.shape[:-1]), known)
 
 
 def check_weights(weights: ArrayLike, shape: tuple[int, ...]) -> Float[np.ndarray, "*N"]:
@@ -129,8 +129,9 @@ _map, _map_quickly = (compiled(_mapped, static_argnums=(0, 1)) for compiled in (
 def row_chunks(rows: Rows) -> Iterator[Rows]:
     """N rows in chunks of one size, which one program serves whatever N is; the last is filled up with its last row."""
     rows, count = jax.tree.map(lambda leaf: np.asarray(leaf, device_dtype(leaf)), rows), len(rows.weight)
-    for first in range(0, count, ROWS_AT_ONCE):
-        chosen = np.minimum(np.arange(first, first + ROWS_AT_ONCE), count - 1)
+    at_once = max(ROWS_AT_ONCE // math.prod(rows.weight.shape[1:]), 1)
+    for first in range(0, count, at_once):
+        chosen = np.minimum(np.arange(first, first + at_once), count - 1)
         yield jax.tree.map(lambda leaf, chosen=chosen: leaf[chosen], rows)
 
 

@@ -4,6 +4,7 @@ Everything here is written for ONE network. What is static (`Plan`) is hashable,
 shapes finds the compiled program; what may differ between lanes of one program (`rates`) is a pytree of scalars.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -23,7 +24,7 @@ __all__ = ["DIVERGED", "OK", "STOPPED_EARLY", "Lane", "Plan", "Split", "advance_
 OK, DIVERGED, STOPPED_EARLY = 0, 1, 2
 ASTRAY = 1.0  # standard units per target by which a best loss above the first one means that training diverged
 WARMUP_SHARE = 0.05  # of the steps, for the schedule "warmup_cosine"
-ROWS_AT_ONCE = 16_384  # validation rows evaluated side by side
+AT_ONCE = 16_384  # distributions of validation rows evaluated side by side
 
 
 @dataclass(frozen=True)
@@ -260,16 +261,15 @@ def _evaluate(plan: Plan, network: PyTree, rows: Rows) -> Scalar:
     """The objective on all of `rows`, the same draws every time, in chunks that fit memory."""
     key = jax.random.key(0)
     count = rows.weight.shape[0]
-    chunks = -(-count // ROWS_AT_ONCE)
+    at_once = max(AT_ONCE // math.prod(rows.weight.shape[1:]), 1)
+    chunks = -(-count // at_once)
     if chunks == 1:
         return weighted_mean(*row_losses(plan.objective, network, rows, key))
     # rows that only fill the last chunk weigh nothing
-    padded = jax.tree.map(lambda leaf: jnp.resize(leaf, (chunks * ROWS_AT_ONCE, *leaf.shape[1:])), rows)
-    alive = jnp.arange(chunks * ROWS_AT_ONCE) < count
+    padded = jax.tree.map(lambda leaf: jnp.resize(leaf, (chunks * at_once, *leaf.shape[1:])), rows)
+    alive = jnp.arange(chunks * at_once) < count
     weight = jnp.where(alive.reshape(-1, *[1] * (padded.weight.ndim - 1)), padded.weight, 0.0)
-    split = jax.tree.map(
-        lambda leaf: leaf.reshape(chunks, ROWS_AT_ONCE, *leaf.shape[1:]), padded._replace(weight=weight)
-    )
+    split = jax.tree.map(lambda leaf: leaf.reshape(chunks, at_once, *leaf.shape[1:]), padded._replace(weight=weight))
     values, weights = jax.lax.map(lambda chunk: row_losses(plan.objective, network, chunk, key), split)
     return weighted_mean(values.ravel(), weights.ravel())
 

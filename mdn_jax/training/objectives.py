@@ -81,8 +81,7 @@ def row_losses(
     keys = jax.random.split(key, count)
     network_keys = jax.random.split(network_key, count) if network_key is not None else None
 
-    def one(row: Rows, key: Key, network_key: Key | None) -> Array:
-        distribution = conditional(row.x, network_key)
+    def one(distribution: Any, row: Rows, key: Key) -> Array:
         if row.observed is not None:
             distribution = Observed(distribution, row.observed)
         loss = objective.loss
@@ -92,7 +91,7 @@ def row_losses(
             loss = jax.vmap(loss)
         return loss(key, distribution, row.y)
 
-    return jax.vmap(one)(rows, keys, network_keys), rows.weight
+    return jax.vmap(one)(conditional.rows(rows.x, network_keys), rows, keys), rows.weight
 
 
 def weighted_mean(values: Float[Array, " B"], weights: Float[Array, " B"]) -> Float[Array, ""]:

@@ -1,6 +1,5 @@
 """Rows made ready for training: checked, in standard units, split for validation."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -112,7 +111,7 @@ def prepare(
             f"x must have shape (N, X); got {x.shape}" + (": use x[:, None]" if x.ndim == 1 else ""),
         )
         _check_finite("x", x)
-        inputs = input_units(x.reshape(math.prod(x.shape[:-1]), x.shape[-1]))
+        inputs = input_units(x[weight > 0])  # of the steps that count: padding moves no unit
         x = jnp.asarray(inputs.standardize(x), float)
     rows = Rows(
         jax.tree.map(jnp.asarray, x),
