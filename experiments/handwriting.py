@@ -110,15 +110,16 @@ def blocks_of(models: dict[str, mdn.Model], metrics: dict[str, Any], letters: li
 
 def drawn(model: mdn.Model, **options: Any) -> list[np.ndarray]:
     """A block of drawings."""
-    return list(mdn.draw_strokes(jax.random.key(SEED), model, COLUMNS * ROWS, max_points=MOST_POINTS, **options))
+    drawings = mdn.draw_strokes(jax.random.key(SEED), model, COLUMNS * ROWS, max_points=MOST_POINTS, **options)
+    return list(np.asarray(drawings))
 
 
 def continued(model: mdn.Model, letters: list[np.ndarray], **options: Any) -> list[np.ndarray]:
     """Each letter's beginning, and where the model goes on from there."""
-    return [
-        mdn.draw_strokes(jax.random.key(place), model, 1, max_points=MOST_POINTS, prime=letter[:PRIMED], **options)[0]
-        for place, letter in enumerate(letters)
-    ]
+    options |= {"max_points": MOST_POINTS}
+    keys = jax.random.split(jax.random.key(SEED), len(letters))
+    drawings = (mdn.draw_strokes(key, model, 1, prime=letter[:PRIMED], **options) for key, letter in zip(keys, letters))
+    return [np.asarray(drawing)[0] for drawing in drawings]
 
 
 def density_page(model: mdn.Model, letters: list[np.ndarray]) -> Any:
