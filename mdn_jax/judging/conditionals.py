@@ -102,10 +102,11 @@ def bands_at(
     Returns:
         Levels (R, M) and medians (R,), in the units of y.
     """
-    x = np.asarray(_standard(model, x))
-    found = map_rows(_bands, model, Rows(x, np.broadcast_to(masses, (len(x), len(masses))), np.ones(len(x))), once=True)
-    shift, scale = _units(model)
-    return np.exp(np.asarray(found[0], np.float64)) / scale, shift + scale * np.asarray(found[1], np.float64)[:, 0]
+    # a row for each mass: a vmap over them would compile half as long again
+    each, x = len(masses), np.repeat(_standard(model, x), len(masses), axis=0)
+    found = map_rows(_band, model, Rows(x, np.resize(masses, (len(x), 1)), np.ones(len(x))), once=True)
+    (shift, scale), (levels, medians) = _units(model), (np.asarray(part, np.float64) for part in found)
+    return np.exp(levels.reshape(-1, each)) / scale, shift + scale * medians[::each, 0]
 
 
 def joint_log_density(model: Model, x: ArrayLike, points: Float[np.ndarray, "R G D"]) -> Float[np.ndarray, "R G"]:
@@ -115,9 +116,8 @@ def joint_log_density(model: Model, x: ArrayLike, points: Float[np.ndarray, "R G
     return np.asarray(log_p, np.float64) - np.log(scale).sum()
 
 
-def _bands(mixture: Mixture, row: Rows) -> tuple[Float[Array, " M"], Float[Array, " 1"]]:
-    line = profile(mixture)
-    return jax.vmap(lambda mass: region(line, mass)[2])(row.y), quantile(mixture, 0.5)
+def _band(mixture: Mixture, row: Rows) -> tuple[Float[Array, ""], Float[Array, " 1"]]:
+    return region(profile(mixture), row.y[0])[2], quantile(mixture, 0.5)
 
 
 def _units(model: Model) -> tuple[np.ndarray, np.ndarray]:
