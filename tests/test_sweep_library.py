@@ -81,10 +81,36 @@ def test_rows_of_ones_own(result):
     named = mdn.sweep(config_of(text), AXES)
     assert own.table.drop("seconds").equals(named.table.drop("seconds"))
     assert not own.table.drop("seconds").equals(result.table.drop("seconds"))
-    with pytest.raises(mdn.InputError, match=r"sweep takes out only for data that the config names"):
-        mdn.sweep(config_of(BASE), AXES, data=data, out="somewhere")
     with pytest.raises(mdn.InputError, match=r"no axis can change them: drop dataset\.seed"):
         mdn.sweep(config_of(BASE), AXES | {"dataset.seed": [0, 1]}, data=data)
+
+
+def test_a_folder_of_arrays_goes_on_with_the_same_ones_alone(tmp_path, monkeypatch):
+    x = np.linspace(-1, 1, 80)
+    y = np.sin(3 * x)
+    first = mdn.sweep(config_of(BASE), AXES, data=(x, y), out=tmp_path / "sweep")
+    assert {row["num_train"] + row["num_validation"] for row in first.rows.values()} == {72}  # a tenth is for the test
+    monkeypatch.setattr(training, "advance", None)
+    again = mdn.sweep(config_of(BASE), AXES, data=(x, y), out=tmp_path / "sweep")
+    assert again.table.equals(first.table)
+    assert_same_model(mdn.load(tmp_path / "sweep", member=3), first.model(3))
+    given = (
+        r"differ: .*data given to mdn\.sweep has changed since \(dataset\.table_checksum: \w+ -> \w+\): choose another"
+    )
+    order = np.random.default_rng(0).permutation(80)
+    parts = {"train": mdn.Part(x[order[8:]], y[order[8:]]), "test": mdn.Part(x[order[:8]], y[order[:8]])}
+    for other in ((x, y + 1e-9), mdn.Dataset(**parts)):
+        with pytest.raises(mdn.InputError, match=given):
+            mdn.sweep(config_of(BASE), AXES, data=other, out=tmp_path / "sweep")
+    with pytest.raises(mdn.InputError, match=r"dataset\.targets: \('y0',\) -> \('height',\)"):
+        mdn.sweep(config_of(BASE), AXES, data=mdn.Dataset(**parts, target_names=("height",)), out=tmp_path / "sweep")
+
+
+def test_arrays_that_cannot_be_split(tmp_path):
+    for x, y, line in ((np.ones(3), np.ones(2), "x has 3 rows and y has 2"), (np.ones(3), np.ones(3), "test_fraction")):
+        with pytest.raises(mdn.InputError, match=line):
+            mdn.sweep(config_of(BASE), AXES, data=(x, y), out=tmp_path / "sweep")
+    assert names(tmp_path) == []
 
 
 def test_a_folder_and_a_config_file(tmp_path, monkeypatch, result):
