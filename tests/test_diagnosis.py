@@ -338,7 +338,7 @@ def table(count, seed, missing=0):
 @pytest.mark.usefixtures("x64")
 def test_least_squares_is_the_closed_form():
     train, test = table(200, 0), table(100, 1)
-    scores = baselines.least_squares(train, test)
+    scores = baselines.linear(train, test)
     design, held = (np.column_stack([np.ones(len(part)), part.x - [0.0, 1e4, 0.0]]) for part in (train, test))
     coefficients = np.linalg.solve(design.T @ design, design.T @ (train.y - [1e6, 0.0]))
     mean = held @ coefficients + [1e6, 0.0]
@@ -355,7 +355,7 @@ def test_crps_of_a_gaussian():
     import scoringrules  # noqa: PLC0415
 
     train, test = table(200, 0), table(50, 1)
-    scores = baselines.marginal_gaussian(train, test)
+    scores = baselines.without_inputs(train, test)
     expected = scoringrules.crps_normal(test.y, train.y.mean(axis=0), train.y.std(axis=0))
     assert_allclose(scores.crps, expected, rtol=1e-7)
 
@@ -367,9 +367,9 @@ def test_weights_are_repeated_rows_and_missing_targets_are_left_out():
     index = np.repeat(np.arange(60), weight.astype(int))
     repeated = train.take(index)
     weighted = replace(train, weight=weight)
-    one, two = baselines.marginal_gaussian(weighted, test), baselines.marginal_gaussian(repeated, test)
+    one, two = baselines.without_inputs(weighted, test), baselines.without_inputs(repeated, test)
     assert_allclose(one.nll, two.nll)
-    one, two = baselines.least_squares(weighted, test), baselines.least_squares(repeated, test)
+    one, two = baselines.linear(weighted, test), baselines.linear(repeated, test)
     assert_allclose(one.error, two.error, atol=1e-7)  # NaN in the same places
     assert np.isnan(one.error[:5, 0]).all() and np.isfinite(one.nll).all()
 
@@ -383,7 +383,7 @@ def test_a_model_that_a_line_beats_is_told_so():
 
 def test_a_baseline_that_cannot_be_fitted_says_why():
     train, test = table(4, 0), table(40, 1)
-    assert baselines.least_squares(train, test) is None
+    assert baselines.linear(train, test) is None
     data = Dataset(train, test, ("a", "b", "c"), ("y", "z"))
     found = baselines.baseline_scores(config_of(), data)
     assert found["least_squares"] is None and found["one_gaussian"] is None

@@ -49,6 +49,10 @@ class Categorical:
         return tuple(self.logits.shape[:-1])
 
     @property
+    def kinds(self) -> tuple[int | None, ...]:
+        return (self.logits.shape[-1],)
+
+    @property
     def probs(self) -> Float[Array, "*B C"]:
         """The classes' probabilities, with sum 1."""
         return jax.nn.softmax(self.logits, axis=-1)

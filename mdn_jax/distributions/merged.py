@@ -49,6 +49,10 @@ class Merged:
         return self.parts[0].target_dim
 
     @property
+    def kinds(self) -> tuple[int | None, ...]:
+        return getattr(self.parts[0], "kinds", (None,) * self.target_dim)
+
+    @property
     def batch_shape(self) -> tuple[int, ...]:
         return tuple(self.log_weights.shape[:-1])
 

@@ -15,7 +15,7 @@ from mdn_jax._checks import require
 from mdn_jax._pytrees import register
 from mdn_jax._typing import Bool, Float, Key, Scalar
 from mdn_jax.distributions.independent import Independent
-from mdn_jax.distributions.protocol import Distribution, capability
+from mdn_jax.distributions.protocol import Distribution, capability, kinds
 
 __all__ = ["Product"]
 
@@ -41,6 +41,10 @@ class Product:
     @property
     def target_dim(self) -> int:
         return sum(part.target_dim for part in self.parts)
+
+    @property
+    def kinds(self) -> tuple[int | None, ...]:
+        return sum(map(kinds, self.parts), ())
 
     @property
     def batch_shape(self) -> tuple[int, ...]:

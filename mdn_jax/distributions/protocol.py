@@ -16,7 +16,7 @@ from jax import Array
 from mdn_jax._checks import InputError, promoted
 from mdn_jax._typing import Float, Key, Scalar
 
-__all__ = ["Distribution", "capability", "check_target", "of_each", "single"]
+__all__ = ["Distribution", "capability", "check_target", "kinds", "of_each", "single"]
 
 
 class Distribution(Protocol):
@@ -28,6 +28,7 @@ class Distribution(Protocol):
     `condition(dims, values)`, `responsibilities(y, observed=None)`; for targets that may be missing
     `log_prob_observed(y, observed) ()`, for temperatures `tempered(factor, log_factor)` (logits times the one, log
     standard deviations plus the other), and a static `merge(parts, log_weights)` where the family has a closed form.
+    Where targets name kinds, `kinds` holds for each target their number, or None; their marginals have `probs (C,)`.
     For D > 1 the per-target ones are asked of the marginals; `cdf` is enough for `quantile` and `interval`. Arrays
     arrive checked, in the dtype of the leaves.
     """
@@ -70,6 +71,11 @@ def capability(
         reason = getattr(distribution, "refusal", default)
         raise InputError(reason.format(function=function, kind=kind, name=name, target=target))
     return method
+
+
+def kinds(distribution: Any) -> tuple[int | None, ...]:
+    """Of each target how many kinds it names, None of a number."""
+    return getattr(distribution, "kinds", (None,) * distribution.target_dim)
 
 
 def single(function: str, distribution: Any, **arrays: tuple[Any, tuple[int, ...]]) -> Any:

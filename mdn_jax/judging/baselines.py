@@ -6,7 +6,7 @@ one_gaussian    the same network with one component
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -17,14 +17,17 @@ from jax import Array
 from mdn_jax._typing import Float
 from mdn_jax.config import Config, ModelConfig, TrainingConfig
 from mdn_jax.data import Dataset, Part
-from mdn_jax.heads import HEADS, MixtureSpec
-from mdn_jax.judging.classifiers import Classifier, frequencies, softmax_regression
-from mdn_jax.judging.metrics import OF_KINDS, Scores
+from mdn_jax.distributions import Categorical, Diagonal, Distribution, Mixture, Product
+from mdn_jax.heads import HEADS
+from mdn_jax.judging.classifiers import Numbers, frequencies, softmax_regression
+from mdn_jax.judging.metrics import Scores
 from mdn_jax.judging.scoring import evaluate
-from mdn_jax.models import Conditional, ConstantStd, Functional, Model, Standardizer, evenly
+from mdn_jax.models import Model, Standardizer, evenly
 from mdn_jax.training import fit
 
-__all__ = ["baseline_scores", "baseline_sentences", "least_squares", "marginal_gaussian", "one_gaussian"]
+__all__ = ["baseline_scores", "baseline_sentences", "linear", "one_gaussian", "without_inputs"]
+
+Classes = tuple[int | None, ...]
 
 MOST_ROWS = 50_000  # of the training rows that linear least squares takes
 SHORTER, MOST_STEPS = 4, 2_000  # of the steps that the one Gaussian trains: a quarter, and no more than these
@@ -47,16 +50,17 @@ def baseline_scores(config: Config, dataset: Dataset) -> dict[str, Any]:
     """
     names, classes = dataset.target_names, dataset.num_classes
     both = 2 if len({count is None for count in classes}) == 2 else int(classes[0] is not None)
-    without, linear = WITHOUT[both], LINEAR[both]
-    found: dict[str, Any] = {without: _of_both(dataset, marginal_gaussian, frequencies)}
-    found |= {linear: _of_both(dataset, least_squares, softmax_regression), "one_gaussian": None}
+    rows: Any = dataset.train, dataset.test, classes
+    found: dict[str, Any] = {WITHOUT[both]: without_inputs(*rows), LINEAR[both]: linear(*rows), "one_gaussian": None}
     found = {name: scores and _report(scores, names) for name, scores in found.items()}
     reason = _no_gaussian(config, dataset)
     if reason is None:
         model, training = _one_gaussian_config(config)
         scores = one_gaussian(config.seed, dataset, model, training)
         found["one_gaussian"] = _report(scores, names) | {"num_steps": training.num_steps}
-    reasons = {linear: "no more training rows than inputs"} | ({"one_gaussian": reason} if None in classes else {})
+    reasons = {LINEAR[both]: "no more training rows than inputs"} | (
+        {"one_gaussian": reason} if None in classes else {}
+    )
     return found | {"skipped": {name: why for name, why in reasons.items() if found[name] is None}}
 
 
@@ -80,36 +84,27 @@ def baseline_sentences(baselines: Mapping[str, Any], test_nll: float) -> list[st
     ]
 
 
-def marginal_gaussian(train: Part, test: Part) -> Scores:
-    """The test rows' scores by the mean and standard deviation of the training targets."""
-    weight, known = _weights(train), ~np.isnan(train.y)
-    total, y = known.T @ weight, np.where(known, train.y, 0.0)
-    mean = y.T @ weight / total
-    variance = (np.where(known, train.y - mean, 0.0) ** 2).T @ weight / total
-    lines = np.zeros((1 + train.x.shape[1], len(mean)))
-    return _line_scores(lines, np.ones(len(mean)), Standardizer(mean, np.sqrt(variance)), train, test)
+def without_inputs(train: Part, test: Part, classes: Classes = ()) -> Scores:
+    """The test rows' scores by the training targets' mean and standard deviation, and their classes' frequencies."""
+    scores = _scores(train, test, classes, _moments, frequencies)
+    assert scores is not None  # any rows have moments
+    return scores
 
 
-def least_squares(train: Part, test: Part) -> Scores | None:
-    """The test rows' scores by linear least squares with a constant variance.
+def linear(train: Part, test: Part, classes: Classes = ()) -> Scores | None:
+    """The test rows' scores by linear least squares with a constant variance, and by softmax regression.
 
     Each target is fitted to the rows that know it; among inputs that say the same the smallest coefficients are taken.
 
     Args:
         train: rows to fit.
         test: rows to score.
+        classes: of each target how many kinds it names, None of a number; () where all are numbers.
 
     Returns:
-        Scores, or None where a target has no more rows than there are coefficients.
+        Scores, or None where a number has no more rows than there are coefficients.
     """
-    targets = Standardizer.fit(train.y)
-    inputs = np.concatenate([np.ones((len(train), 1)), Standardizer.fit(train.x).standardize(train.x)], axis=1)
-    y, weight = targets.standardize(train.y), _weights(train)
-    found = [_line(inputs, column, weight) for column in y.T]
-    if any(line is None for line in found):
-        return None
-    coefficients, stds = zip(*found, strict=True)  # pyright: ignore[reportArgumentType]
-    return _line_scores(np.stack(coefficients, axis=1), np.array(stds), targets, train, test)
+    return _scores(train, test, classes, _line, softmax_regression)
 
 
 def one_gaussian(seed: int, dataset: Dataset, model: ModelConfig, training: TrainingConfig) -> Scores:
@@ -118,42 +113,40 @@ def one_gaussian(seed: int, dataset: Dataset, model: ModelConfig, training: Trai
     return evaluate(fitted.model, test.x, test.y, weights=test.weight, observed=test.observed)
 
 
-def _of_both(
-    dataset: Dataset, of_numbers: Callable[[Part, Part], Scores | None], of_kinds: Classifier
-) -> Scores | None:
-    """The test rows' scores, the numbers' by one baseline and each target of kinds by another; None where one is."""
-    train, test, size = dataset.train, dataset.test, len(dataset.num_classes)
-    numbers = [dim for dim in range(size) if dataset.num_classes[dim] is None]
-    if len(numbers) == size:
-        return of_numbers(train, test)
-    columns = {name: np.full((len(test), size), np.nan) for name in ("error", "crps", "pit", "width_90", *OF_KINDS)}
-    nll = np.zeros(len(test))
-    if numbers:
-        scores = of_numbers(*(_columns(part, numbers) for part in (train, test)))
-        if scores is None:
-            return None
-        nll = scores.nll
-        for name in ("error", "crps", "pit", "width_90"):
-            columns[name][:, numbers] = getattr(scores, name)
-    inputs, weight = Standardizer.fit(train.x), _weights(train)
-    for dim in (dim for dim in range(size) if dim not in numbers):
-        known, seen = ~np.isnan(train.y[:, dim]) & (weight > 0), ~np.isnan(test.y[:, dim])
-        own, codes = weight[known] / weight[known].mean(), np.where(seen, test.y[:, dim], 0).astype(int)
-        x, at = inputs.standardize(train.x[known]), inputs.standardize(test.x)
-        log_probs = of_kinds(x, train.y[known, dim], own, dataset.num_classes[dim] or 0, at)
-        kind, rows = log_probs.argmax(axis=1), np.arange(len(test))
-        loss = np.where(seen, -log_probs[rows, codes], np.nan)
-        said = (loss, np.where(seen, kind == codes, np.nan), np.exp(log_probs[rows, kind]), kind)
-        for name, values in zip(OF_KINDS, said, strict=True):
-            columns[name][:, dim] = values
-        nll = nll + np.nan_to_num(loss)
-    return Scores(nll, weight=test.weight, classes=dataset.num_classes, **columns)
+def _scores(train: Part, test: Part, classes: Classes, of_number: Callable, of_kinds: Callable) -> Scores | None:
+    """The test rows' scores by a linear model of each target, fitted to the rows that know it; None where one is."""
+    classes = classes or (None,) * train.y.shape[1]
+    inputs, units = Standardizer.fit(train.x), Standardizer.fit(train.y)
+    numbers = np.array([count is None for count in classes])
+    targets = Standardizer(np.where(numbers, units.shift, 0.0), np.where(numbers, units.scale, 1.0))
+    x = np.concatenate([np.ones((len(train), 1)), inputs.standardize(train.x)], axis=1)
+    weight, parts = np.ones(len(train)) if train.weight is None else train.weight, []
+    for y, count in zip(targets.standardize(train.y).T, classes, strict=True):
+        known = ~np.isnan(y) & (weight > 0)
+        rows = x[known], y[known], weight[known] / weight[known].mean()
+        parts.append(of_number(*rows) if count is None else of_kinds(*rows, count))
+    if any(part is None for part in parts):
+        return None
+    model = Model(_Linear(tuple(parts)), inputs, targets)
+    return evaluate(model, test.x, test.y, weights=test.weight, observed=~np.isnan(test.y))
 
 
-def _columns(part: Part, dims: Sequence[int]) -> Part:
-    """Rows with some of their targets."""
-    observed = None if part.observed is None else part.observed[:, dims]
-    return replace(part, y=np.where(np.isnan(part.y), 0.0, part.y)[:, dims], observed=observed)
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class _Linear:
+    """Independent targets: of a number its coefficients and the log of its deviation, of kinds their logits' ones."""
+
+    parts: tuple[Any, ...]
+
+    def __call__(self, x: Float[Array, " X"]) -> Distribution:
+        x = jnp.concatenate([jnp.ones(1, x.dtype), x])
+        blocks = [
+            Mixture(jnp.zeros_like(x[:1]), (x @ part[0])[None, None], Diagonal(jnp.asarray(part[1])[None, None]))
+            if isinstance(part, tuple)
+            else Categorical(x @ part)
+            for part in self.parts
+        ]
+        return blocks[0] if len(blocks) == 1 else Product(tuple(blocks))
 
 
 def _no_gaussian(config: Config, dataset: Dataset) -> str | None:
@@ -175,40 +168,28 @@ def _one_gaussian_config(config: Config) -> tuple[ModelConfig, TrainingConfig]:
     return config.model.model_copy(update={"num_components": 1}), training
 
 
-def _line(
-    inputs: Float[np.ndarray, "N C"], y: Float[np.ndarray, " N"], weight: Float[np.ndarray, " N"]
-) -> tuple[Float[np.ndarray, " C"], float] | None:
-    """Coefficients and residual standard deviation of one target; None where the rows do not tell one."""
-    rows = np.flatnonzero(~np.isnan(y) & (weight > 0))
-    rows = rows[evenly(len(rows), MOST_ROWS)]
-    root = np.sqrt(weight[rows])
-    coefficients, _, rank, _ = np.linalg.lstsq(root[:, None] * inputs[rows], root * y[rows], rcond=None)
+def _moments(x: Numbers, y: Numbers, weight: Numbers) -> tuple[Numbers, Numbers]:
+    mean = np.average(y, weights=weight)
+    return mean * np.eye(x.shape[1])[0], _log_std(np.average((y - mean) ** 2, weights=weight))
+
+
+def _line(x: Numbers, y: Numbers, weight: Numbers) -> tuple[Numbers, Numbers] | None:
+    """Coefficients and log residual deviation of one target; None where the rows do not tell one."""
+    rows = evenly(len(x), MOST_ROWS)
+    x, y, weight = x[rows], y[rows], weight[rows]
+    root = np.sqrt(weight)
+    coefficients, _, rank, _ = np.linalg.lstsq(root[:, None] * x, root * y, rcond=None)
     if len(rows) <= rank:
         return None
     # unbiased: every coefficient takes a degree of freedom
-    residuals = y[rows] - inputs[rows] @ coefficients
-    variance = np.average(residuals**2, weights=weight[rows]) * len(rows) / (len(rows) - rank)
-    return coefficients, float(np.sqrt(max(variance, np.finfo(np.float32).tiny)))
+    variance = np.average((y - x @ coefficients) ** 2, weights=weight) * len(rows) / (len(rows) - rank)
+    return coefficients, _log_std(variance)
 
 
-def _line_scores(
-    coefficients: Float[np.ndarray, "C D"], std: Float[np.ndarray, " D"], targets: Standardizer, train: Part, test: Part
-) -> Scores:
-    """Scores of a linear model of one component: coefficients, level first, and deviations, in standard units."""
-    params = {"level": coefficients[0], "slope": coefficients[1:]}
-    line = Conditional(Functional(params, _linear), None, MixtureSpec(1, len(std), "unit"))
-    model = Model(ConstantStd(line, np.log(std)), Standardizer.fit(train.x), targets)
-    return evaluate(model, test.x, test.y, weights=test.weight, observed=~np.isnan(test.y))
-
-
-def _linear(params: dict[str, Any], x: Float[Array, " X"]) -> Float[Array, " D"]:
-    return jnp.asarray(params["level"]) + x @ jnp.asarray(params["slope"])
+def _log_std(variance: Any) -> Numbers:
+    return 0.5 * np.log(np.maximum(variance, np.finfo(np.float32).tiny))
 
 
 def _report(scores: Scores, names: Sequence[str]) -> dict[str, Any]:
     report = scores.report(names)
     return {name: report[name] for name in REPORTED if name in report}
-
-
-def _weights(part: Part) -> Float[np.ndarray, " N"]:
-    return np.ones(len(part)) if part.weight is None else part.weight

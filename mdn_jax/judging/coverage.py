@@ -20,14 +20,9 @@ from mdn_jax.judging.rows import Judged
 from mdn_jax.models import Calibration
 
 __all__ = [
-    "FEWEST",
-    "MOST_KINDS",
-    "ROWS_BY_WIDTH",
-    "coverage_interval",
-    "coverage_sentences",
-    "kinds_in",
+    "FEWEST", "MOST_KINDS", "ROWS_BY_WIDTH", "coverage_interval", "coverage_sentences", "kinds_in",
     "measure_coverage",
-]
+]  # fmt: skip
 
 SHARES = (0.5, 0.9, 0.95)  # nominal
 SHARE = 0.9  # of the intervals that are split up

@@ -1,4 +1,4 @@
-"""The targets of a distribution: one whose marginal has `probs` names kinds, any other is a number."""
+"""The targets of a distribution, and of a model: numbers, and those that name kinds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,9 +12,9 @@ from jax import Array
 from mdn_jax._checks import InputError
 from mdn_jax._typing import Float, Int, PyTree
 from mdn_jax.distributions import Distribution, Mixture, marginal
+from mdn_jax.distributions.protocol import kinds
 from mdn_jax.encoding import Encoding
 from mdn_jax.models import Model, Rows
-from mdn_jax.statistics import cdf
 
 __all__ = [
     "classes_of", "components_of", "first", "has_regions", "kinds_of", "mixture_of", "names_of_kinds", "numbers_alone",
@@ -24,21 +24,16 @@ __all__ = [
 
 def kinds_of(distribution: Distribution) -> dict[int, Any]:
     """The marginals of the targets that name kinds, by the index of the target."""
-    try:
-        jax.eval_shape(cdf, distribution, jnp.zeros(distribution.target_dim))
-        return {}
-    except InputError:  # some target has none
-        each = {dim: target_of(distribution, dim) for dim in range(distribution.target_dim)}
-        return {dim: one for dim, one in each.items() if getattr(one, "probs", None) is not None}
+    return {dim: target_of(distribution, dim) for dim, count in enumerate(kinds(distribution)) if count is not None}
 
 
 def numbers_of(distribution: Distribution) -> tuple[Int[np.ndarray, " F"], Any]:
     """Indices of the targets that are numbers, and their distribution; None where there are none."""
-    kinds, size = kinds_of(distribution), distribution.target_dim
-    dims = np.array([dim for dim in range(size) if dim not in kinds], int)
+    dims = np.array([dim for dim, count in enumerate(kinds(distribution)) if count is None], int)
     if len(dims) == 1:
         return dims, target_of(distribution, int(dims[0]))
-    return dims, (distribution if len(dims) == size else marginal(distribution, dims.tolist()) if len(dims) else None)
+    whole = len(dims) == distribution.target_dim
+    return dims, (distribution if whole else marginal(distribution, dims.tolist()) if len(dims) else None)
 
 
 def mixture_of(numbers: Any) -> Mixture | None:
@@ -62,8 +57,7 @@ def of_targets(
 
 def classes_of(model: Model, x: PyTree) -> tuple[int | None, ...]:
     """Of each target how many kinds it names, None of a number; x is one example in standard units."""
-    found = _traced(lambda one: {dim: kind.probs for dim, kind in kinds_of(one).items()}, model, x)
-    return tuple(found[dim].shape[-1] if dim in found else None for dim in range(len(model.targets.shift)))
+    return kinds(_traced(lambda one: one, model, x))
 
 
 def components_of(model: Model, x: PyTree) -> int:
@@ -86,7 +80,7 @@ def names_of_kinds(encoding: Encoding | None, classes: tuple[int | None, ...]) -
     """The kinds that each target names: the table's own, or their codes; None of a number."""
     own = (encoding.target_kinds if encoding is not None else ()) or (None,) * len(classes)
     codes = (None if count is None else tuple(map(str, range(count))) for count in classes)
-    return tuple(code and (kinds or code) for kinds, code in zip(own, codes, strict=True))
+    return tuple(code and (names or code) for names, code in zip(own, codes, strict=True))
 
 
 def numbers_alone(model: Model, rows: Rows) -> tuple[list[int], Model, Rows]:
@@ -103,8 +97,8 @@ def first(rows: Rows) -> PyTree:
 
 def only_numbers(model: Model, x: PyTree) -> tuple[list[int], Model]:
     """The indices of targets that are numbers, and the model of them alone; x is one example in standard units."""
-    numbers = [dim for dim, count in enumerate(classes_of(model, x)) if count is None]
     one = _traced(lambda one: one, model, x)
+    numbers = [dim for dim, count in enumerate(kinds(one)) if count is None]
     if len(numbers) == len(model.targets.shift) and (len(numbers) > 1 or mixture_of(one) is not None):
         return numbers, model
     names = tuple(model.target_names[dim] for dim in numbers) if model.target_names else ()

@@ -10,7 +10,19 @@ from mdn_jax._typing import Float, Key
 from mdn_jax.judging.conditionals import draws_at, joint_log_density
 from mdn_jax.models import Model, evenly
 from mdn_jax.plotting.drawing import BANDS, draw_data
-from mdn_jax.plotting.style import BLUE, CROWD, INK, MARGIN, RED, TITLE_SIZE, label, legend_below, limits, new_figure
+from mdn_jax.plotting.style import (
+    BLUE,
+    CROWD,
+    INK,
+    MARGIN,
+    RED,
+    TITLE_SIZE,
+    label,
+    legend_below,
+    limits,
+    new_figure,
+    new_panels,
+)
 
 __all__ = ["contours_figure"]
 
@@ -53,10 +65,8 @@ def contours_figure(
     # the middles of equal shares of the rows
     chosen = order[np.unique(((np.arange(MOST_ROWS) + 0.5) * len(x) / MOST_ROWS).astype(int))]
     draws, grids, heights, levels = _surfaces(key, model, x[chosen])
-    columns = min(3, len(chosen))
-    rows = -(-len(chosen) // columns)
-    figure, panels = new_figure(3.5 * columns, 3.2 * rows + 0.5, rows, columns)
-    for index, axes in enumerate(panels.ravel()[: len(chosen)]):
+    figure, panels = new_panels(len(chosen), 3.5, 3.2)
+    for index, axes in enumerate(panels):
         few = draws[index, :NUM_SHOWN]
         draw_data(axes, few[:, 0], few[:, 1], color=BLUE, s=5, alpha=0.45, zorder=3, label="samples of the model")
         _draw_contours(axes, grids[index], heights[index], levels[index])
@@ -64,10 +74,8 @@ def contours_figure(
         axes.plot(*y[row], markeredgecolor=RED, markeredgewidth=1.6, label="observed", **RING)
         axes.set(xlim=_view(grids[index, 0], y[row, 0]), ylim=_view(grids[index, 1], y[row, 1]))
         label(axes, target_names[0], target_names[1], _row_title(x[row], row, input_names))
-    for axes in panels.ravel()[len(chosen) :]:
-        axes.remove()
     figure.suptitle("Joint densities of test rows", fontsize=TITLE_SIZE + 1)
-    legend_below(figure, panels[0, 0])
+    legend_below(figure, panels[0])
     return figure
 
 

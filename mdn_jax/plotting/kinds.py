@@ -19,7 +19,7 @@ from mdn_jax.plotting.style import (
     label,
     legend_below,
     limits,
-    new_figure,
+    new_panels,
     text_below,
 )
 
@@ -41,7 +41,7 @@ def reliability_figure(scores: Scores, target_names: Sequence[str]) -> Figure:
         A panel for each target; in the grey band lie 95 of 100 bins where probabilities are right.
     """
     dims, rest = scores.kinds[:MOST_TARGETS], columns_of([target_names[dim] for dim in scores.kinds], MOST_TARGETS)[1]
-    figure, panels = _panels(len(dims), 4.6, 4.2)
+    figure, panels = new_panels(len(dims), 4.6, 4.2)
     hit, confidence, report = np.asarray(scores.hit), np.asarray(scores.confidence), scores.report(target_names)
     bins = int(np.clip(len(hit) // ROWS_PER_BIN, 1, BINS))
     for axes, dim in zip(panels, dims, strict=True):
@@ -79,7 +79,7 @@ def confusion_figure(
     dims, rest = scores.kinds[:MOST_TARGETS], columns_of([target_names[dim] for dim in scores.kinds], MOST_TARGETS)[1]
     tables = [confusion(y[:, dim], np.asarray(scores.kind)[:, dim], kinds[dim] or ()) for dim in dims]
     most = max(len(names) for names, _ in tables)
-    figure, panels = _panels(len(dims), max(4.2, 1.8 + 0.55 * most), max(3.4, 1.4 + 0.45 * most))
+    figure, panels = new_panels(len(dims), max(4.2, 1.8 + 0.55 * most), max(3.4, 1.4 + 0.45 * most))
     for axes, dim, (names, counts) in zip(panels, dims, tables, strict=True):
         _draw_table(axes, [name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name in names], counts)
         label(axes, "predicted", "observed", target_names[dim])
@@ -100,13 +100,3 @@ def _draw_table(axes: Axes, names: Sequence[str], counts: np.ndarray) -> None:
     turned: dict[str, Any] = {"rotation": 40, "ha": "right"} if max(map(len, names)) * len(names) > 40 else {}
     axes.set_xticks(range(len(names)), names, parse_math=False, **turned)
     axes.set_yticks(range(len(names)), names, parse_math=False)
-
-
-def _panels(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    """A figure of at most three panels in a row."""
-    columns = 2 if count == 4 else min(count, 3)
-    rows = -(-count // columns)
-    figure, panels = new_figure(width * columns, height * rows + 0.6, rows, columns)
-    for axes in panels.ravel()[count:]:
-        axes.remove()
-    return figure, list(panels.ravel()[:count])

@@ -23,6 +23,7 @@ from mdn_jax.plotting.style import (
     legend_below,
     limits,
     new_figure,
+    new_panels,
 )
 
 __all__ = ["predictions_figure", "rows_figure"]
@@ -51,19 +52,14 @@ def predictions_figure(
         One panel per target.
     """
     names, caption = columns_of(target_names, MOST_TARGETS)
-    columns = 2 if len(names) == 4 else min(len(names), 3)
-    rows = -(-len(names) // columns)
     # the panels are square: a lone one stands over a legend of three lines
-    width, height = (4.4, 5.5) if columns == 1 else (3.7 * columns, 3.9 * rows + 0.5)
-    figure, panels = new_figure(width, height, rows, columns)
+    figure, panels = new_panels(len(names), *((4.4, 5.0) if len(names) == 1 else (3.7, 3.9)))
     inside = np.abs(pit - 0.5) <= 0.5 * MASS
-    for axes, index in zip(panels.ravel(), range(len(names)), strict=False):
+    for index, axes in enumerate(panels):
         _draw_observed(axes, y[:, index], mean[:, index], inside[:, index])
         title = f"{100 * inside[:, index].mean():.0f} % inside their interval"
         label(axes, f"predicted mean of {names[index]}", f"observed {names[index]}", title)
-    for axes in panels.ravel()[len(names) :]:
-        axes.remove()
-    legend_below(figure, panels[0, 0], caption=caption)
+    legend_below(figure, panels[0], caption=caption)
     return figure
 
 

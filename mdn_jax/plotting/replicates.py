@@ -15,19 +15,9 @@ from mdn_jax._checks import nearest, require
 from mdn_jax._typing import Bool, Float, Int
 
 __all__ = [
-    "DATA_SEED",
-    "SEED",
-    "Spread",
-    "Sufficient",
-    "Sweep",
-    "best_settings",
-    "distinct",
-    "is_numeric",
-    "short_names",
-    "smallest_sufficient",
-    "spread_of",
-    "sweep_of",
-]
+    "DATA_SEED", "SEED", "Spread", "Sufficient", "Sweep", "best_settings", "distinct", "is_numeric", "short_names",
+    "smallest_sufficient", "spread_of", "sweep_of",
+]  # fmt: skip
 
 DATA_SEED, SEED = "dataset.seed", "seed"
 DECIMALS = 3  # of a loss in nats, or one more than the tolerance has

@@ -15,25 +15,9 @@ from matplotlib.figure import Figure
 from mdn_jax._typing import ArrayLike, Float
 
 __all__ = [
-    "BLUE",
-    "COLOURS",
-    "CROWD",
-    "DENSITY_COLOURS",
-    "GREY",
-    "INK",
-    "LABEL_SIZE",
-    "MARGIN",
-    "ORANGE",
-    "RED",
-    "columns_of",
-    "density_norm",
-    "dots",
-    "label",
-    "legend_below",
-    "limits",
-    "new_figure",
-    "text_below",
-]
+    "BLUE", "COLOURS", "CROWD", "DENSITY_COLOURS", "GREY", "INK", "LABEL_SIZE", "MARGIN", "ORANGE", "RED",
+    "columns_of", "density_norm", "dots", "label", "legend_below", "limits", "new_figure", "new_panels", "text_below",
+]  # fmt: skip
 
 INK, GREY = "#222222", "#8C8C8C"
 BLUE, RED, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
@@ -54,6 +38,16 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **o
     """A figure of `width` by `height` inches and its (rows, columns) array of Axes."""
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def new_panels(count: int, width: float, height: float, below: float = 0.5) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` panels of `width` by `height` inches, at most three in a row, with `below` for a legend."""
+    columns = 2 if count == 4 else min(count, 3)
+    rows = -(-count // columns)
+    figure, panels = new_figure(width * columns, height * rows + below, rows, columns)
+    for axes in panels.ravel()[count:]:
+        axes.remove()
+    return figure, list(panels.ravel()[:count])
 
 
 def label(axes: Axes, x: str, y: str, title: str = "") -> None:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from mdn_jax._typing import Float
 from mdn_jax.judging.conditionals import Components, cell_density, components_at
 from mdn_jax.models import Model
-from mdn_jax.plotting.style import BLUE, GREY, INK, RED, columns_of, label, legend_below, limits, new_figure
+from mdn_jax.plotting.style import BLUE, GREY, INK, RED, columns_of, label, legend_below, limits, new_panels
 from mdn_jax.plotting.through_x import LogDensity
 
 __all__ = ["marginals_figure"]
@@ -34,11 +34,9 @@ def marginals_figure(
         One panel per target.
     """
     names, caption = columns_of(target_names, MOST_TARGETS)
-    columns = 2 if len(names) == 4 else min(len(names), 3)
-    rows = -(-len(names) // columns)
-    figure, panels = new_figure(max(4.0 * columns, 6.4), 3.4 * rows + 0.8, rows, columns)
+    figure, panels = new_panels(len(names), 6.4 if len(names) == 1 else 4.0, 3.4, below=0.8)
     components = components_at(model, np.zeros((1, 0)))
-    for target, axes in enumerate(panels.ravel()[: len(names)]):
+    for target, axes in enumerate(panels):
         edges = np.linspace(*limits(y[:, target]), NUM_Y + 1)
         centres = 0.5 * (edges[:-1] + edges[1:])
         bins = int(np.clip(2 * len(y) ** (1 / 3), 8, 80))
@@ -52,10 +50,9 @@ def marginals_figure(
             exact = np.exp(log_density(np.zeros((1, 0)), centres[:, None]))
             axes.plot(centres, exact, color=INK, linewidth=1, linestyle="--", label="exact density")
         axes.set_xlim(edges[0], edges[-1])
-        label(axes, names[target], "density" if target % columns == 0 else "", f"Distribution of {names[target]}")
-    for axes in panels.ravel()[len(names) :]:
-        axes.remove()
-    legend_below(figure, panels[0, 0], caption=caption)
+        first = axes.get_subplotspec().is_first_col()  # pyright: ignore[reportOptionalMemberAccess]
+        label(axes, names[target], "density" if first else "", f"Distribution of {names[target]}")
+    legend_below(figure, panels[0], caption=caption)
     return figure
 
 

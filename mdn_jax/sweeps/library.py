@@ -101,8 +101,8 @@ def _split(config: DatasetConfig, x: ArrayLike, y: ArrayLike) -> Dataset:
         config.split != "group", 'sweep has no column to split (x, y) by: set dataset.split = "random" or "ordered"'
     )
     rows, config = Part(np.asarray(x), np.asarray(y)), config.model_copy(update={"test_path": None})
-    parts = split_rows(config, len(rows), None, "data")
-    return Dataset(**{name: rows.take(own) for name, own in parts.items()})
+    parts = {name: rows.take(own) for name, own in split_rows(config, len(rows), None, "data").items()}
+    return Dataset(parts["train"], parts["test"], calibration=parts.get("calibration"))
 
 
 def _of_data(config: Config, data: Dataset, place: Path) -> Config:

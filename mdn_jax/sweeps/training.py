@@ -39,21 +39,9 @@ from mdn_jax.training import (
 )
 
 __all__ = [
-    "RUNGS",
-    "Slice",
-    "Source",
-    "Work",
-    "begin",
-    "build",
-    "collect",
-    "conclude",
-    "done_share",
-    "halve",
-    "target_step",
-    "train_chunk",
-    "train_work",
-    "warm_up",
-]
+    "RUNGS", "Slice", "Source", "Work", "begin", "build", "collect", "conclude", "done_share", "halve",
+    "target_step", "train_chunk", "train_work", "warm_up",
+]  # fmt: skip
 
 RUNGS = (1 / 8, 1 / 4, 1 / 2)  # shares of the steps at which the worse half rests
 SCORES_AT_ONCE = 2**24  # log-densities held at a time while members are judged side by side
