@@ -58,9 +58,8 @@ def baseline_scores(config: Config, dataset: Dataset) -> dict[str, Any]:
         model, training = _one_gaussian_config(config)
         scores = one_gaussian(config.seed, dataset, model, training)
         found["one_gaussian"] = _report(scores, names) | {"num_steps": training.num_steps}
-    reasons = {LINEAR[both]: "no more training rows than inputs"} | (
-        {"one_gaussian": reason} if None in classes else {}
-    )
+    reasons = {LINEAR[both]: "no more training rows than inputs"}
+    reasons |= {"one_gaussian": reason} if None in classes else {}
     return found | {"skipped": {name: why for name, why in reasons.items() if found[name] is None}}
 
 
