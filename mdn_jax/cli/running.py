@@ -68,10 +68,14 @@ def _print_metrics(metrics: dict[str, Any], folder: Path) -> None:
 
     table = Table(title=str(folder), title_justify="left", show_header=False)
     table.add_row("status", metrics["status"])
-    table.add_row("test NLL", f"{metrics['test_nll']:.4f} ± {metrics['test_nll_standard_error']:.4f} nats per row")
-    if "oracle_nll" in metrics:
-        table.add_row("exact density's NLL", f"{metrics['oracle_nll']:.4f}")
-        table.add_row("gap to it, paired", f"{metrics['gap_to_oracle']:.4f}")
+    per = f"nats per {metrics['nll_per']}"
+    table.add_row("test NLL", f"{metrics['test_nll']:.4f} ± {metrics['test_nll_standard_error']:.4f} {per}")
+    numbers = {"oracle_nll": "exact density's NLL", "gap_to_oracle": "gap to it, paired"}
+    numbers |= {"test_nll_offset": "of the offset", "test_nll_pen": "of the pen", "test_sse": "squared error"}
+    numbers |= {"test_nll_per_sequence": "test NLL per sequence", "test_nll_whole": "test NLL of whole offsets"}
+    for name, title in numbers.items():
+        if name in metrics:
+            table.add_row(title, f"{metrics[name]:.4f}")
     titles = {"test_rmse": "RMSE", "test_crps": "CRPS", "coverage_90": "coverage of 90 % intervals"}
     titles |= {"test_log_loss": "log loss", "test_accuracy": "accuracy", "calibration_error": "calibration error"}
     for name, title in titles.items():

@@ -216,7 +216,7 @@ class ModelConfig(Strict):
     activation: Activation = "silu"
     """Nonlinearity of the hidden layers."""
     covariance: Covariance = "diagonal"
-    """Scale of the components; tied and full see correlations between targets."""
+    """Scale of the components; tied and full see correlations between targets; unit is one Gaussian of width 1."""
     min_std: Positive = 1e-3
     """Floor of the standard deviations, as a fraction of the target's training standard deviation."""
 

@@ -34,7 +34,7 @@ from mdn_jax.heads.protocol import columns
 
 __all__ = ["Covariance", "MixtureSpec"]
 
-Covariance = Literal["isotropic", "diagonal", "tied", "full"]
+Covariance = Literal["isotropic", "diagonal", "tied", "full", "unit"]
 LARGEST_LOG = 8.0  # of a standard deviation that is taken at its word: 3,000 target units, beyond what training reaches
 ROWS_LOOKED_AT = 10_000  # where centres start
 EXCESS_LOG = 12.0  # how much larger it can become: exp(20) squared is still a float32, as is what it whitens
@@ -65,13 +65,13 @@ class MixtureSpec:
 
     num_components: int
     target_dim: int = 1
-    covariance: Covariance | Literal["unit"] = "diagonal"
+    covariance: Covariance = "diagonal"
     min_std: float = 1e-3
 
     def __post_init__(self) -> None:
         require(self.num_components >= 1, f"num_components must be at least 1; got {self.num_components}")
         require(self.target_dim >= 1, f"target_dim must be at least 1; got {self.target_dim}")
-        legal = (*get_args(Covariance), "unit")
+        legal = get_args(Covariance)
         require(self.covariance in legal, f"unknown covariance {self.covariance!r}: {nearest(self.covariance, legal)}")
         require(
             0 < self.min_std < math.exp(LARGEST_LOG),

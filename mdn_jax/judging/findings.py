@@ -18,7 +18,7 @@ from mdn_jax.judging.metrics import Scores
 from mdn_jax.judging.rows import Judged, judge
 from mdn_jax.judging.scoring import evaluate
 from mdn_jax.models import Model
-from mdn_jax.training import Fit, fit
+from mdn_jax.training import fit
 
 __all__ = ["diagnosis_of", "evaluate_part", "findings"]
 
@@ -30,24 +30,26 @@ def evaluate_part(model: Model, part: Part) -> Scores:
     return evaluate(model, part.x, part.y, weights=part.weight, observed=part.observed)
 
 
-def findings(config: Config, dataset: Dataset, trained: Fit, scores: Scores) -> tuple[Diagnosis, dict[str, Any]]:
-    """A diagnosis, and what metrics.json says of it.
+def findings(
+    config: Config, dataset: Dataset, model: Model, scores: Scores, diagnosis: Diagnosis, judged: Judged
+) -> dict[str, Any]:
+    """The findings of a run, as metrics.json tells them.
 
     Args:
         config: of the run.
         dataset: its rows.
-        trained: the model and its status.
+        model: what it trained.
         scores: of the model on the test rows.
+        diagnosis: of some of these.
+        judged: what those said.
 
     Returns:
-        The diagnosis, and plain values: `diagnosis`, `coverage`, `baselines`, `warnings`, and where test rows resemble
+        Plain values: `diagnosis`, `coverage`, `baselines`, `warnings`, and where test rows resemble
         their neighbours in the file `ordered_split`, scores of the same model trained on the first rows and tested on
         the last.
     """
-    diagnosis, judged = diagnosis_of(trained.model, dataset, scores, trained.statuses)
     kinds = kinds_in(dataset.encoding, dataset.test.x)
-    calibration = trained.model.calibration
-    coverage = measure_coverage(scores, judged, dataset.target_names, calibration=calibration, kinds=kinds)
+    coverage = measure_coverage(scores, judged, dataset.target_names, calibration=model.calibration, kinds=kinds)
     baselines = baseline_scores(config, dataset)
     nll = float(np.average(scores.nll, weights=scores.weight))
     said = [*baseline_sentences(baselines, nll), *diagnosis.sentences(), *coverage_sentences(coverage)]
@@ -64,7 +66,7 @@ def findings(config: Config, dataset: Dataset, trained: Fit, scores: Scores) -> 
                 "autocorrelation_standard_error": neighbours.standard_error,
                 "autocorrelated_target": dataset.target_names[neighbours.target],
             }
-    return diagnosis, found | {"warnings": said}
+    return found | {"warnings": said}
 
 
 def diagnosis_of(model: Model, dataset: Dataset, scores: Scores, statuses: tuple[str, ...]) -> tuple[Diagnosis, Judged]:

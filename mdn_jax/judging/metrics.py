@@ -20,7 +20,7 @@ from mdn_jax.judging.targets import kinds_of, mixture_of, numbers_of, of_targets
 from mdn_jax.statistics import cdf, interval, mean
 from mdn_jax.statistics.scores import marginal_crps, nll
 
-__all__ = ["Scores", "score"]
+__all__ = ["Scores", "deviation", "score"]
 
 OF_KINDS = ("log_loss", "hit", "confidence", "kind")
 LIVE_SHARE = 0.01  # a component is alive where it is responsible for this share of a fair one's rows
@@ -103,7 +103,7 @@ class Scores(ShortRepr):
             f"{prefix}_crps": named(numbers, weighted_mean(self.crps, weight)),
             "coverage_90": named(numbers, weighted_mean(inside, weight)),
             "width_90": named(numbers, weighted_mean(self.width_90, weight)),
-            "pit_deviation": named(numbers, np.array([_deviation(column, weight) for column in self.pit.T])),
+            "pit_deviation": named(numbers, np.array([deviation(column, weight) for column in self.pit.T])),
         }
         if kinds:
             log_loss, hit, sure = (np.asarray(column) for column in (self.log_loss, self.hit, self.confidence))
@@ -119,7 +119,7 @@ class Scores(ShortRepr):
         return report
 
 
-def _deviation(pit: Float[np.ndarray, " N"], weight: Float[np.ndarray, " N"]) -> float:
+def deviation(pit: Float[np.ndarray, " N"], weight: Float[np.ndarray, " N"]) -> float:
     """Largest distance of the weighted distribution of the known values from uniform."""
     order = np.argsort(pit)[: np.count_nonzero(~np.isnan(pit))]  # NaN comes last
     known, weight = pit[order], weight[order]

@@ -149,7 +149,7 @@ class Layer(nnx.Module):
 
     @property
     def weights(self) -> tuple[Array, Array, Array]:
-        """What multiplies the input, what multiplies the last output, and the bias."""
+        """The matrices of the input and of the last output, and the bias."""
         return self.below[...], self.before[...], self.bias[...]
 
 

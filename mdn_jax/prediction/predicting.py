@@ -151,6 +151,8 @@ def _model_of(model: AnyModel) -> Model:
     known = bool(model.target_names) and model.inputs is not None
     known = known and (model.encoding is not None or len(model.input_names) == len(model.inputs.shift))  # pyright: ignore
     require(known, "this model does not know its columns: give fit the input_names and target_names, or call it with x")
+    row = "this model answers sequences, and a row of a table is none: call it with x (T, X), or use mdn.rollout"
+    require(model.input_rank == 1, row)
     return model
 
 

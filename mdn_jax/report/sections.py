@@ -14,7 +14,7 @@ from mdn_jax.report.columns import data_section, inputs_of
 from mdn_jax.report.page import details, figure, heading, items, page, paragraph, preformatted, section, table, tiles
 from mdn_jax.report.text import few, listed, number, percent, sentence
 
-__all__ = ["report_html"]
+__all__ = ["made_section", "nats", "report_html"]
 
 CAPTIONS = {
     "health": "Which components answer, how sharp they are, and what intervals hold. Bars are Wilson intervals of two "
@@ -76,7 +76,7 @@ def report_html(
         _diagnosis(metrics),
         data_section(config, dataset, metrics),
         _figures(figures, [stem for stem in CAPTIONS if stem != "health"], "Figures"),
-        _made(metrics, toml),
+        made_section(metrics, toml),
     ]
     return page(f"{name}: {few(dataset.target_names, 3)}", parts)
 
@@ -87,7 +87,7 @@ def _headline(name: str, config: Config, dataset: Dataset, metrics: Mapping[str,
     networks = config.training.ensemble_size
     of = f", made by {networks} networks" if networks > 1 else ""
     trained = "" if metrics["status"] == "ok" else f" Training {metrics['status'].replace('_', ' ')}."
-    values = [("test NLL", _nll(metrics["test_nll"]), f"± {metrics['test_nll_standard_error']:.2g} nats per row")]
+    values = [("test NLL", nats(metrics["test_nll"]), f"± {metrics['test_nll_standard_error']:.2g} nats per row")]
     if len(targets) == 1 and not metrics["test_rmse"]:
         _, right, error = _own_scores(metrics, targets[0])
         values += [("accuracy", right, "of the test rows are of the most probable kind")]
@@ -133,9 +133,9 @@ def _scores(config: Config, dataset: Dataset, metrics: Mapping[str, Any]) -> str
     """The model beside what it has to beat: all in one table, or one for each of several targets."""
     targets, baselines = dataset.target_names, metrics["baselines"]
     named = {MODEL: metrics} | {text: baselines[name] for name, text in BASELINES.items() if baselines.get(name)}
-    nll = {text: _nll(scores["test_nll"]) for text, scores in named.items()}
+    nll = {text: nats(scores["test_nll"]) for text, scores in named.items()}
     if "oracle_nll" in metrics:
-        nll["the exact density"] = _nll(metrics["oracle_nll"])
+        nll["the exact density"] = nats(metrics["oracle_nll"])
     own = {target: {text: _own_scores(scores, target) for text, scores in named.items()} for target in targets}
     if len(targets) == 1:
         head = OF_NUMBERS if metrics["test_rmse"] else OF_KINDS
@@ -179,7 +179,7 @@ def _ordered(targets: Sequence[str], metrics: Mapping[str, Any]) -> str:
         return ""
     targets = list(metrics["coverage_90"])
     rows = [
-        (text, _nll(scores["test_nll"]), *(percent(scores["coverage_90"][target]) for target in targets[:MOST_TARGETS]))
+        (text, nats(scores["test_nll"]), *(percent(scores["coverage_90"][target]) for target in targets[:MOST_TARGETS]))
         for text, scores in (("rows drawn at random", metrics), ("the last rows", ordered))
     ]
     several = len(targets) > 1
@@ -270,7 +270,7 @@ def _figures(figures: Mapping[str, bytes], stems: Sequence[str], title: str) -> 
     return section(title, *(figure(figures[stem], CAPTIONS[stem]) for stem in stems if stem in figures))
 
 
-def _made(metrics: Mapping[str, Any], toml: str) -> str:
+def made_section(metrics: Mapping[str, Any], toml: str) -> str:
     """The origin of the run: config, machine, versions."""
     rate = metrics["steps_per_second"]
     rows = [
@@ -306,7 +306,8 @@ def _meaning(metrics: Mapping[str, Any]) -> str:
     ).rstrip()
 
 
-def _nll(value: float) -> str:
+def nats(value: float) -> str:
+    """An NLL to three decimals; a dash where it is not finite."""
     return f"{value:.3f}".replace("-", "−") if np.isfinite(value) else "–"
 
 

@@ -9,15 +9,17 @@ runs/NAME/  config.toml   the resolved config: running it again gives the same n
             metrics.json  written last: it marks a whole run
 
 `configs` reads configs, `starting` writes a first one, `folder` knows whose a folder is, `running` trains in one,
-`writing` judges, saves and draws, `sampling` draws with a model of pen strokes.
+`writing` saves and draws what a kind of experiment (`kinds`: `regression`, `strokes`) judges, `sampling` draws with a
+model of pen strokes.
 """
 
 from mdn_jax.runs.configs import absolute, changed_by_hand, fill_in, read_config, resolve, with_checksums
 from mdn_jax.runs.loading import load_run
+from mdn_jax.runs.regression import oracle_scores
 from mdn_jax.runs.running import run
 from mdn_jax.runs.sampling import Sampling, sample_run
 from mdn_jax.runs.starting import new_config
-from mdn_jax.runs.writing import Outcome, draw_figures, oracle_scores, write_run
+from mdn_jax.runs.writing import Outcome, draw_figures, write_run
 
 __all__ = [
     "Outcome",

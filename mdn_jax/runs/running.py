@@ -17,6 +17,7 @@ from mdn_jax.judging import row_nll
 from mdn_jax.models import Model, Rows
 from mdn_jax.runs.configs import resolve
 from mdn_jax.runs.folder import CHECKPOINT, CONFIG, claim
+from mdn_jax.runs.kinds import kind_of
 from mdn_jax.runs.writing import Outcome, write_run
 from mdn_jax.storage import read_tree, write_text, write_tree
 from mdn_jax.training import Fit, OnEvaluation, TrainingState, advance, finish, start, stop
@@ -54,6 +55,7 @@ def run(
     if finished is not None:
         return finished
     dataset = dataset or read or load_dataset(config.dataset)
+    kind_of(dataset)  # refused before it trains
     began = time.perf_counter()
     state = start(jax.random.key(config.seed), **dataset.for_training, model=config.model, training=config.training)
     if overwrite and folder.exists():
