@@ -9,6 +9,10 @@ COMMAND  python experiments/bouncing_ball.py [--out runs/bouncing_ball]
 TIME     two minutes
 DEVICE   any
 WRITES   bouncing_ball.png
+RESULT   -5.49 nats a step on balls never seen. Of 2,000 futures of one ball, after 15 steps: mean place (0.69, 0.78)
+         and std (0.18, 0.24) of what happens; dreamt at temperature 1 (0.70, 0.75) and (0.22, 0.21), of which 94 % never
+         leave the box; at 0.5 the std is (0.16, 0.10), at 2 (0.26, 0.28). Dreams blur the spot that balls without a
+         kick fly to: each drawn place also tells the network a little of a velocity (2026-11-28, Intel Xeon, 2 cores)
 
 REFERENCE  D. Ha and J. Schmidhuber, "World models", 2018.
 """
@@ -31,7 +35,7 @@ SEEN, AHEAD = 20, 15  # steps before the futures part, and of each future
 NUM_FUTURES, TEMPERATURES = 2_000, (0.0, 0.5, 1.0, 2.0)
 SHOWN = 60  # futures whose paths are drawn
 MODEL = mdn.ModelConfig(network="lstm", network_options={"hidden_size": 64}, head="independent", num_components=5)
-TRAINING = mdn.TrainingConfig(batch_size=64, num_steps=3_000, evaluate_every=500, learning_rate=5e-3, clip_norm=1.0)
+TRAINING = mdn.TrainingConfig(batch_size=64, num_steps=8_000, evaluate_every=1_000, learning_rate=5e-3, clip_norm=1.0)
 
 
 def move(rng: np.random.Generator, place: np.ndarray, velocity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ References:
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -114,13 +114,15 @@ def _forward(cell: Cell, weights: tuple[Array, ...], x: Array, kept: Array) -> t
 
 def _backward(cell: Cell, saved: tuple, cotangent: Float[Array, "T B H"]) -> tuple:
     (below, before, _), x, kept, states, z = saved
+    # laid out once: folded into the product of each step, the transposition would cost as much again as half of it
+    transposed = jax.lax.optimization_barrier(before.T)
     earlier = tuple(kept * jnp.concatenate([jnp.zeros_like(one[:1]), one[:-1]]) for one in states)
 
     def step(later: State, given: tuple) -> tuple[State, Array]:
         cotangent, z, earlier, kept = given
         _, pull = jax.vjp(cell.advance, z, *earlier)
         dz, dh, *rest = pull((cotangent + later[0], *later[1:]))
-        return tuple(kept * one for one in (dh + cell.parts(dz)[1] @ before.T, *rest)), dz
+        return tuple(kept * one for one in (dh + cell.parts(dz)[1] @ transposed, *rest)), dz
 
     zeros = tuple(jnp.zeros_like(one[0]) for one in states)
     _, dz = jax.lax.scan(step, joined(zeros, cotangent), (cotangent, z, earlier, kept), reverse=True)
@@ -195,7 +197,7 @@ class Recurrent(nnx.Module):
             keys = jax.vmap(lambda key: jax.random.split(key, x.shape[0]), out_axes=1)(keys)
         outputs = []
         for number, layer in enumerate(self.layers):
-            output = _through(self.cell, layer.weights, jnp.concatenate([x, *outputs[-1:]], axis=-1), kept)
+            output: Any = _through(self.cell, layer.weights, jnp.concatenate([x, *outputs[-1:]], axis=-1), kept)
             drop = jax.vmap(jax.vmap(partial(self._dropped, number)))
             outputs.append(output if keys is None else drop(keys, output))
         return jnp.swapaxes(jnp.concatenate(outputs, axis=-1) @ self.kernel[...], 0, 1)
