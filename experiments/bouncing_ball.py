@@ -10,7 +10,7 @@ TIME     two minutes
 DEVICE   any
 WRITES   bouncing_ball.png
 RESULT   -5.49 nats a step on balls never seen. Of 2,000 futures of one ball, after 15 steps: mean place (0.69, 0.78)
-         and std (0.18, 0.24) of what happens; dreamt at temperature 1 (0.70, 0.75) and (0.22, 0.21), of which 94 % never
+         and std (0.18, 0.24) of what happens; dreamt at temperature 1 (0.70, 0.75) and (0.22, 0.21), and 94 % never
          leave the box; at 0.5 the std is (0.16, 0.10), at 2 (0.26, 0.28). Dreams blur the spot that balls without a
          kick fly to: each drawn place also tells the network a little of a velocity (2026-11-28, Intel Xeon, 2 cores)
 
