@@ -20,6 +20,7 @@ REFERENCE  D. Ha and J. Schmidhuber, "World models", 2018.
 import argparse
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +35,8 @@ LENGTH, NUM_TRAIN, NUM_TEST = 40, 4_000, 1_000
 SEEN, AHEAD = 20, 15  # steps before the futures part, and of each future
 NUM_FUTURES, TEMPERATURES = 2_000, (0.0, 0.5, 1.0, 2.0)
 SHOWN = 60  # futures whose paths are drawn
-MODEL = mdn.ModelConfig(network="lstm", network_options={"hidden_size": 64}, head="independent", num_components=5)
+OPTIONS: Any = {"hidden_size": 64}
+MODEL = mdn.ModelConfig(network="lstm", network_options=OPTIONS, head="independent", num_components=5)
 TRAINING = mdn.TrainingConfig(batch_size=64, num_steps=8_000, evaluate_every=1_000, learning_rate=5e-3, clip_norm=1.0)
 
 

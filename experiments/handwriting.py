@@ -10,6 +10,8 @@ TIME     half a minute from finished runs of configs/strokes.toml and configs/st
 DEVICE   any
 WRITES   handwriting.png, handwriting_pen.gif (the density of the next point under the pen) and handwriting_density.png
          (at one step, with its components)
+RESULT   mixture -2.99 nats per point, squared error 0.078; least squares -0.79 and 0.052 (2026-11-28, Intel Xeon, 2
+         cores)
 
 REFERENCE  A. Graves, "Generating sequences with recurrent neural networks", 2013.
 """

@@ -79,7 +79,9 @@ _PUBLIC = {name: value for name, value in globals().items() if name in __all__ a
 globals().update({name: _check_kinds(function) for name, function in _PUBLIC.items()})
 
 # what brings tables, plots or searches with it is loaded by its first use (PEP 562)
-_LAZY = dict.fromkeys(("draw_strokes", "paper_densities", "predict", "predict_samples", "rollout"), "prediction")
+_LAZY: dict[str, str] = dict.fromkeys(
+    ("draw_strokes", "paper_densities", "predict", "predict_samples", "rollout"), "prediction"
+)
 _LAZY["sweep"] = "sweeps"
 
 

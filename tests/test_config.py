@@ -127,7 +127,10 @@ def test_tables_dots_and_inline_tables_mean_the_same():
         (TRAIN + "num_samples = 1\n", "training.num_samples: input should be greater than or equal to 2;"),
         # choices
         (TRAIN + 'optimizer = "adan"\n', "training.optimizer: input should be 'adam', 'adamw', 'sgd' or 'rmsp"),
-        (MODEL + 'covariance = "unit"\n', "model.covariance: input should be 'isotropic', 'diagonal', 'tied' or"),
+        (
+            MODEL + 'covariance = "round"\n',
+            "model.covariance: input should be 'isotropic', 'diagonal', 'tied', 'full' or",
+        ),
         (MODEL + 'activation = "tahn"\n', "model.activation: input should be 'tanh', 'relu',"),
         (TRAIN + 'batch_size = "all"\n', "training.batch_size: input should be a valid integer or input should"),
         (TRAIN + "batch_size = 0\n", "training.batch_size: input should be greater than or equal to 1 or inpu"),

@@ -39,7 +39,10 @@ def test_a_config_says_what_it_is_and_trains_two_steps(path, table):
     assert any(line.startswith("# COMMAND  ") and f"configs/{path.name}" in line for line in header)
     assert any(line.startswith("# EXPECT   ") for line in header)
     config, _ = read_config(path)
-    if config.dataset.path is None:
+    if config.dataset.name == "strokes":
+        few = {"num_drawings": 40, "num_test_drawings": 10}
+        small = {"options": type(config.dataset.options)({**config.dataset.options, **few})}
+    elif config.dataset.path is None:
         small = {"num_points": 200, "num_test_points": 50}
     else:
         assert config.dataset.path == str((ROOT / "experiments/output/table_example.csv").resolve())
@@ -47,10 +50,11 @@ def test_a_config_says_what_it_is_and_trains_two_steps(path, table):
     data = load(config.dataset.model_copy(update=small))
     # one step at a time is one compiled program for both
     training = config.training.model_copy(update={"num_steps": 2, "evaluate_every": 1})
-    fit = mdn.fit(jax.random.key(config.seed), data.train.x, data.train.y, model=config.model, training=training)
+    fit = mdn.fit(jax.random.key(config.seed), **data.for_training, model=config.model, training=training)
     assert fit.status == "ok" and np.isfinite(fit.history["train_loss"]).all()
     total = config.model.num_components * training.ensemble_size
-    assert jax.jit(fit.model)(data.test.x[0]).num_components == total
+    one = jax.jit(fit.model)(data.test.x[0])
+    assert (one.parts[0].logits.shape[-1] if data.kind == "strokes" else one.num_components) == total
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs" / "sweeps").glob("*.toml")), ids=lambda path: path.stem)

@@ -38,7 +38,7 @@ def assert_same_numbers(folder, other):
         assert_array_equal(one, two)
     assert (folder / "history.csv").read_text() == (other / "history.csv").read_text()
     one, two = (json.loads((path / "metrics.json").read_text()) for path in (folder, other))
-    timing = {"train_seconds", "compile_seconds", "steps_per_second"}
+    timing = {"train_seconds", "compile_seconds", "steps_per_second", "points_per_second"}
     assert {k: v for k, v in one.items() if k not in timing} == {k: v for k, v in two.items() if k not in timing}
 
 

@@ -43,6 +43,7 @@ def test_metrics_tell_nats_per_point(finished):
     folder, metrics = finished
     assert json.loads((folder / "metrics.json").read_text()) == metrics
     assert_allclose(metrics["test_nll"], metrics["test_nll_offset"] + metrics["test_nll_pen"])
+    assert metrics["test_nll_without_ends"] < metrics["test_nll"]
     points = metrics["num_test_points"] / metrics["num_test_drawings"]
     assert_allclose(metrics["test_nll_per_sequence"], metrics["test_nll"] * points)
     assert metrics["nll_per"] == "point" and metrics["num_test_drawings"] == 20 and metrics["points_per_second"] > 0
@@ -85,6 +86,12 @@ def test_a_table_is_no_question_for_it(finished, tmp_path, capsys):
     assert not (tmp_path / "out.csv").exists()
 
 
+def test_rows_of_one_answer_are_what_evaluate_takes(finished):
+    test = load(CONFIG.dataset).test
+    with pytest.raises(mdn.InputError, match=r"these are sequences: map mdn\.nll over their steps"):
+        mdn.evaluate(runs.load_run(finished[0]), test.x, test.y, weights=test.weight)
+
+
 def test_whole_offsets_are_scored_beside_the_dequantised(tmp_path, no_figures):
     """Of rounded drawings: the noise is on the test rows too, and both numbers are told with the floor."""
     rng = np.random.default_rng(0)
@@ -119,15 +126,12 @@ def test_a_network_without_resets_is_told(tmp_path, no_figures):
 @pytest.mark.slow
 def test_a_member_of_a_sweep_is_its_run_alone(finished, tmp_path, no_figures):
     axes = {"model.num_components": [1, 2], "model.network_options.dropout": [0.0, 0.3]}
-    swept = mdn.sweep(CONFIG, axes)
-    table = swept.table
-    for member, components, dropout in zip(
-        table["member"], table["model.num_components"], table["model.network_options.dropout"], strict=True
-    ):
-        options = type(CONFIG.model.network_options)({**CONFIG.model.network_options, "dropout": dropout})
-        model = CONFIG.model.model_copy(update={"num_components": components, "network_options": options})
-        alone = runs.run(CONFIG.model_copy(update={"model": model}), tmp_path / str(member))
-        row = table.row(by_predicate=table["member"] == member, named=True)
+    for row in mdn.sweep(CONFIG, axes).table.iter_rows(named=True):
+        own = {"dropout": row["model.network_options.dropout"]}
+        options = type(CONFIG.model.network_options)({**CONFIG.model.network_options, **own})
+        update = {"num_components": row["model.num_components"], "network_options": options}
+        config = CONFIG.model_copy(update={"model": CONFIG.model.model_copy(update=update)})
+        alone = runs.run(config, tmp_path / str(row["member"]))
         assert_allclose([row["test_nll"], row["val_nll"]], [alone["test_nll"], alone["val_nll"]], rtol=1e-5)
 
 

@@ -27,6 +27,11 @@ def drawings(count, rng=RNG):
 DATA = mdn.stroke_dataset(drawings(200), drawings(100), length=32)
 
 
+def points_of(part):
+    """(P, 3): the steps that are no padding."""
+    return part.y[np.asarray(part.weight) > 0]
+
+
 def constant(params, x):
     return jnp.broadcast_to(params, (*x.shape[:-1], SPEC.num_outputs))
 
@@ -39,7 +44,7 @@ def reset_sum(params, x):
 
 def model_of(apply):
     """A model of independent normal points, between units of the data's own."""
-    y = DATA.train.y[DATA.train.weight > 0]
+    y = points_of(DATA.train)
     targets = SPEC.units(y)
     params = jnp.asarray(mdn.initial_bias(SPEC, targets.standardize(y)))
     return Model(Conditional(Functional(params, apply), None, SPEC), mdn.Standardizer.identity(4), targets)
@@ -47,16 +52,14 @@ def model_of(apply):
 
 def test_points_score_as_scipy_says():
     model = model_of(constant)
-    found, part = judge_strokes(model, DATA.test), DATA.test
-    counted = part.weight > 0
-    y = part.y[counted]
+    found, y = judge_strokes(model, DATA.test), points_of(DATA.test)
     one = alone(model)
     offset, pen = one.parts
     centre, spread = np.asarray(offset.locs, np.float64)[0], np.linalg.inv(np.asarray(offset.scale.whitener)[0])
     law = stats.multivariate_normal(centre, spread @ spread.T)
     logits = np.asarray(pen.logits, np.float64)
     log_probs = logits - np.log(np.exp(logits).sum())
-    assert len(found.nll) == counted.sum() == sum(map(len, found_drawings(found)))
+    assert len(found.nll) == len(y) == sum(map(len, found_drawings(found)))
     assert_allclose(found.offset_nll, -law.logpdf(y[:, :2]), rtol=2e-5, atol=2e-5)
     assert_allclose(found.pen_nll, -log_probs[y[:, 2].astype(int)], rtol=1e-5)
     assert_allclose(found.squared_error, ((y[:, :2] - centre) ** 2).sum(axis=1), rtol=1e-4, atol=1e-5)
@@ -80,6 +83,7 @@ def test_drawings_are_told_apart():
     assert len(each) == found.drawing[-1] + 1 == 100
     assert_allclose(report["test_nll"], report["test_nll_offset"] + report["test_nll_pen"])
     assert_allclose(report["test_nll_per_sequence"], found.nll.sum() / 100)
+    assert_allclose(report["test_nll_without_ends"], report["test_nll"], rtol=1e-5)  # the pen has two codes here
     assert found.step.tolist() == [step for one in each for step in range(len(one))]
     by_step = found.by_step()
     assert by_step["drawings"][0] == 100 and np.all(np.diff(by_step["drawings"]) <= 0)
@@ -97,7 +101,7 @@ def test_the_standard_error_is_that_of_whole_drawings():
 def test_scores_are_those_of_the_model_itself():
     model = model_of(constant)
     one = alone(model)
-    y = jnp.asarray(DATA.test.y[DATA.test.weight > 0][:20], jnp.float32)
+    y = jnp.asarray(points_of(DATA.test)[:20], jnp.float32)
     direct = jax.vmap(lambda row: mdn.nll(one, row))(y)
     assert_allclose(judge_strokes(model, DATA.test).nll[:20], direct, rtol=1e-4, atol=1e-4)
 
@@ -116,7 +120,9 @@ def test_a_network_that_remembers_is_told():
 def scores_of(offset, lifted, pen):
     count, zeros = len(pen), np.zeros(len(pen))
     pit = RNG.random((count, 2))
-    return StrokeScores(zeros + offset, zeros, zeros, pit, zeros + lifted, pen, zeros.astype(int), np.arange(count))
+    return StrokeScores(
+        zeros + offset, zeros, zeros, zeros, pit, zeros + lifted, pen, zeros.astype(int), np.arange(count)
+    )
 
 
 @pytest.mark.parametrize(
@@ -138,6 +144,6 @@ def test_each_sentence_is_said_when_it_is_true(offset, lifted, statuses, words):
 def test_the_baseline_knows_the_pen_alone():
     """Of points that are independent of the pen it finds no more than the law, and loses little to it."""
     many = mdn.stroke_dataset(drawings(4_000), drawings(1_000), length=128)
-    y = many.test.y[many.test.weight > 0] * [many.normaliser, many.normaliser, 1]
+    y = points_of(many.test) * [many.normaliser, many.normaliser, 1]
     exact = stats.multivariate_normal(MEAN, COVARIANCE).logpdf(y[:, :2]) + stats.bernoulli(LIFTED).logpmf(y[:, 2])
     assert_allclose(pen_alone(0, many)["test_nll"], -exact.mean() - 2 * np.log(many.normaliser), atol=0.03)

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 from jax import Array
 
+from mdn_jax._checks import require
 from mdn_jax._compiling import jit
 from mdn_jax._typing import ArrayLike, Float, PyTree
 from mdn_jax.distributions import Distribution
@@ -47,6 +48,8 @@ def evaluate(
         (64, 1)
     """
     rows = standard_rows(model, x, y, weights=weights, observed=observed)
+    sequences = "evaluate scores rows of one answer each, and these are sequences: map mdn.nll over their steps"
+    require(rows.weight.ndim == 1, sequences)
     scores = evaluate_standard(model, rows)
     return scores if weights is None else replace(scores, weight=np.asarray(weights, np.float64))
 

@@ -65,6 +65,8 @@ def _beside(metrics: Mapping[str, Any]) -> str:
     rows = [("this model", nats(metrics["test_nll"]), number(metrics["test_sse"]))]
     pen = metrics["baselines"]["pen_alone"]
     rows.append(("20 Gaussians that know only the pen", nats(pen["test_nll"]), number(pen["test_sse"])))
+    if metrics["test_nll_without_ends"] != metrics["test_nll"]:
+        rows.append(("this model, of the pen only whether it is lifted", nats(metrics["test_nll_without_ends"]), "–"))
     if "test_nll_whole" in metrics:
         rows.append(("this model on the offsets as they stand", nats(metrics["test_nll_whole"]), "–"))
     floor = ", ".join(f"{number(value, 2)} for {name}" for name, value in metrics["min_std"].items())

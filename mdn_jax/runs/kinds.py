@@ -36,7 +36,7 @@ class Judgement(Protocol):
         ...
 
 
-KINDS: dict[str, type[Judgement]] = {"regression": Regression, "strokes": Strokes}
+KINDS: dict[str, Any] = {"regression": Regression, "strokes": Strokes}
 
 
 def kind_of(dataset: Dataset) -> type[Judgement]:

@@ -326,7 +326,7 @@ def _nll(part: Slice, fits: Sequence[Fit], wanted: np.ndarray) -> tuple[list[flo
         assert rows is not None  # `Source.check` has seen to it
         count = len(rows.weight)
         # where members run in turn a few slots serve slices of every size, so that one program does
-        most = JUDGED_IN_TURN if runs_in_turn() else min(len(part.members), max(1, SCORES_AT_ONCE // count))
+        most = JUDGED_IN_TURN if runs_in_turn() else min(len(part.members), max(1, SCORES_AT_ONCE // rows.weight.size))
         column = []
         for first in range(0, len(fits), most):
             models = [fit.model for fit in fits[first : first + most]]
@@ -342,10 +342,10 @@ def _nll(part: Slice, fits: Sequence[Fit], wanted: np.ndarray) -> tuple[list[flo
 
 
 @jit
-def _nll_of_members(rows: Rows, members: tuple[jax.Array, Model]) -> Float[jax.Array, "M R"]:
+def _nll_of_members(rows: Rows, members: tuple[jax.Array, Model]) -> Float[jax.Array, "M R *T"]:
     """-log p of a chunk of rows for each member that is active, zeros for the others; members are (active, model)."""
 
     def one(rows: Rows, member: tuple) -> jax.Array:
-        return jax.lax.cond(member[0], lambda: chunk_nll(member[1], rows), lambda: jnp.zeros(len(rows.weight)))
+        return jax.lax.cond(member[0], lambda: chunk_nll(member[1], rows), lambda: jnp.zeros_like(rows.weight))
 
     return map_lanes(one, rows, members)

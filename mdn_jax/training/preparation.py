@@ -105,6 +105,8 @@ def prepare(
     numbers = [column for column, count in enumerate(num_classes) if count is None]
     names = target_names or [f"column {column} of y" for column in range(y.shape[-1])]
     _warn_of_targets(counted[:, numbers], targets.part(numbers), [names[column] for column in numbers])
+    lengths = {len(leaf) if np.ndim(leaf) else 1 for leaf in jax.tree.leaves((x, y, weight))}
+    require(len(lengths) == 1, f"x, y and weights must have as many rows each; got {sorted(lengths)}")
     if not as_given:
         require(
             x.ndim == weight.ndim + 1,
@@ -119,8 +121,6 @@ def prepare(
         jnp.asarray(weight, float),
         None if known is None else jnp.asarray(known),
     )
-    lengths = {int(leaf.shape[0]) if leaf.ndim else 1 for leaf in jax.tree.leaves(rows)}
-    require(len(lengths) == 1, f"x, y and weights must have as many rows each; got {sorted(lengths)}")
     split = _split(rows, validation_fraction)
     return Data(*split, inputs, targets, num_classes, input_names, target_names, encoding, augment)
 
