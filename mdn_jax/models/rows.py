@@ -89,7 +89,8 @@ def map_rows(function: Callable[[Any, Rows], PyTree], model: Model, rows: Rows, 
     Returns:
         The results stacked along N, on the host.
     """
-    model = replace(model, calibration=None)  # one program, however many rows calibrated it
+    # one program, however many rows calibrated it; a thread would take the host's float64 for float32
+    model = jax.device_put(replace(model, calibration=None))
     first = jax.tree.map(lambda leaf: jnp.asarray(leaf[0], device_dtype(leaf)), rows)
     width = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(jax.eval_shape(model.standardized, first.x)))
     sizes, numbers = (ROWS_PER_CALL, 2**17) if jax.default_backend() == "cpu" else ((2**17,), 2**25)
