@@ -68,7 +68,7 @@ def _print_metrics(metrics: dict[str, Any], folder: Path) -> None:
 
     table = Table(title=str(folder), title_justify="left", show_header=False)
     table.add_row("status", metrics["status"])
-    per = f"nats per {metrics['nll_per']}"
+    per = f"nats per {metrics.get('nll_per', 'row')}"  # of runs before there were other kinds, too
     table.add_row("test NLL", f"{metrics['test_nll']:.4f} ± {metrics['test_nll_standard_error']:.4f} {per}")
     numbers = {"oracle_nll": "exact density's NLL", "gap_to_oracle": "gap to it, paired"}
     numbers |= {"test_nll_offset": "of the offset", "test_nll_pen": "of the pen", "test_sse": "squared error"}

@@ -12,7 +12,6 @@ __all__ = ["strokes_html"]
 CAPTIONS = {
     "samples": "Drawings from the model, each from nothing, one point after the other.",
     "test_drawings": "Test drawings, which training never saw.",
-    "primed": "The beginning of a test drawing (blue), carried on by the model.",
     "nats_by_step": "How surprising a point is, by its place in the drawing: of the offset, and of the pen.",
     "pen_calibration": "How often the pen is lifted, against its probability, in up to ten groups of points.",
     "calibration": "Of dx and dy: flat on the left and diagonal on the right is calibrated; grey is what chance does.",
