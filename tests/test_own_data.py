@@ -112,7 +112,7 @@ def test_a_mistake_in_a_call_is_one_line(own):
     )
     assert "must take (seed)" in refused(lambda: load(own("no_seed")))
     assert "has no 'ring': did you mean 'rings'?" in refused(lambda: load(own("ring")))
-    line = refused(lambda: load(DatasetConfig(name="sinusoid", options={"noise": 0.1})))
+    line = refused(lambda: load(DatasetConfig(name="robot_arm", options={"noise": 0.1})))
     assert line == "dataset.options.noise: the function takes no 'noise': it takes no options, drop it"
     assert "dataset.options.seed: rings gets seed from the package itself" in refused(
         lambda: load(own(options={"seed": 1}))

@@ -105,8 +105,12 @@ def _draw(problem: Problem, num_points: int, num_test_points: int, seed: int) ->
     return Dataset(*rows, problem.input_names, problem.target_names, problem.log_density)
 
 
+def _draw_at(problem: Problem, num_points: int, num_test_points: int, seed: int, noise: float = 1.0) -> Dataset:
+    return _draw(problem.at(noise), num_points, num_test_points, seed)
+
+
 DATASETS: Mapping[str, Callable[..., Dataset]] = {
-    **{name: functools.partial(_draw, problem) for name, problem in PROBLEMS.items()},
+    **{name: functools.partial(_draw if p.noise is None else _draw_at, p) for name, p in PROBLEMS.items()},
     "strokes": strokes,
 }
 """Functions that make data, by name."""

@@ -2,7 +2,8 @@
 
 A problem knows its own density log p(y | x), so the best expected negative log-likelihood that any model can reach
 is a known number, its `optimum`. A training loss below it is overfitting; the distance of a test loss from it is
-what a model still lacks. One problem has no noise, and so neither density nor optimum: `robot_arm`.
+what a model still lacks. One problem has no noise, and so neither density nor optimum: `robot_arm`. Ha's and Bishop's
+stand at other levels of noise too, by `Problem.at`, with the density exact at each.
 
 References:
     C. M. Bishop, "Mixture density networks", Aston University NCRG/94/004, 1994 (`bishop`, `inverse_bishop`,
@@ -18,6 +19,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from mdn_jax._checks import require
 from mdn_jax._typing import Float
 
 __all__ = ["PROBLEMS", "Problem"]
@@ -42,7 +44,10 @@ class Problem:
         log_density: x (N, X), y (N, D) -> (N,) exact log p(y | x) in nats, -inf outside the support. One row of
             either broadcasts against N of the other, for the density on a grid. Give the float64 rows: rounded to
             float32, a row may fall off a sharp edge. None where y given x is a few points: they have no density.
-        optimum: E[-log p(y | x)] in nats, the expected NLL of the truth itself; None where there is no density.
+        optimum: E[-log p(y | x)] in nats, the expected NLL of the truth itself; None where there is no density, and at
+            another noise than the problem's own.
+        noise: the factor that its noise stands at, 1 for the problem's own; None where it cannot be changed. `draw`
+            and `log_density` of the others take it by keyword.
 
     Example:
         >>> import numpy as np
@@ -56,15 +61,50 @@ class Problem:
     name: str
     input_names: tuple[str, ...]
     target_names: tuple[str, ...]
-    draw: Callable[[np.random.Generator, int], tuple[Rows, Targets]]
-    log_density: Callable[[Rows, Targets], Vector] | None
+    draw: Callable[..., tuple[Rows, Targets]]
+    log_density: Callable[..., Vector] | None
     optimum: float | None
+    noise: float | None = None
+
+    def at(self, noise: float) -> "Problem":
+        """The same problem with its own noise times a factor: equal generators draw the same noise, scaled.
+
+        Args:
+            noise: the factor, from 0.05 to 10, where the density's quadrature has converged to 1e-12.
+
+        Returns:
+            The problem at that noise; itself where it stands there.
+
+        Raises:
+            InputError: one line, for a factor out of range, or a problem that knows one noise alone.
+
+        Example:
+            >>> import numpy as np
+            >>> from mdn_jax.data import PROBLEMS
+            >>> quiet = PROBLEMS["sinusoid"].at(0.5)
+            >>> x, y = quiet.draw(np.random.default_rng(0), 100_000)
+            >>> print(f"{(y - 7 * np.sin(0.75 * x) - 0.5 * x).std():.2f}")
+            0.50
+        """
+        others = ", ".join(name for name, problem in PROBLEMS.items() if problem.noise is not None)
+        require(self.noise is not None, f"the noise of {self.name} cannot be changed: choose among {others}")
+        is_number = isinstance(noise, int | float) and not isinstance(noise, bool)
+        require(
+            is_number and LEAST_NOISE <= noise <= MOST_NOISE,
+            f"noise (dataset.options.noise) is a factor on the problem's own, a number from {LEAST_NOISE} to "
+            f"{MOST_NOISE}; got {noise!r}: choose one in this range, or drop it for 1",
+        )
+        if noise == self.noise:
+            return self
+        scaled = {name: functools.partial(getattr(self, name), noise=noise) for name in ("draw", "log_density")}
+        return replace(self, **scaled, optimum=None, noise=noise)
 
 
 HALF_WIDTH = 10.5  # the sinusoid's x ~ U(-10.5, 10.5)
-NUM_NODES = 256  # of Gauss-Legendre over x: log p(y) is converged to 1e-12 for every |y| < 20, and 192 nodes give 5e-9
-CHUNK = 2_048  # rows times nodes stay in cache: 4 MB
-NOISE = 0.1  # Bishop's noise ~ U(-0.1, 0.1)
+LEAST_NOISE, MOST_NOISE = 0.05, 10  # factors on a problem's own noise
+NUM_NODES = 256  # of Gauss-Legendre: log p(y) converges to 1e-12 up to 8 noise beyond f's range, and 192 give 5e-9
+CHUNK = 524_288  # rows times nodes stay in cache: 4 MB
+BISHOP_NOISE = 0.1  # ~ U(-0.1, 0.1)
 NUM_HALVINGS = 52  # of an interval shorter than 1: to the last bit
 UPPER_ARM, FOREARM = 0.8, 0.2  # Bishop's lengths
 SHOULDER, ELBOW = (0.3, 1.2), (0.5 * math.pi, 1.5 * math.pi)  # his ranges of the two angles, uniform, in radians
@@ -74,84 +114,88 @@ def _sinusoid(x: np.ndarray) -> np.ndarray:
     return 7.0 * np.sin(0.75 * x) + 0.5 * x
 
 
-def _draw_sinusoid(rng: np.random.Generator, num_points: int) -> tuple[Rows, Targets]:
+def _draw_sinusoid(rng: np.random.Generator, num_points: int, noise: float = 1.0) -> tuple[Rows, Targets]:
     rng_x, rng_noise = rng.spawn(2)  # a stream each, so that a longer draw begins with a shorter one
     x = rng_x.uniform(-HALF_WIDTH, HALF_WIDTH, (num_points, 1))
-    return x, _sinusoid(x) + rng_noise.standard_normal((num_points, 1))
+    return x, _sinusoid(x) + noise * rng_noise.standard_normal((num_points, 1))
 
 
-def _draw_inverse_sinusoid(rng: np.random.Generator, num_points: int) -> tuple[Rows, Targets]:
-    x, y = _draw_sinusoid(rng, num_points)
+def _draw_inverse_sinusoid(rng: np.random.Generator, num_points: int, noise: float = 1.0) -> tuple[Rows, Targets]:
+    x, y = _draw_sinusoid(rng, num_points, noise)
     return y, x
 
 
-def _log_sinusoid(x: Rows, y: Targets) -> Vector:
-    return -0.5 * (y[:, 0] - _sinusoid(x[:, 0])) ** 2 - LOG_SQRT_2PI
+def _log_sinusoid(x: Rows, y: Targets, noise: float = 1.0) -> Vector:
+    return -0.5 * ((y[:, 0] - _sinusoid(x[:, 0])) / noise) ** 2 - LOG_SQRT_2PI - math.log(noise)
 
 
-def _log_inverse_sinusoid(x: Rows, y: Targets) -> Vector:
-    # Bayes with a uniform prior on the target: p(y | x) = N(x; f(y), 1) / int N(x; f(u), 1) du
-    log_p = _log_sinusoid(y, x) - _log_evidence(x[:, 0])
+def _log_inverse_sinusoid(x: Rows, y: Targets, noise: float = 1.0) -> Vector:
+    # Bayes with a uniform prior on the target: p(y | x) = N(x; f(y), s) / int N(x; f(u), s) du
+    log_p = _log_sinusoid(y, x, noise) - _log_evidence(x[:, 0], noise)
     return np.where(np.abs(y[:, 0]) <= HALF_WIDTH, log_p, -np.inf)
 
 
-def _draw_sinusoid_marginal(rng: np.random.Generator, num_points: int) -> tuple[Rows, Targets]:
-    return np.empty((num_points, 0)), _draw_sinusoid(rng, num_points)[1]
+def _draw_sinusoid_marginal(rng: np.random.Generator, num_points: int, noise: float = 1.0) -> tuple[Rows, Targets]:
+    return np.empty((num_points, 0)), _draw_sinusoid(rng, num_points, noise)[1]
 
 
-def _log_sinusoid_marginal(x: Rows, y: Targets) -> Vector:
-    log_p = _log_evidence(y[:, 0]) - math.log(2.0 * HALF_WIDTH)
+def _log_sinusoid_marginal(x: Rows, y: Targets, noise: float = 1.0) -> Vector:
+    log_p = _log_evidence(y[:, 0], noise) - math.log(2.0 * HALF_WIDTH)
     return np.broadcast_to(log_p, np.broadcast_shapes(log_p.shape, x.shape[:1]))
 
 
-def _log_evidence(y: Vector) -> Vector:
-    """Log of the integral of N(y; f(u), 1) over u in (-10.5, 10.5), (N,)."""
-    centres, weights = _quadrature()
-    log_p = np.empty(len(y))
-    for start in range(0, len(y), CHUNK):
-        squares = (y[start : start + CHUNK, None] - centres) ** 2
+def _log_evidence(y: Vector, noise: float) -> Vector:
+    """Log of the integral of N(y; f(u), noise) over u in (-10.5, 10.5), (N,)."""
+    centres, weights = _quadrature(math.ceil(1.0 / noise))  # half the noise is twice as sharp: half the panel
+    log_p, step = np.empty(len(y)), CHUNK // len(centres)
+    for start in range(0, len(y), step):
+        squares = ((y[start : start + step, None] - centres) / noise) ** 2
         least = squares.min(axis=1)  # the largest term becomes 1, so that far tails do not underflow
         total = np.exp(-0.5 * (squares - least[:, None])) @ weights
-        log_p[start : start + CHUNK] = np.log(total) - 0.5 * least - LOG_SQRT_2PI
+        log_p[start : start + step] = np.log(total) - 0.5 * least - LOG_SQRT_2PI - math.log(noise)
     return log_p
 
 
 @functools.cache
-def _quadrature() -> tuple[np.ndarray, np.ndarray]:
+def _quadrature(num_panels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Values of f at the nodes of Gauss-Legendre on equal panels side by side, and their weights."""
     nodes, weights = np.polynomial.legendre.leggauss(NUM_NODES)
-    return _sinusoid(HALF_WIDTH * nodes), HALF_WIDTH * weights
+    half = HALF_WIDTH / num_panels
+    middles = half * (2.0 * np.arange(num_panels) + 1.0) - HALF_WIDTH
+    return _sinusoid(middles[:, None] + half * nodes).ravel(), np.tile(half * weights, num_panels)
 
 
 def _wave(t: np.ndarray) -> np.ndarray:
     return t + 0.3 * np.sin(2.0 * math.pi * t)
 
 
-def _draw_bishop(rng: np.random.Generator, num_points: int) -> tuple[Rows, Targets]:
+def _draw_bishop(rng: np.random.Generator, num_points: int, noise: float = 1.0) -> tuple[Rows, Targets]:
     rng_t, rng_noise = rng.spawn(2)
     t = rng_t.uniform(0.0, 1.0, (num_points, 1))
-    return t, _wave(t) + rng_noise.uniform(-NOISE, NOISE, (num_points, 1))
+    return t, _wave(t) + noise * rng_noise.uniform(-BISHOP_NOISE, BISHOP_NOISE, (num_points, 1))
 
 
-def _draw_inverse_bishop(rng: np.random.Generator, num_points: int) -> tuple[Rows, Targets]:
-    t, x = _draw_bishop(rng, num_points)
+def _draw_inverse_bishop(rng: np.random.Generator, num_points: int, noise: float = 1.0) -> tuple[Rows, Targets]:
+    t, x = _draw_bishop(rng, num_points, noise)
     return x, t
 
 
-def _log_bishop(x: Rows, y: Targets) -> Vector:
-    return np.where(np.abs(y[:, 0] - _wave(x[:, 0])) <= NOISE, -math.log(2.0 * NOISE), -np.inf)
+def _log_bishop(x: Rows, y: Targets, noise: float = 1.0) -> Vector:
+    half = noise * BISHOP_NOISE
+    return np.where(np.abs(y[:, 0] - _wave(x[:, 0])) <= half, -math.log(2.0 * half), -np.inf)
 
 
-def _log_inverse_bishop(x: Rows, y: Targets) -> Vector:
+def _log_inverse_bishop(x: Rows, y: Targets, noise: float = 1.0) -> Vector:
     # uniform on the t in [0, 1] whose f(t) lies within the noise of x: one over the length of that set
-    x, t = x[:, 0], y[:, 0]
-    length = _preimage_length(x)
-    inside = (np.abs(x - _wave(t)) <= NOISE) & (t >= 0.0) & (t <= 1.0) & (length > 0.0)
+    x, t, half = x[:, 0], y[:, 0], noise * BISHOP_NOISE
+    length = _preimage_length(x, half)
+    inside = (np.abs(x - _wave(t)) <= half) & (t >= 0.0) & (t <= 1.0) & (length > 0.0)
     return np.where(inside, -np.log(np.where(length > 0.0, length, 1.0)), -np.inf)
 
 
-def _preimage_length(x: Vector) -> Vector:
-    """Length of {t in [0, 1]: |x - f(t)| <= 0.1}, (N,), by bisection on each of f's three monotone pieces."""
-    edges = np.stack([x - NOISE, x + NOISE])
+def _preimage_length(x: Vector, half: float) -> Vector:
+    """Length of {t in [0, 1]: |x - f(t)| <= half}, (N,), by bisection on each of f's three monotone pieces."""
+    edges = np.stack([x - half, x + half])
     turn = math.acos(-1.0 / (0.6 * math.pi)) / (2.0 * math.pi)  # f'(t) = 1 + 0.6 pi cos(2 pi t) = 0, also at 1 - turn
     total = np.zeros(len(x))
     for piece, ends in enumerate(pairwise([0.0, turn, 1.0 - turn, 1.0])):
@@ -241,11 +285,11 @@ _PARALLEL = replace(  # the same blades side by side, shifted with x: one correl
 PROBLEMS: dict[str, Problem] = {
     problem.name: problem
     for problem in (
-        Problem("sinusoid", ("x",), ("y",), _draw_sinusoid, _log_sinusoid, LOG_SQRT_2PI + 0.5),
-        Problem("inverse_sinusoid", ("y",), ("x",), _draw_inverse_sinusoid, _log_inverse_sinusoid, 1.288009437360),
-        Problem("bishop", ("t",), ("x",), _draw_bishop, _log_bishop, math.log(2.0 * NOISE)),
-        Problem("inverse_bishop", ("x",), ("t",), _draw_inverse_bishop, _log_inverse_bishop, -1.282347949532),
-        Problem("sinusoid_marginal", (), ("y",), _draw_sinusoid_marginal, _log_sinusoid_marginal, 3.175451533568),
+        Problem("sinusoid", ("x",), ("y",), _draw_sinusoid, _log_sinusoid, LOG_SQRT_2PI + 0.5, 1.0),
+        Problem("inverse_sinusoid", ("y",), ("x",), _draw_inverse_sinusoid, _log_inverse_sinusoid, 1.288009437360, 1.0),
+        Problem("bishop", ("t",), ("x",), _draw_bishop, _log_bishop, math.log(2.0 * BISHOP_NOISE), 1.0),
+        Problem("inverse_bishop", ("x",), ("t",), _draw_inverse_bishop, _log_inverse_bishop, -1.282347949532, 1.0),
+        Problem("sinusoid_marginal", (), ("y",), _draw_sinusoid_marginal, _log_sinusoid_marginal, 3.175451533568, 1.0),
         Problem("robot_arm", ("x1", "x2"), ("a", "b"), _draw_robot_arm, None, None),
         Problem("correlated_branches", ("x",), ("y1", "y2"), _CORRELATED.draw, _CORRELATED.log_density, 0.648120153932),
         Problem("parallel_branches", ("x",), ("y1", "y2"), _PARALLEL.draw, _PARALLEL.log_density, 0.646704598702),
