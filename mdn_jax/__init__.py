@@ -55,7 +55,7 @@ from mdn_jax.statistics import (
 )
 from mdn_jax.statistics.scores import crps, energy_score, nll, squared_error
 from mdn_jax.storage import load, load_state, save, save_state
-from mdn_jax.training import Fit, Rows, TrainingState, advance, finish, fit, fit_splits, start, stop
+from mdn_jax.training import Fit, Rows, TrainingState, advance, change_rates, finish, fit, fit_splits, start, stop
 
 if TYPE_CHECKING:
     from mdn_jax.prediction import draw_strokes, paper_densities, predict, predict_samples, rollout
@@ -65,13 +65,13 @@ __all__ = [
     "MLP", "Categorical", "CategoricalSpec", "Conditional", "Config", "ConstantStd", "Dataset", "DatasetConfig",
     "Diagonal", "Fit", "Functional", "Independent", "IndependentSpec", "InputError", "Isotropic", "Merged", "Mixture",
     "MixtureSpec", "Model", "ModelConfig", "Observed", "Part", "Product", "ProductSpec", "Rows", "Standardizer",
-    "TrainingConfig", "TrainingState", "Triangular", "advance", "affine", "calibrate", "cdf", "condition", "covariance",
-    "crps", "density_level", "draw_strokes", "energy_score", "ensemble", "evaluate", "finish", "fit", "fit_splits",
-    "graves_bias", "highest_density", "highest_density_mass", "initial_bias", "interval", "load", "load_state",
-    "log_cdf", "log_mass", "log_prob", "log_survival", "marginal", "mean", "merge", "mode", "modes", "nll",
-    "paper_densities", "predict", "predict_samples", "quantile", "responsibilities", "rollout", "rsample", "sample",
-    "save", "save_state", "sketch_rnn_temper", "squared_error", "start", "std", "stop", "stroke_dataset", "sweep",
-    "table_recipe", "tail_mean", "temper", "unpack",
+    "TrainingConfig", "TrainingState", "Triangular", "advance", "affine", "calibrate", "cdf", "change_rates",
+    "condition", "covariance", "crps", "density_level", "draw_strokes", "energy_score", "ensemble", "evaluate",
+    "finish", "fit", "fit_splits", "graves_bias", "highest_density", "highest_density_mass", "initial_bias", "interval",
+    "load", "load_state", "log_cdf", "log_mass", "log_prob", "log_survival", "marginal", "mean", "merge", "mode",
+    "modes", "nll", "paper_densities", "predict", "predict_samples", "quantile", "responsibilities", "rollout",
+    "rsample", "sample", "save", "save_state", "sketch_rnn_temper", "squared_error", "start", "std", "stop",
+    "stroke_dataset", "sweep", "table_recipe", "tail_mean", "temper", "unpack",
 ]  # fmt: skip
 
 # who comes in by the front door may have swapped something; inside, functions call each other as they are

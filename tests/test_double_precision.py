@@ -92,7 +92,7 @@ def test_training_goes_on_from_a_state_on_disk(done, tmp_path):
     state, _ = mdn.advance(mdn.start(jax.random.key(0), X, Y, model=SMALL, training=SHORT))
     write_tree(tmp_path / "state", {}, state.lanes)
     lanes = read_tree(tmp_path / "state", lambda _: state.lanes)[1]
-    state, _ = mdn.advance(mdn.TrainingState(state.plan, lanes, state.data, state.evaluate_every))
+    state, _ = mdn.advance(mdn.TrainingState(state.plan, lanes, state.data, state.training))
     assert_array_equal(mdn.finish(state).model(X[0]).locs, done.model(X[0]).locs)
 
 

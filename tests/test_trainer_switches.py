@@ -69,7 +69,7 @@ def started(name):
 
 def traced(state):
     """The types of all that a chunk of training leaves, without compiling it."""
-    return fitting._advance.eval_shape(state.plan, 2, shared_of(state.data), state.lanes)
+    return fitting._advance.eval_shape(state.plan, 2, shared_of(state), state.lanes)
 
 
 def assert_double(tree):
@@ -125,7 +125,7 @@ def test_training_goes_on_from_a_state_on_disk(double, x64, tmp_path):
     state, done = double
     write_tree(tmp_path / "state", {}, state.lanes)
     members = read_tree(tmp_path / "state", lambda _: state.lanes)[1]
-    state, _ = mdn.advance(mdn.TrainingState(state.plan, members, state.data, state.evaluate_every))
+    state, _ = mdn.advance(mdn.TrainingState(state.plan, members, state.data, state.training))
     assert_array_equal(mdn.finish(state).model(X[0]).locs, done.model(X[0]).locs)
 
 

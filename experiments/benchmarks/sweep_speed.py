@@ -57,7 +57,7 @@ SWEEPS = {
 
 def one_device(form: str) -> Callable[[], object]:
     state = training_speed.begun(BATCH, STEPS, MEMBERS)
-    shared, first = jax.device_put((shared_of(state.data), state.lanes), jax.local_devices()[0])
+    shared, first = jax.device_put((shared_of(state), state.lanes), jax.local_devices()[0])
 
     @jax.jit
     def chunk(lanes: Lane) -> Lane:

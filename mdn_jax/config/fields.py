@@ -39,6 +39,7 @@ PROBLEMS = (  # built-in ones, of any number of points
     "parallel_branches",
 )  # fmt: skip
 OBJECTIVES = ("nll", "squared_error", "crps", "energy_score")
+MOST_EVALUATIONS = 10_000  # rows of history that a network keeps: every chunk copies them
 VARIES = "varies"  # the marker of a field that members of one compiled program may differ in
 
 
@@ -239,7 +240,7 @@ class TrainingConfig(Strict):
     """Fall of the learning rate over num_steps."""
     batch_size: Count | Literal["full"] = 128
     """Rows drawn (with replacement) for each step, or "full" for all of them."""
-    num_steps: Count = 4_000
+    num_steps: Annotated[int, Field(ge=1, lt=2**31)] = 4_000
     """Optimizer steps."""
     weight_decay: Annotated[NonNegative, VARIES] = 0.0
     """Decay of the weight matrices (never of biases): decoupled for adamw, added to the gradient otherwise."""
@@ -268,6 +269,11 @@ class TrainingConfig(Strict):
     def shared_fraction(self) -> float:
         """Share of the training rows that no network trains on."""
         return self.validation_fraction if self.validation == "shared" else 0.0
+
+    @property
+    def num_evaluations(self) -> int:
+        """Rows of history that there is room for."""
+        return min(math.ceil(self.num_steps / self.evaluate_every), MOST_EVALUATIONS)
 
     @property
     def noisy(self) -> bool:

@@ -69,7 +69,7 @@ def _program(config: Config, members: tuple[int, ...], source: Source) -> Progra
     weights = sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(widths))
     batch = num_rows if training.batch_size == "full" else training.batch_size
     numbers = sum(hidden) + 6 * num_outputs  # activations of one row, and what the loss makes of its outputs
-    history = 4 * math.ceil(training.num_steps / training.evaluate_every)
+    history = 4 * training.num_evaluations
     # a network, the best one, and the optimizer's two of the same size; all of them again for a chunk's result, and
     # gradients and updates; each row keeps its activations for the gradient
     floats = 10 * weights + 2 * history + 3 * batch * numbers

@@ -7,7 +7,7 @@ splits of one table.
 """
 
 from mdn_jax.training.choices import architecture_of, check_objective, head_of, own_code
-from mdn_jax.training.fitting import advance, compile_chunk, finish, finish_runs, fit, stop
+from mdn_jax.training.fitting import advance, change_rates, compile_chunk, finish, finish_runs, fit, stop
 from mdn_jax.training.lane import Split
 from mdn_jax.training.objectives import Objective, Rows, objective_of
 from mdn_jax.training.preparation import Data, prepare
@@ -17,6 +17,6 @@ from mdn_jax.training.state import Fit, OnEvaluation, TrainingState
 
 __all__ = [
     "Data", "Fit", "Objective", "OnEvaluation", "Rows", "Split", "TrainingState", "advance", "architecture_of",
-    "check_objective", "compile_chunk", "finish", "finish_runs", "fit", "fit_splits", "head_of", "objective_of",
-    "own_code", "prepare", "start", "start_runs", "stop",
+    "change_rates", "check_objective", "compile_chunk", "finish", "finish_runs", "fit", "fit_splits", "head_of",
+    "objective_of", "own_code", "prepare", "start", "start_runs", "stop",
 ]  # fmt: skip

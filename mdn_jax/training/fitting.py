@@ -16,17 +16,23 @@ import optax
 from mdn_jax._checks import require
 from mdn_jax._compiling import jit
 from mdn_jax._typing import ArrayLike, Float, Key, PyTree
-from mdn_jax.config import ModelConfig, TrainingConfig
-from mdn_jax.devices import map_lanes, place_lanes
+from mdn_jax.config import ModelConfig, TrainingConfig, varying_fields
+from mdn_jax.devices import map_lanes
 from mdn_jax.encoding import Encoding
 from mdn_jax.heads import Head
 from mdn_jax.models import ConstantStd, Model, device_dtype, ensemble
 from mdn_jax.training.lane import DIVERGED, OK, STOPPED_EARLY, Lane, Plan, Shared, advance_lane
 from mdn_jax.training.objectives import Rows
-from mdn_jax.training.starting import shared_of, start
+from mdn_jax.training.starting import check_optimizer, placed, start
 from mdn_jax.training.state import STATUS, Fit, OnEvaluation, TrainingState
 
-__all__ = ["advance", "advance_to_end", "compile_chunk", "finish", "finish_runs", "fit", "stop"]
+__all__ = ["advance", "advance_to_end", "change_rates", "compile_chunk", "finish", "finish_runs", "fit", "stop"]
+
+# the part of a program that a rate is for
+SWITCHES = {
+    "weight_decay": "decays", "clip_norm": "clips", "input_noise": "noisy", "target_noise": "noisy",
+    "averaging": "averages",
+}  # fmt: skip
 
 
 def advance(state: TrainingState, num_steps: int | None = None) -> tuple[TrainingState, dict[str, Any]]:
@@ -39,7 +45,7 @@ def advance(state: TrainingState, num_steps: int | None = None) -> tuple[Trainin
     Returns:
         The state after it, and the evaluation: `step`, `train_loss`, `val_loss`, `learning_rate`, `best_loss`; each a
         number, or an array (M,) for M networks; in the units of `Fit.history`. The history itself has room for one row
-        per whole chunk: later rows are dropped.
+        per whole chunk, 10,000 at most: where chunks are shorter, or go on for longer, the earliest rows give way.
 
     Raises:
         InputError: where training is over.
@@ -49,11 +55,10 @@ def advance(state: TrainingState, num_steps: int | None = None) -> tuple[Trainin
     """
     require(not state.done, "training is over: every network has taken its steps, diverged or stopped")
     if num_steps is None:
-        num_steps = min(state.evaluate_every, state.plan.num_steps - state.step)
-    shared, lanes = place_lanes(shared_of(state.data), state.lanes)
-    lanes = _advance(state.plan, num_steps, shared, lanes)
-    data = state.data._replace(rows=shared.rows, validation=shared.validation)
-    state = replace(state, data=data, lanes=lanes)
+        num_steps = min(state.training.evaluate_every, state.training.num_steps - state.step)
+    shared, state = placed(state)
+    lanes = _advance(state.plan, num_steps, shared, state.lanes)
+    state = replace(state, lanes=lanes)
     latest = {name: np.asarray(column) for name, column in lanes.latest.items()}
     latest["best_loss"] = np.asarray(lanes.best_loss)
     return state, {name: _squeeze(column) for name, column in _in_nats(state, latest).items()}
@@ -78,9 +83,10 @@ def finish_runs(state: TrainingState, num_runs: int) -> list[Fit]:
 def _finish_run(state: TrainingState, lanes: Lane, own: range) -> Fit:
     models = [_finish_model(state, lanes, index) for index in own]
     chosen = slice(own.start, own.stop)
-    written = min(int(lanes.evaluations[chosen].max()), state.plan.num_evaluations)
-    reached = np.arange(written) < lanes.evaluations[:, None]  # what has ended by itself has no later rows
-    history = {name: np.where(reached, column[:, :written], np.nan) for name, column in lanes.history.items()}
+    count, room = int(lanes.evaluations[chosen].max()), state.plan.num_evaluations
+    numbers = np.arange(max(count - room, 0), count)
+    reached = numbers < lanes.evaluations[:, None]  # what has ended by itself has no later rows
+    history = {name: np.where(reached, column[:, numbers % room], np.nan) for name, column in lanes.history.items()}
     history = _in_nats(state, history)
     codes = lanes.status[chosen]
     return Fit(
@@ -200,10 +206,49 @@ def stop(state: TrainingState, which: ArrayLike | None = None) -> TrainingState:
     return replace(state, lanes=state.lanes._replace(status=jnp.asarray(np.where(stopped, STOPPED_EARLY, status))))
 
 
+def change_rates(state: TrainingState, training: TrainingConfig) -> TrainingState:
+    """The state with the rates and the `num_steps` of another config, for every network; nothing compiles anew.
+
+    A program draws noise, decays weights, clips gradients and averages weights only where it was started to. So that
+    all of it may change later, start with all of it, and change to what is wanted before the first step.
+
+    Args:
+        state: from `start` or `advance`.
+        training: differs from the state's own in learning rate, weight decay, clip norm, noise, averaging and
+            `num_steps` alone.
+
+    Raises:
+        InputError: for a config that differs in another field, or asks for what the state was started without.
+
+    Example:
+        >>> import jax, numpy as np, mdn_jax as mdn
+        >>> x, plain = np.linspace(-1, 1, 64)[:, None], mdn.TrainingConfig(num_steps=1_000_000, evaluate_every=10)
+        >>> on = {"weight_decay": 1.0, "clip_norm": 1.0, "input_noise": 1.0, "target_noise": 1.0, "averaging": 0.9}
+        >>> state = mdn.start(jax.random.key(0), x, x**2, training=plain.model_copy(update=on))
+        >>> state, _ = mdn.advance(mdn.change_rates(state, plain))
+        >>> slower = plain.model_copy(update={"learning_rate": 1e-3, "weight_decay": 1e-4})
+        >>> state, _ = mdn.advance(mdn.change_rates(state, slower))
+        >>> state.step
+        20
+    """
+    names = varying_fields(TrainingConfig)
+    for name, old in state.training:
+        new = getattr(training, name)
+        fits = name in (*names, "num_steps") or new == old
+        require(fits, f"training.{name} = {new!r} is another program than that of the state's {old!r}: start anew")
+    for name, switch in SWITCHES.items():
+        new, off = getattr(training, name), TrainingConfig.model_fields[name].default
+        fits = new == off or getattr(state.plan, switch)
+        require(fits, f"training.{name} = {new!r} is not in a program that started with {off!r}: start with any other")
+    check_optimizer(training, state.plan.optimizer)
+    rates = {name: jnp.asarray(np.full_like(state.lanes.rates[name], getattr(training, name))) for name in names}
+    return replace(state, training=training, lanes=state.lanes._replace(rates=rates))
+
+
 def compile_chunk(state: TrainingState, num_steps: int) -> None:
     """Compile what `advance(state, num_steps)` will run, by running it with every lane at rest."""
-    shared, lanes = place_lanes(shared_of(state.data), stop(state).lanes)
-    jax.block_until_ready(_advance(state.plan, num_steps, shared, lanes))
+    shared, state = placed(stop(state))
+    jax.block_until_ready(_advance(state.plan, num_steps, shared, state.lanes))
 
 
 @jit(static_argnames=("plan", "num_steps"))

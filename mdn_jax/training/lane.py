@@ -1,7 +1,8 @@
 """One lane's training as pure functions: where it starts, and one chunk of its steps.
 
 Everything here is written for ONE network. What is static (`Plan`) is hashable, so that a second fit of the same
-shapes finds the compiled program; what may differ between lanes of one program (`rates`) is a pytree of scalars.
+shapes finds the compiled program; what may differ between lanes of one program (`rates`) is a pytree of scalars. How
+many steps there are is a length of the schedule and not of the program: a number, shared by all lanes.
 """
 
 import math
@@ -36,8 +37,7 @@ class Plan:
         optimizer: by name, or Optax's own.
         schedule: by name.
         batch_size: rows per step, drawn with replacement; None takes all of them.
-        num_steps: the schedule's length.
-        num_evaluations: rows of history.
+        num_evaluations: rows of history, a ring.
         patience: evaluations without a better one before the lane stops; None never.
         noisy: whether steps draw noise.
         decays: whether weights decay.
@@ -51,7 +51,6 @@ class Plan:
     optimizer: str | optax.GradientTransformation
     schedule: str
     batch_size: int | None
-    num_steps: int
     num_evaluations: int
     patience: int | None
     noisy: bool
@@ -63,14 +62,16 @@ class Plan:
 
 
 class Shared(NamedTuple):
-    """The data that all lanes read.
+    """The data and the length that all lanes read.
 
     Attributes:
+        num_steps: where the schedule and the training end.
         rows: to train on.
         validation: rows that choose the best step, or None.
         units: (shift, scale) of x and of y, where rows are augmented in original units; None otherwise.
     """
 
+    num_steps: Int[Array, ""]
     rows: Rows
     validation: Rows | None
     units: tuple[tuple[PyTree, PyTree], ...] | None = None
@@ -105,7 +106,7 @@ class Lane(NamedTuple):
         waited: evaluations since then.
         evaluations: how many there were.
         latest: name -> () of the last evaluation; `val_loss` is 0 without validation rows.
-        history: name -> (num_evaluations,), 0 where not yet reached.
+        history: name -> (num_evaluations,), evaluation e at e % num_evaluations, 0 where not yet reached.
         split: its own rows; None where it trains on all.
         average: the running mean of the parameters; None where none is kept.
     """
@@ -136,7 +137,8 @@ def start_lane(plan: Plan, network: PyTree, key: Key, rates: dict[str, Scalar]) 
         key=key,
         rates=rates,
         network=network,
-        optimizer=_optimizer(plan, rates, network).init(ravel_pytree(network)[0]),
+        # no rate is asked for before the first step
+        optimizer=_optimizer(plan, lambda _: 0.0, rates, network).init(ravel_pytree(network)[0]),
         step=zero,
         status=zero,
         best_network=network,
@@ -157,8 +159,8 @@ def advance_lane(plan: Plan, num_steps: int, shared: Shared, lane: Lane) -> Lane
 
 
 def _chunk(plan: Plan, num_steps: int, shared: Shared, lane: Lane) -> Lane:
-    rows, validation, units = shared
-    optimizer = _optimizer(plan, lane.rates, lane.network)
+    length, rows, validation, units = shared
+    optimizer = _optimizer(plan, _schedule(plan, length, lane.rates["learning_rate"]), lane.rates, lane.network)
     # one vector of all parameters: a step of many small leaves costs more for each leaf than for its numbers
     vector, network_of = ravel_pytree(lane.network)
     num_rows = (rows.weight if lane.split is None else lane.split.train).shape[0]
@@ -205,7 +207,7 @@ def _chunk(plan: Plan, num_steps: int, shared: Shared, lane: Lane) -> Lane:
     if lane.split is not None and lane.split.validation is not None:
         validation = _take(rows, lane.split.validation)
     val_loss = None if validation is None else _evaluate(plan, judged, validation)
-    return _record(plan, num_steps, lane, (network, judged, state, alive), train_loss, val_loss)
+    return _record(plan, num_steps, length, lane, (network, judged, state, alive), train_loss, val_loss)
 
 
 def _batch(rows: Rows, split: Split | None, indices: Int[Array, " B"] | None) -> Rows:
@@ -219,7 +221,15 @@ def _take(rows: Rows, indices: Int[Array, " B"]) -> Rows:
     return jax.tree.map(lambda leaf: leaf[indices], rows)
 
 
-def _record(plan: Plan, num_steps: int, lane: Lane, result: tuple, train_loss: Scalar, val_loss: Scalar | None) -> Lane:
+def _record(
+    plan: Plan,
+    num_steps: int,
+    length: Int[Array, ""],
+    lane: Lane,
+    result: tuple,
+    train_loss: Scalar,
+    val_loss: Scalar | None,
+) -> Lane:
     """The lane after a chunk: history, best parameters, and whether it goes on."""
     network, shown, state, alive = result
     step = lane.step + num_steps
@@ -231,15 +241,16 @@ def _record(plan: Plan, num_steps: int, lane: Lane, result: tuple, train_loss: S
     best_loss = jnp.where(better, judged, lane.best_loss)
     impatient = jnp.array(False) if plan.patience is None else waited >= plan.patience
     # every real vector is a valid mixture, so steps that went astray can stay finite: then none was better than none
-    last = impatient | (step >= plan.num_steps)
+    last = impatient | (step >= length)
     alive = alive & ~(last & (best_loss > lane.first_loss + ASTRAY * len(plan.numbers)))
     row = {
         "step": step,
         "train_loss": train_loss,
         "val_loss": jnp.zeros(()) if val_loss is None else val_loss,
-        "learning_rate": jnp.asarray(_schedule(plan, lane.rates["learning_rate"])((step - 1).astype(float))),
+        "learning_rate": _schedule(plan, length, lane.rates["learning_rate"])(step - 1),
     }
     row = {name: value.astype(float) for name, value in row.items()}
+    place = lane.evaluations % plan.num_evaluations
     return lane._replace(
         network=network,
         optimizer=state,
@@ -250,9 +261,7 @@ def _record(plan: Plan, num_steps: int, lane: Lane, result: tuple, train_loss: S
         best_step=jnp.where(kept, step, lane.best_step),
         waited=waited,
         evaluations=lane.evaluations + 1,
-        history={
-            name: column.at[lane.evaluations].set(row[name], mode="drop") for name, column in lane.history.items()
-        },
+        history={name: column.at[place].set(row[name]) for name, column in lane.history.items()},
         latest=row,
     )
 
@@ -274,11 +283,12 @@ def _evaluate(plan: Plan, network: PyTree, rows: Rows) -> Scalar:
     return weighted_mean(values.ravel(), weights.ravel())
 
 
-def _optimizer(plan: Plan, rates: dict[str, Scalar], network: PyTree) -> optax.GradientTransformation:
+def _optimizer(
+    plan: Plan, rate: optax.Schedule, rates: dict[str, Scalar], network: PyTree
+) -> optax.GradientTransformation:
     """Optax's optimizer of the vector of all parameters, by name with rates that may be traced, or one's own."""
     if not isinstance(plan.optimizer, str):
         return _on_vector(plan.optimizer, ravel_pytree(network)[1])
-    rate = _schedule(plan, rates["learning_rate"])
     # decay weights, never biases: those hold where the components' centres start
     decay = optax.add_decayed_weights(rates["weight_decay"] * _matrices(network))  # pyright: ignore[reportArgumentType]
     parts = [optax.clip_by_global_norm(rates["clip_norm"])] if plan.clips else []  # pyright: ignore[reportArgumentType]
@@ -301,17 +311,24 @@ def _on_vector(own: optax.GradientTransformation, tree_of: Callable[[Array], PyT
     return optax.GradientTransformation(lambda vector: own.init(tree_of(vector)), update)  # pyright: ignore
 
 
-def _schedule(plan: Plan, peak: Scalar) -> optax.Schedule:
-    """Learning rate at each step."""
-    if plan.schedule == "constant":
-        return lambda step: peak
-    if plan.schedule == "linear":
-        return optax.linear_schedule(peak, 0.0, plan.num_steps)  # pyright: ignore[reportArgumentType]
-    if plan.schedule == "cosine":
-        return optax.cosine_decay_schedule(peak, plan.num_steps)  # pyright: ignore[reportArgumentType]
-    warmup = max(1, round(WARMUP_SHARE * plan.num_steps))
-    shape = optax.warmup_cosine_decay_schedule(0.0, 1.0, warmup, max(plan.num_steps, warmup + 1))
-    return lambda step: peak * shape(step)
+def _schedule(plan: Plan, length: Int[Array, ""], peak: Scalar) -> optax.Schedule:
+    """Learning rate at each step, as Optax's schedules of these names, whose own lengths cannot be traced."""
+    end = length.astype(float)
+    warmup = jnp.maximum(jnp.round(WARMUP_SHARE * end), 1.0)
+
+    def cosine(step: Scalar, end: Scalar) -> Scalar:
+        return 0.5 * (1.0 + jnp.cos(jnp.pi * jnp.clip(step / end, 0.0, 1.0)))
+
+    def warmup_cosine(step: Scalar) -> Scalar:
+        return jnp.where(step < warmup, step / warmup, cosine(step - warmup, jnp.maximum(end - warmup, 1.0)))
+
+    shape = {
+        "constant": jnp.ones_like,
+        "linear": lambda step: 1.0 - jnp.minimum(step / end, 1.0),
+        "cosine": lambda step: cosine(step, end),
+        "warmup_cosine": warmup_cosine,
+    }[plan.schedule]
+    return lambda step: peak * shape(jnp.asarray(step).astype(float))
 
 
 def _matrices(network: PyTree) -> Float[Array, " W"]:

@@ -1,7 +1,7 @@
 """Training before its first step: rows, head and network of a config, or a network of one's own."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ from mdn_jax.training.objectives import Objective, Rows, is_ours, objective_of, 
 from mdn_jax.training.preparation import Data, prepare, rows_of_lanes, starting_bias
 from mdn_jax.training.state import TrainingState
 
-__all__ = ["shared_of", "start", "start_runs"]
+__all__ = ["check_optimizer", "placed", "shared_of", "start", "start_runs"]
 
 FEW_ROWS = 64  # on which an objective of one's own is tried
 
@@ -77,7 +77,7 @@ def start(
     _probe(plan, conditional, data)
     rates = {name: column[0] for name, column in _rates([training]).items()}
     lane = start_lane(plan, conditional, jax.random.split(jax.random.fold_in(key, 0))[1], rates)
-    return TrainingState(plan, jax.tree.map(lambda leaf: leaf[None], lane), data, training.evaluate_every)
+    return TrainingState(plan, jax.tree.map(lambda leaf: leaf[None], lane), data, training)
 
 
 def start_runs(
@@ -114,10 +114,7 @@ def start_runs(
     lanes = _start_networks(plan, architecture, head, training.ensemble_size, keys, _rates(trainings), bias)
     if not is_ours(training.objective) or model.head not in HEADS:
         _refuse_infinite(plan, lanes, data)
-    lanes = lanes._replace(split=splits)
-    shared, lanes = place_lanes(shared_of(data), lanes)
-    data = data._replace(rows=shared.rows, validation=shared.validation)
-    return TrainingState(plan, lanes, data, training.evaluate_every)
+    return placed(TrainingState(plan, lanes._replace(split=splits), data, training))[1]
 
 
 @jit(static_argnames=("plan", "architecture", "head", "size"))
@@ -137,13 +134,20 @@ def _start_networks(
     return map_lanes(begin, None, (keys, indices, rates, jnp.broadcast_to(bias, (count, bias.shape[1]))))
 
 
-def shared_of(data: Data) -> Shared:
-    """The data that the lanes of a state share."""
-    units = None
+def placed(state: TrainingState) -> tuple[Shared, TrainingState]:
+    """What the lanes of a state share, and the state, on the devices."""
+    shared, lanes = place_lanes(shared_of(state), state.lanes)
+    data = state.data._replace(rows=shared.rows, validation=shared.validation)
+    return shared, replace(state, data=data, lanes=lanes)
+
+
+def shared_of(state: TrainingState) -> Shared:
+    """What the lanes of a state share."""
+    data, units = state.data, None
     if data.augment is not None:
         standardizers = (data.inputs or Standardizer.identity(1), data.targets)
         units = tuple((jnp.asarray(one.shift, float), jnp.asarray(one.scale, float)) for one in standardizers)
-    return Shared(data.rows, data.validation, units)
+    return Shared(jnp.asarray(np.int32(state.training.num_steps)), data.rows, data.validation, units)
 
 
 def _fitting(spec: Head, objective: Objective, num_classes: Sequence[int | None]) -> Head:
@@ -200,22 +204,28 @@ def _one(rows: Rows) -> Rows:
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), rows)
 
 
-def _plan(
-    training: TrainingConfig, objective: Objective, data: Data, optimizer: optax.GradientTransformation | None
-) -> Plan:
+def check_optimizer(training: TrainingConfig, optimizer: str | optax.GradientTransformation | None) -> None:
+    """Refuse settings of the config's optimizer beside an optimizer of one's own."""
+    if optimizer is None or isinstance(optimizer, str):
+        return
     for name in ("optimizer", "learning_rate", "schedule", "weight_decay", "clip_norm"):
         default = TrainingConfig.model_fields[name].default
         require(
-            optimizer is None or getattr(training, name) == default,
+            getattr(training, name) == default,
             f"training.{name} = {getattr(training, name)!r} has no use beside an optimizer of your own: leave it out",
         )
+
+
+def _plan(
+    training: TrainingConfig, objective: Objective, data: Data, optimizer: optax.GradientTransformation | None
+) -> Plan:
+    check_optimizer(training, optimizer)
     return Plan(
         objective=objective,
         optimizer=training.optimizer if optimizer is None else optimizer,
         schedule=training.schedule,
         batch_size=None if training.batch_size == "full" else training.batch_size,
-        num_steps=training.num_steps,
-        num_evaluations=math.ceil(training.num_steps / training.evaluate_every),
+        num_evaluations=training.num_evaluations,
         patience=training.patience,
         noisy=training.noisy,
         decays=training.decays,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from mdn_jax._printing import ShortRepr
+from mdn_jax.config import TrainingConfig
 from mdn_jax.models import Model
 from mdn_jax.training.lane import OK, Lane, Plan
 from mdn_jax.training.preparation import Data
@@ -25,13 +26,13 @@ class TrainingState(ShortRepr):
         plan: what is static.
         lanes: the M networks that train together, each leaf with a leading axis M; all that changes is here.
         data: the rows, and their units and names.
-        evaluate_every: steps of a whole chunk.
+        training: its config; of several runs the first one's, and the lanes know the rates of each.
     """
 
     plan: Plan
     lanes: Lane
     data: Data
-    evaluate_every: int
+    training: TrainingConfig
 
     @property
     def step(self) -> int:
@@ -47,7 +48,7 @@ class TrainingState(ShortRepr):
     def running(self) -> np.ndarray:
         """(M,) whether a network still trains."""
         status, step = np.asarray(self.lanes.status), np.asarray(self.lanes.step)
-        return (status == OK) & (step < self.plan.num_steps)
+        return (status == OK) & (step < self.training.num_steps)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -57,8 +58,9 @@ class Fit(ShortRepr):
     Attributes:
         model: maps x (X,) to the mixture of y in its original units; with several networks, one exact mixture.
         history: arrays with one row per evaluation, `step`, `train_loss`, `val_loss`, `learning_rate`: (E,), or (E, M)
-            for M networks. The objective nll is in nats of the original y, every other in standard units. NaN where
-            there is nothing to tell: `val_loss` without validation rows, and after a network has ended by itself.
+            for M networks; the last ones, of as many as the config has whole chunks, 10,000 at most. The objective nll
+            is in nats of the original y, every other in standard units. NaN where there is nothing to tell: `val_loss`
+            without validation rows, and after a network has ended by itself.
         status: "ok", "diverged" (a step was not finite, or training ended far above the loss it began with: the best
             parameters stand) or "stopped_early"; of several networks the worst.
         statuses: the networks' own.
