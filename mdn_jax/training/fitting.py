@@ -217,6 +217,9 @@ def change_rates(state: TrainingState, training: TrainingConfig) -> TrainingStat
         training: differs from the state's own in learning rate, weight decay, clip norm, noise, averaging and
             `num_steps` alone.
 
+    Returns:
+        The state with its weights, the optimizer's state, steps and history as they were.
+
     Raises:
         InputError: for a config that differs in another field, or asks for what the state was started without.
 

@@ -135,14 +135,14 @@ def _start_networks(
 
 
 def placed(state: TrainingState) -> tuple[Shared, TrainingState]:
-    """What the lanes of a state share, and the state, on the devices."""
+    """Data and length that the lanes of a state share, and the state itself, on the devices."""
     shared, lanes = place_lanes(shared_of(state), state.lanes)
     data = state.data._replace(rows=shared.rows, validation=shared.validation)
     return shared, replace(state, data=data, lanes=lanes)
 
 
 def shared_of(state: TrainingState) -> Shared:
-    """What the lanes of a state share."""
+    """Data and length that the lanes of a state share."""
     data, units = state.data, None
     if data.augment is not None:
         standardizers = (data.inputs or Standardizer.identity(1), data.targets)
