@@ -18,6 +18,7 @@ import jaxlib
 
 from mdn_jax._checks import InputError, nearest, require
 from mdn_jax._version import __version__
+from mdn_jax.cli.demo import demo
 from mdn_jax.cli.predicting import predict
 from mdn_jax.cli.running import plot, run
 from mdn_jax.cli.sampling import sample
@@ -68,7 +69,7 @@ def _usage() -> str:
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
-    "new": new, "run": run, "sweep": sweep, "predict": predict, "sample": sample, "plot": plot,
+    "new": new, "run": run, "sweep": sweep, "predict": predict, "sample": sample, "plot": plot, "demo": demo,
 }  # fmt: skip
 
 

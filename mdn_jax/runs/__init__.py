@@ -13,19 +13,20 @@ runs/NAME/  config.toml   the resolved config: running it again gives the same n
 model of pen strokes.
 """
 
-from mdn_jax.runs.configs import absolute, changed_by_hand, fill_in, read_config, resolve, with_checksums
+from mdn_jax.runs.configs import absolute, changed_by_hand, config_text, fill_in, read_config, resolve, with_checksums
 from mdn_jax.runs.loading import load_run
 from mdn_jax.runs.regression import oracle_scores
 from mdn_jax.runs.running import run
 from mdn_jax.runs.sampling import Sampling, sample_run
 from mdn_jax.runs.starting import new_config
-from mdn_jax.runs.writing import Outcome, draw_figures, write_run
+from mdn_jax.runs.writing import Outcome, draw_figures, save_fit, write_run
 
 __all__ = [
     "Outcome",
     "Sampling",
     "absolute",
     "changed_by_hand",
+    "config_text",
     "draw_figures",
     "fill_in",
     "load_run",
@@ -35,6 +36,7 @@ __all__ = [
     "resolve",
     "run",
     "sample_run",
+    "save_fit",
     "with_checksums",
     "write_run",
 ]

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 from mdn_jax import _seams as seams
 from mdn_jax._checks import InputError, require
 from mdn_jax.config import SOURCES, TABLES, Config, parse, source_of, value_of
@@ -13,7 +15,7 @@ from mdn_jax.data import load as load_dataset
 from mdn_jax.recipe import complete, is_complete
 
 __all__ = [
-    "absolute", "changed_by_hand", "changed_sources", "fill_in", "read_config", "resolve",
+    "absolute", "changed_by_hand", "changed_sources", "config_text", "fill_in", "read_config", "resolve",
     "warn_of_changed_sources", "with_checksums", "with_given_checksums", "with_source_checksums",
     "with_table_checksum",
 ]  # fmt: skip
@@ -35,6 +37,11 @@ def read_config(path: Path) -> tuple[Config, dict[str, Any]]:
     except UnicodeDecodeError:
         raise InputError(f"{path}: not a text file in UTF-8") from None
     return absolute(path.parent, config), sweep
+
+
+def config_text(config: Config) -> str:
+    """The fields of a config that were given, as TOML."""
+    return tomli_w.dumps(config.model_dump(exclude_none=True, exclude_unset=True))
 
 
 def absolute(base: Path, config: Config) -> Config:

@@ -1,7 +1,9 @@
 """A trained model as a run folder: judged on the test rows, saved and drawn."""
 
+import itertools
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from mdn_jax.data import Dataset
 from mdn_jax.data import load as load_dataset
 from mdn_jax.judging import calibrate
 from mdn_jax.models import num_parameters
-from mdn_jax.runs.configs import read_config
+from mdn_jax.runs.configs import absolute, read_config
 from mdn_jax.runs.folder import CONFIG, FIGURES, HISTORY, METRICS, MODEL, REPORT
 from mdn_jax.runs.history import read_history, write_history
 from mdn_jax.runs.kinds import Judgement, kind_of
@@ -24,7 +26,7 @@ from mdn_jax.runs.loading import load_run
 from mdn_jax.storage import save, versions, write_text
 from mdn_jax.training import Fit
 
-__all__ = ["Outcome", "draw_figures", "write_run"]
+__all__ = ["Outcome", "draw_figures", "save_fit", "write_run"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,33 @@ def write_run(folder: Path, config: Config, dataset: Dataset, outcome: Outcome) 
     _write_report(folder, config, judged, metrics)
     write_text(folder / METRICS, json.dumps(metrics, indent=2, allow_nan=False) + "\n")
     return metrics
+
+
+def save_fit(
+    out: Path, name: str, config: Config, fit: Fit, seconds: float, tables: Mapping[str, np.ndarray] | None = None
+) -> Path:
+    """A run folder of its own, `name` and the first number that is free, for a fit that was trained elsewhere.
+
+    Args:
+        out: the folder of run folders.
+        name: of the new one.
+        config: what it was trained by; its table's paths are names in `tables`, or anywhere.
+        fit: from `finish`.
+        seconds: that the steps took.
+        tables: file name -> (N, 2) columns x and y, written into the folder.
+
+    Returns:
+        The folder.
+    """
+    place = next(path for count in itertools.count(1) if not (path := out / f"{name}_{count}").exists())
+    place.mkdir(parents=True)
+    for file, rows in (tables or {}).items():
+        lines = ["x,y", *(f"{x!r},{y!r}" for x, y in rows.tolist())]
+        write_text(place / file, "\n".join(lines) + "\n")
+    config = absolute(place if tables else Path(), config)
+    dataset, steps = load_dataset(config.dataset), config.training.num_steps
+    write_run(place, config, dataset, Outcome(fit, None, len(dataset.train), 0, 0.0, seconds, steps))
+    return place
 
 
 def draw_figures(folder: Path) -> list[Path]:

@@ -1,0 +1,121 @@
+// What a person does goes to the server as `wire.action`; what is to be seen comes back as `wire.state`.
+"use strict";
+(() => {
+  const $ = (id) => document.getElementById(id);
+  const controls = [...document.querySelectorAll("[data-control]")];
+  const cards = [...document.querySelectorAll("[data-graph]")];
+  let wire, state = {}, count = 0, last = null;
+
+  // a space at the end tells an action from the same one before it
+  const ask = (what, more = {}) => { if (wire) wire.action = JSON.stringify({ do: what, ...more }) + " ".repeat(++count % 2); };
+
+  const show = () => {
+    const old = state;
+    state = JSON.parse(wire.state);
+    document.documentElement.classList.toggle("dark", state.dark);
+    $("play").textContent = state.playing ? "Pause" : "Play";
+    $("play").setAttribute("aria-pressed", state.playing);
+    $("status").textContent = [`step ${state.step.toLocaleString("en")}`, state.rate ? `${state.rate.toLocaleString("en")} steps/s` : "", state.busy].filter(Boolean).join(" · ");
+    $("message").firstChild.textContent = state.message;
+    $("again").hidden = !state.diverged;
+    $("message").classList.toggle("bad", state.bad);
+    $("notice").textContent = state.notice;
+    $("pointer").textContent = state.at;
+    $("above").textContent = state.above;
+    $("component").textContent = state.component < 0 ? "" : `where component ${state.component + 1} is responsible`;
+    $("drawing").hidden = state.graph !== "own";
+    $("points").hidden = state.graph === "own";
+    if (state.loss) {
+      const exact = state.oracle === null ? "" : ` · exact density ${state.oracle.toFixed(3)} · gap ${(state.loss[2] - state.oracle).toFixed(3)}`;
+      $("loss").textContent = `fresh points ${state.loss[2].toFixed(3)} nats · training points ${state.loss[1].toFixed(3)}${exact}`;
+    } else { $("loss").textContent = ""; }
+    for (const control of controls) {
+      const value = String(state.values[control.dataset.control]);
+      if (control !== document.activeElement || old.graph !== state.graph || state.bad) control.value = value;
+      control.disabled = state.idle.includes(control.dataset.control);
+    }
+    for (const card of cards) card.setAttribute("aria-current", card.dataset.graph === state.graph);
+    if (state.dark !== old.dark) showCards();
+    if (state.address !== old.address || state.dark !== old.dark) history.replaceState(null, "", `?${state.address}${state.dark ? "&theme=dark" : ""}`);
+    if (state.copied[0] > (old.copied?.[0] ?? 0)) copy(state.copied[1], state.graph === "own" ? "This config is copied; Save run writes it beside the points themselves" : "This config is copied: save it as demo.toml, then mdn-jax run demo.toml");
+    const frame = state.frame;
+    if (frame !== old.frame) requestAnimationFrame(() => setTimeout(() => { wire.seen = frame; window.mdn.frames = frame; }));
+  };
+
+  const showCards = () => {
+    const style = getComputedStyle(document.documentElement);
+    for (const [name, card] of Object.entries(JSON.parse(wire.cards))) {
+      const canvas = cards.find((one) => one.dataset.graph === name).querySelector("canvas"), pen = canvas.getContext("2d");
+      pen.clearRect(0, 0, canvas.width, canvas.height);
+      for (const [points, colour] of [[card.points, style.getPropertyValue("--soft")], [card.samples ?? [], "#d55e00"]]) {
+        pen.fillStyle = colour;
+        for (const [x, y] of points) pen.fillRect((canvas.width * x) / 1000 - 2, canvas.height * (1 - y / 1000) - 2, 4, 4);
+      }
+    }
+  };
+
+  const copy = (text, said) => {
+    navigator.clipboard?.writeText(text).catch(() => {});
+    $("copied").textContent = said;
+    $("text").querySelector("textarea").value = text;
+    $("text").showModal();
+  };
+
+  // pointing is answered once a frame
+  let pointed = null;
+  const later = (place, x, y) => {
+    if (!pointed) requestAnimationFrame(() => { ask("point", pointed); pointed = null; });
+    pointed = { place, x, y };
+  };
+
+  window.mdn = {
+    frames: 0,
+    point: later,
+    leave: () => ask("leave"),
+    brush: (x, y) => {
+      if (state.graph !== "own") return;
+      const erase = document.querySelector("[name=brush]:checked").value === "erase";
+      if (erase) ask("erase", { x, y });
+      else if (!last || Math.hypot(x - last[0], y - last[1]) > 0.012) ask("draw", { points: [(last = [x, y])] });
+    },
+  };
+
+  for (const id of ["play", "step", "reset", "clear", "config", "save"]) $(id).onclick = () => ask(id);
+  $("again").onclick = () => ask("reset");
+  $("theme").onclick = () => ask("theme", { dark: !state.dark });
+  $("link").onclick = () => copy(location.href, "This address is copied: it opens the page as it is now");
+  for (const card of cards) card.onclick = () => ask("graph", { name: card.dataset.graph });
+  for (const control of controls) control.onchange = () => ask("set", { name: control.dataset.control, value: control.value });
+  // numbers of any size go up and down by a quarter of a decade
+  for (const control of document.querySelectorAll("[data-scale]")) control.onkeydown = (event) => {
+    const way = { ArrowUp: 1, ArrowDown: -1 }[event.key], value = Number(control.value);
+    if (!way) return;
+    event.preventDefault();
+    const next = value > 0 ? Number((value * 10 ** (way / 4)).toPrecision(2)) : way > 0 ? 0.001 : 0;
+    ask("set", { name: control.dataset.control, value: next < 1e-4 && Number(control.min) === 0 ? 0 : next });
+    control.value = next;
+  };
+  const keys = {
+    " ": () => ask("play"), s: () => ask("step"), r: () => ask("reset"), c: () => ask("cycle"),
+    ArrowLeft: () => ask("move", { right: -0.02, up: 0 }), ArrowRight: () => ask("move", { right: 0.02, up: 0 }),
+    ArrowUp: () => ask("move", { right: 0, up: 0.02 }), ArrowDown: () => ask("move", { right: 0, up: -0.02 }),
+    Enter: () => ask("mark"),
+  };
+  document.addEventListener("keydown", (event) => {
+    const busy = ["INPUT", "SELECT", "TEXTAREA"].includes(event.target.tagName) || (event.target.tagName === "BUTTON" && [" ", "Enter"].includes(event.key));
+    if (busy || event.ctrlKey || event.metaKey || event.altKey || !keys[event.key] || $("text").open) return;
+    event.preventDefault();
+    keys[event.key]();
+  });
+
+  const meet = () => {
+    wire = window.Bokeh?.documents[0]?.get_model_by_name("wire");
+    if (!wire) return setTimeout(meet, 20);
+    wire.properties.state.change.connect(show);
+    wire.properties.cards.change.connect(showCards);
+    show();
+    if (!new URLSearchParams(location.search).has("theme") && matchMedia("(prefers-color-scheme: dark)").matches) ask("theme", { dark: true });
+    return undefined;
+  };
+  meet();
+})();
