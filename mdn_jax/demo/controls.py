@@ -61,7 +61,7 @@ class Control:
 
     @property
     def wanted(self) -> str:
-        """What a value must be, in words."""
+        """All that a value may be, for a message."""
         if self.choices:
             return f"one of {', '.join(self.choices)}"
         kind = "a number" if self.step == "any" else "a whole number"
@@ -138,7 +138,7 @@ class Settings:
         return urlencode(query)
 
     def training(self, num_steps: int = ENDLESS) -> TrainingConfig:
-        """How it is trained."""
+        """The training of it."""
         values = self.values
         return self.graph.config.training.model_copy(
             update={

@@ -102,9 +102,9 @@ class Figures:
         theme = THEMES[dark]
         for one in self.all:
             for axis in one.axis:
+                inked = ("axis_label_text_color", "major_label_text_color", "axis_line_color", "major_tick_line_color")
                 axis.update(
-                    axis_label_text_color=theme["ink"], major_label_text_color=theme["ink"], axis_line_color=theme["ink"],
-                    major_tick_line_color=theme["ink"], minor_tick_line_color=None, axis_label_text_font_style="normal",
+                    **dict.fromkeys(inked, theme["ink"]), minor_tick_line_color=None, axis_label_text_font_style="normal",
                     axis_label_text_font_size="12px", major_label_text_font_size="11px",
                 )  # fmt: skip
             one.grid.grid_line_color = theme["grid"]
