@@ -103,10 +103,8 @@ class Figures:
         for one in self.all:
             for axis in one.axis:
                 inked = ("axis_label_text_color", "major_label_text_color", "axis_line_color", "major_tick_line_color")
-                axis.update(
-                    **dict.fromkeys(inked, theme["ink"]), minor_tick_line_color=None, axis_label_text_font_style="normal",
-                    axis_label_text_font_size="12px", major_label_text_font_size="11px",
-                )  # fmt: skip
+                axis.update(**dict.fromkeys(inked, theme["ink"]), minor_tick_line_color=None)
+                axis.update(axis_label_text_font_style="normal", axis_label_text_font_size="12px")
             one.grid.grid_line_color = theme["grid"]
         self.density.grid.grid_line_color = None
         self.mapper.palette = palette_of(dark)
