@@ -209,8 +209,9 @@ class Page:
         if new:  # the first picture waits neither for steps nor for what lies at one input
             done = await loop.run_in_executor(self.pool, lambda: _work(begin(settings, points_alone=not works)))
         else:
-            x = self.pointer[0] if self.pointer else sum(before.view.x) / 2
-            steps, enough = single, None
+            x, steps, enough = None, single, None
+            if before.step or not self.playing:  # training begins before the program of this one is there
+                x = self.pointer[0] if self.pointer else sum(before.view.x) / 2
             if self.playing:
                 speed = settings.values["speed"]
                 steps, enough = ENDLESS if speed == "max" else int(speed), self._enough

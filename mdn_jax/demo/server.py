@@ -1,6 +1,7 @@
 """The server of the page, on this machine alone."""
 
 import importlib.resources
+import logging
 import socket
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -43,6 +44,7 @@ def serve(
     Raises:
         InputError: for a port in use.
     """
+    logging.getLogger("bokeh.server.views.ws").setLevel(logging.ERROR)  # a page that was left is no fault
     graphs = GRAPHS if own is None else {own.name: own, **GRAPHS}
     listener = _listen(port)
     port = listener.getsockname()[1]
