@@ -1,6 +1,9 @@
 """`mdn-jax run CONFIG` and `mdn-jax plot RUN`."""
 
 import dataclasses
+import math
+import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +14,8 @@ from mdn_jax.cli.flags import config_values, parse_flags, path_first, said_by
 from mdn_jax.config import Config, DatasetConfig, validate
 
 __all__ = ["plot", "run"]
+
+MINUTE = 60.0  # seconds between two lines of a run's progress in a log
 
 
 def run(arguments: list[str]) -> int:
@@ -44,15 +49,21 @@ def _run_config(config: Config, folder: Path, *, overwrite: bool) -> int:
     again = not overwrite and (folder / METRICS).is_file()
     console = Console(stderr=True)
     columns = (TextColumn("training"), BarColumn(), TextColumn("step {task.completed:.0f}/{task.total:.0f}"))
-    losses = TextColumn("{task.fields[losses]}")
+    shown = TextColumn("{task.fields[losses]}")
     silent = not console.is_terminal  # into a log it would write blank lines only
-    with Progress(*columns, TimeRemainingColumn(), losses, console=console, transient=True, disable=silent) as progress:
+    with Progress(*columns, TimeRemainingColumn(), shown, console=console, transient=True, disable=silent) as progress:
         task = progress.add_task("training", total=config.training.num_steps, losses="compiling")
+        told = time.monotonic()
 
         def on_evaluation(step: int, metrics: dict[str, Any]) -> None:
             # an ensemble shows its networks' mean
             train, validation = (float(jax.numpy.mean(metrics[name])) for name in ("train_loss", "val_loss"))
-            progress.update(task, completed=step, losses=f"train {train:.3f}  validation {validation:.3f}")
+            losses = f"train {train:.3f}" + ("" if math.isnan(validation) else f"  validation {validation:.3f}")
+            progress.update(task, completed=step, losses=losses)
+            nonlocal told
+            if silent and time.monotonic() - told >= MINUTE:  # into a log, a plain line
+                told = time.monotonic()
+                print(f"training: step {step}/{config.training.num_steps}  {losses}", file=sys.stderr, flush=True)
 
         metrics = runs.run(config, folder, dataset=dataset, overwrite=overwrite, on_evaluation=on_evaluation)
     _print_metrics(metrics, folder)
