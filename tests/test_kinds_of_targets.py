@@ -17,7 +17,7 @@ from mdn_jax import cli, plotting, runs
 from mdn_jax.config import parse
 from mdn_jax.data import load
 from mdn_jax.judging import kinds
-from mdn_jax.judging.baselines import baseline_scores
+from mdn_jax.judging.baselines import baseline_report, baseline_scores
 from mdn_jax.judging.classifiers import frequencies, softmax_regression
 from mdn_jax.judging.targets import classes_of, components_of, kinds_of, numbers_of, of_targets
 
@@ -320,7 +320,8 @@ def test_baselines_of_numbers_and_kinds_add_up():
         ("number", mdn.Part(x, size), (None,)),
         ("kind", mdn.Part(x, kind), (2,)),
     ):
-        found[name] = baseline_scores(config, mdn.Dataset(part, part, num_classes=classes))
+        data = mdn.Dataset(part, part, num_classes=classes)
+        found[name] = baseline_report(config, data, baseline_scores(config, data))
     for both, number, kind in (("no_inputs", "marginal", "frequencies"), ("linear", "least_squares", "softmax")):
         nll = found["number"][number]["test_nll"] + found["kind"][kind]["test_nll"]
         assert found["both"][both]["test_nll"] == pytest.approx(nll, rel=1e-6)

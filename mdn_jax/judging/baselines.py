@@ -25,7 +25,15 @@ from mdn_jax.judging.scoring import evaluate
 from mdn_jax.models import Model, Standardizer, evenly
 from mdn_jax.training import fit
 
-__all__ = ["baseline_scores", "baseline_sentences", "linear", "one_gaussian", "without_inputs"]
+__all__ = [
+    "TITLES",
+    "baseline_report",
+    "baseline_scores",
+    "baseline_sentences",
+    "linear",
+    "one_gaussian",
+    "without_inputs",
+]
 
 Classes = tuple[int | None, ...]
 
@@ -36,31 +44,35 @@ WITHOUT, LINEAR = (
     ("marginal", "frequencies", "no_inputs"),
     ("least_squares", "softmax", "linear"),
 )  # numbers, kinds, both
+TITLES = {
+    "marginal": "the targets' own Gaussian", "frequencies": "a guess by the class frequencies alone",
+    "no_inputs": "a guess without inputs", "least_squares": "linear least squares",
+    "softmax": "a linear softmax classifier", "linear": "a linear model", "one_gaussian": "one Gaussian",
+}  # fmt: skip
 
 
-def baseline_scores(config: Config, dataset: Dataset) -> dict[str, Any]:
-    """The scores of the baselines on the test rows.
+def baseline_scores(config: Config, dataset: Dataset) -> dict[str, Scores | None]:
+    """The scores of the baselines on the test rows, by name; None of one that cannot be had.
 
     Args:
         config: of the model that they stand beside.
         dataset: its rows.
-
-    Returns:
-        Name -> scores of the report (nats per row, {target: value}), or None, with the reason under `skipped`.
     """
-    names, classes = dataset.target_names, dataset.num_classes
-    both = 2 if len({count is None for count in classes}) == 2 else int(classes[0] is not None)
-    rows: Any = dataset.train, dataset.test, classes
-    found: dict[str, Any] = {WITHOUT[both]: without_inputs(*rows), LINEAR[both]: linear(*rows), "one_gaussian": None}
-    found = {name: scores and _report(scores, names) for name, scores in found.items()}
-    reason = _no_gaussian(config, dataset)
-    if reason is None:
-        model, training = _one_gaussian_config(config)
-        scores = one_gaussian(config.seed, dataset, model, training)
-        found["one_gaussian"] = _report(scores, names) | {"num_steps": training.num_steps}
-    reasons = {LINEAR[both]: "no more training rows than inputs"}
-    reasons |= {"one_gaussian": reason} if None in classes else {}
-    return found | {"skipped": {name: why for name, why in reasons.items() if found[name] is None}}
+    rows, both = (dataset.train, dataset.test, dataset.num_classes), _sort_of(dataset)
+    found = {WITHOUT[both]: without_inputs(*rows), LINEAR[both]: linear(*rows), "one_gaussian": None}
+    if _no_gaussian(config, dataset) is None:
+        found["one_gaussian"] = one_gaussian(config.seed, dataset, *_one_gaussian_config(config))
+    return found
+
+
+def baseline_report(config: Config, dataset: Dataset, found: Mapping[str, Scores | None]) -> dict[str, Any]:
+    """The baselines' scores (nats per row, {target: value}) as plain values, None with the reason under `skipped`."""
+    report: dict[str, Any] = {name: scores and _report(scores, dataset.target_names) for name, scores in found.items()}
+    if report["one_gaussian"]:
+        report["one_gaussian"]["num_steps"] = _one_gaussian_config(config)[1].num_steps
+    reasons = {LINEAR[_sort_of(dataset)]: "no more training rows than inputs"}
+    reasons |= {"one_gaussian": _no_gaussian(config, dataset)} if None in dataset.num_classes else {}
+    return report | {"skipped": {name: why for name, why in reasons.items() if report[name] is None}}
 
 
 def baseline_sentences(baselines: Mapping[str, Any], test_nll: float) -> list[str]:
@@ -71,15 +83,10 @@ def baseline_sentences(baselines: Mapping[str, Any], test_nll: float) -> list[st
     better = [name for name in cures if baselines.get(name) and baselines[name]["test_nll"] <= test_nll]
     if not better:
         return []
-    name, titles = better[0], {
-        "marginal": "the targets' own Gaussian", "frequencies": "a guess by the class frequencies alone",
-        "no_inputs": "a guess without inputs", "least_squares": "linear least squares",
-        "softmax": "a linear softmax classifier", "linear": "a linear model",
-    }  # fmt: skip
+    name = better[0]
     nll = baselines[name]["test_nll"]
     return [
-        f"{titles.get(name, 'one Gaussian')} answers no worse: its NLL is {nll:.3f} nats per row, the model's "
-        f"{test_nll:.3f}: {cures[name]}"
+        f"{TITLES[name]} answers no worse: its NLL is {nll:.3f} nats per row, the model's {test_nll:.3f}: {cures[name]}"
     ]
 
 
@@ -146,6 +153,12 @@ class _Linear:
             for part in self.parts
         ]
         return blocks[0] if len(blocks) == 1 else Product(tuple(blocks))
+
+
+def _sort_of(dataset: Dataset) -> int:
+    """The place in a triple for targets that are numbers, kinds, or both."""
+    kinds = {count is not None for count in dataset.num_classes}
+    return 2 if len(kinds) == 2 else int(kinds.pop())
 
 
 def _no_gaussian(config: Config, dataset: Dataset) -> str | None:

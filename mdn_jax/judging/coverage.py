@@ -31,6 +31,7 @@ ROWS_BY_WIDTH = 2 * FEWEST_ALIKE  # that tell a coverage by width: one group tel
 MOST_KINDS = 20  # of one category; the most frequent ones are told
 CLEAR, WORTH, WORTH_PART = 4.0, 0.03, 0.08  # standard errors, and points of coverage, that are worth a word
 CLEAR_REGION = 3.0  # standard errors beyond which the worst region of a lone target is worth a word
+NAMES = {"held": "standard_error", "calibrated": "calibrated_standard_error"}  # by default, and once calibrated
 REGIONS = {"central": "intervals", "highest_density": "highest-density regions", "joint": "joint regions"}
 
 
@@ -106,7 +107,7 @@ def coverage_interval(record: Mapping[str, Any], name: str = "held") -> tuple[fl
         [0.9375, 1.0]
     """
     held, share = record[name], record["share"]
-    error = record["standard_error" if name == "held" else "calibrated_standard_error"]
+    error = record[NAMES[name]]
     pull = 4.0 * error**2 / (share * (1 - share))  # z^2 / n
     centre = (held + 0.5 * pull) / (1 + pull)
     half = np.sqrt(pull * held * (1 - held) + 0.25 * pull**2) / (1 + pull)
@@ -133,47 +134,54 @@ def kinds_in(encoding: Encoding | None, x: Float[np.ndarray, "N X"]) -> dict[str
 def coverage_sentences(coverage: Mapping[str, Any]) -> list[str]:
     """Warnings of wrong regions, in plain English; none where nothing is wrong.
 
-    A sentence for each target whose 90 % intervals are off, one for the worst of all other regions, and one for the
-    worst kind of each category and the worst width of each target.
+    Regions are judged as `predict` gives them by default, and apart from that as calibrated. A sentence for each
+    target whose 90 % intervals are off, one for the worst of all other regions, and one for the worst kind of each
+    category and the worst width of each target.
     """
-    said, told = [], set()
-    for record in coverage["regions"]:
-        if record["region"] == "central" and record["share"] == SHARE and _off(record, WORTH):
-            said.append(_region_sentence(record))
-            told |= {record["target"], None}  # a joint region of targets that are off is off
-    said += map(_region_sentence, _worst_region([one for one in coverage["regions"] if one["target"] not in told]))
-    for record in _worst(coverage["by_kind"], "column"):
-        said.append(
-            f"where {record['column']} is {record['kind']!r}, 90 % intervals of {record['target']!r} hold "
-            f"{_percent(*_best(record))} of {record['rows']:,} test rows"
-        )
-    for record in _worst(coverage["by_width"], "target"):
-        said.append(
-            f"where the 90 % intervals of {record['target']!r} are about {record['width']:.3g} wide, they hold "
-            f"{_percent(*_best(record))} of {record['rows']:,} test rows"
-        )
+    said = []
+    for name in NAMES:
+        told = set()
+        for record in coverage["regions"]:
+            if record["region"] == "central" and record["share"] == SHARE and _off(record, WORTH, name):
+                said.append(_region_sentence(record, name))
+                told |= {record["target"], None}  # a joint region of targets that are off is off
+        others = [one for one in coverage["regions"] if one["target"] not in told]
+        said += [_region_sentence(record, name) for record in _worst_region(others, name)]
+        calibrated = "calibrated " if name != "held" else ""
+        for record in _worst(coverage["by_kind"], "column", name):
+            said.append(
+                f"where {record['column']} is {record['kind']!r}, {calibrated}90 % intervals of {record['target']!r} "
+                f"hold {_percent(record, name)} of {record['rows']:,} test rows"
+            )
+        for record in _worst(coverage["by_width"], "target", name):
+            said.append(
+                f"where the 90 % intervals of {record['target']!r} are about {record['width']:.3g} wide, they hold "
+                f"{_percent(record, name)} of {record['rows']:,} test rows{' once calibrated' if calibrated else ''}"
+            )
     return said
 
 
-def _worst_region(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _worst_region(records: Sequence[Mapping[str, Any]], name: str) -> list[Mapping[str, Any]]:
     """The region that is furthest off; none where all hold what they say."""
     targets = len({record["target"] for record in records} - {None}) or 1
     # a false alarm in several targets is to be as rare as in one; half a row allows for counts being whole
     clear = -NormalDist().inv_cdf(NormalDist().cdf(-CLEAR_REGION) / targets)
-    off = [record for record in records if _off(record, WORTH, clear, slack=0.5)]
-    return sorted(off, key=_distance, reverse=True)[:1]
+    off = [record for record in records if _off(record, WORTH, name, clear, slack=0.5)]
+    return sorted(off, key=lambda record: _distance(record, name), reverse=True)[:1]
 
 
-def _region_sentence(record: Mapping[str, Any]) -> str:
-    regions, (held, error) = REGIONS[record["region"]], _best(record)
+def _region_sentence(record: Mapping[str, Any], name: str) -> str:
+    regions = REGIONS[record["region"]]
     of = "all targets" if record["target"] is None else repr(record["target"])
     too = ("wide", "narrow") if record["region"] == "central" else ("large", "small")
     state, cure = "", f"set dataset.calibration_fraction = 0.2 for {regions} that hold what they say"
-    if "calibrated" in record:
+    if name != "held":
         state, cure = "calibrated ", "the test rows are unlike those it was calibrated on"
+    elif "calibrated" in record:
+        cure = f"calibrated ones hold {_percent(record, 'calibrated')}: ask predict for those with --calibrated"
     return (
-        f"the {state}{100 * record['share']:g} % {regions} of {of} hold {_percent(held, error)} of the test rows: too "
-        f"{too[0] if held > record['share'] else too[1]}; {cure}"
+        f"the {state}{100 * record['share']:g} % {regions} of {of} hold {_percent(record, name)} of the test rows: too "
+        f"{too[0] if record[name] > record['share'] else too[1]}; {cure}"
     )
 
 
@@ -221,33 +229,27 @@ def _width_groups(
     return np.array_split(rows, groups)
 
 
-def _best(record: Mapping[str, Any]) -> tuple[float, float]:
-    """The share held after calibration, where there is one, with its standard error."""
-    name = "calibrated" if "calibrated" in record else "held"
-    return record[name], record["calibrated_standard_error" if name == "calibrated" else "standard_error"]
-
-
-def _distance(record: Mapping[str, Any]) -> float:
+def _distance(record: Mapping[str, Any], name: str) -> float:
     """The distance of the share held from the nominal share."""
-    return abs(_best(record)[0] - record["share"])
+    return abs(record[name] - record["share"])
 
 
-def _off(record: Mapping[str, Any], worth: float, clear: float = CLEAR, slack: float = 0.0) -> bool:
+def _off(record: Mapping[str, Any], worth: float, name: str, clear: float = CLEAR, slack: float = 0.0) -> bool:
     """True where the share held is so many points and standard errors off the nominal share, `slack` rows allowed."""
-    if record["held"] is None:
+    if record.get(name) is None:
         return False
-    return _distance(record) > max(worth, clear * _best(record)[1] + slack / record["rows"])
+    return _distance(record, name) > max(worth, clear * record[NAMES[name]] + slack / record["rows"])
 
 
-def _worst(records: Sequence[Mapping[str, Any]], group: str) -> list[Mapping[str, Any]]:
+def _worst(records: Sequence[Mapping[str, Any]], group: str, name: str) -> list[Mapping[str, Any]]:
     """Of each group the record that is furthest off, where it is off at all."""
     worst: dict[tuple, Mapping[str, Any]] = {}
     for record in records:
-        if _off(record, WORTH_PART):
+        if _off(record, WORTH_PART, name):
             key = record[group], record["target"]
-            worst[key] = max(worst.get(key, record), record, key=_distance)
+            worst[key] = max(worst.get(key, record), record, key=lambda one: _distance(one, name))
     return list(worst.values())
 
 
-def _percent(share: float, error: float) -> str:
-    return f"{100 * share:.1f} % (± {100 * error:.1f} by chance)"
+def _percent(record: Mapping[str, Any], name: str) -> str:
+    return f"{100 * record[name]:.1f} % (± {100 * record[NAMES[name]]:.1f} by chance)"

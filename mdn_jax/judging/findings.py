@@ -9,10 +9,11 @@ from mdn_jax._checks import InputError
 from mdn_jax.config import Config
 from mdn_jax.data import Dataset, Part
 from mdn_jax.data import load as load_dataset
-from mdn_jax.judging.baselines import REPORTED, baseline_scores, baseline_sentences
+from mdn_jax.judging.baselines import REPORTED, TITLES, baseline_report, baseline_scores, baseline_sentences
 from mdn_jax.judging.components import Diagnosis, diagnose
 from mdn_jax.judging.coverage import coverage_sentences, kinds_in, measure_coverage
 from mdn_jax.judging.dependence import Autocorrelation, residual_autocorrelation
+from mdn_jax.judging.faults import Evidence, fault_sentences, outside_mass
 from mdn_jax.judging.kinds import kind_sentences
 from mdn_jax.judging.metrics import Scores
 from mdn_jax.judging.rows import Judged, judge
@@ -50,9 +51,14 @@ def findings(
     """
     kinds = kinds_in(dataset.encoding, dataset.test.x)
     coverage = measure_coverage(scores, judged, dataset.target_names, calibration=model.calibration, kinds=kinds)
-    baselines = baseline_scores(config, dataset)
+    others = baseline_scores(config, dataset)
+    baselines = baseline_report(config, dataset, others)
+    evidence = Evidence(
+        dataset, scores, {TITLES[name]: other for name, other in others.items() if other}, outside_mass(model, dataset)
+    )
     nll = float(np.average(scores.nll, weights=scores.weight))
-    said = [*baseline_sentences(baselines, nll), *diagnosis.sentences(), *coverage_sentences(coverage)]
+    said = [*baseline_sentences(baselines, nll), *fault_sentences(evidence), *diagnosis.sentences()]
+    said += coverage_sentences(coverage)
     said += kind_sentences(scores, dataset.target_names)
     said += dataset.warnings
     found: dict[str, Any] = {"diagnosis": diagnosis.report(), "coverage": coverage, "baselines": baselines}
