@@ -309,3 +309,42 @@ def test_rows_are_mapped_the_same_however_they_are_chunked(kept, monkeypatch, ro
     assert_allclose(
         found["gap"], (rows.y - np.asarray(mixtures.locs[:, 0])) * rows.weight[:, None], rtol=1e-4, atol=1e-3
     )
+
+
+def test_weights_all_alike_change_nothing():
+    rng = np.random.default_rng(0)
+    for count in (20, 33, 60, 1_000):
+        needed = rng.uniform(size=count)
+        plain, weighted = (
+            Calibration(needed[:, None], needed[:, None], needed, w) for w in (None, np.full(count, 3.0))
+        )
+        for share in (0.01, 0.1, 0.5, 0.8, 0.9, 0.95, 0.99):
+            assert weighted.joint_mass(share) == plain.joint_mass(share)
+
+
+def test_weighted_rows_hold_their_share_of_the_weight():
+    """Heavy rows need more mass: of new rows by their weight 90 % are held, which the plain quantile misses."""
+    rng = np.random.default_rng(0)
+
+    def draw(count):
+        weight = np.where(rng.uniform(size=count) < 0.3, 9.0, 1.0)
+        return weight, rng.uniform(size=count) ** np.where(weight > 1, 0.3, 2.0)
+
+    held = {True: [], False: []}
+    for _ in range(300):
+        weight, needed = draw(300)
+        new_weight, new = draw(2_000)
+        for weighted, shares in held.items():
+            mass = Calibration(needed[:, None], needed[:, None], needed, weight if weighted else None).joint_mass(0.9)
+            shares.append(np.average(new <= mass, weights=new_weight))
+    assert 0.895 < np.mean(held[True]) < 0.91 and np.mean(held[False]) < 0.88
+
+
+def test_a_weighted_calibration_is_kept(kept, tmp_path):
+    weight = np.random.default_rng(0).uniform(0.5, 2.0, len(kept[1]))
+    model = mdn.calibrate(model_of(1.0), *kept, weights=weight)
+    with pytest.raises(mdn.InputError, match="weights must have shape"):
+        mdn.calibrate(model_of(1.0), *kept, weights=weight[1:])
+    mdn.save(tmp_path / "model", model)
+    loaded = mdn.load(tmp_path / "model", network=model.conditional.network)
+    assert_allclose(loaded.calibration.weight, weight)

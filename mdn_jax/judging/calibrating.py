@@ -11,7 +11,7 @@ from mdn_jax._typing import ArrayLike, PyTree
 from mdn_jax.judging.rows import judge
 from mdn_jax.models.calibration import FEWEST_TO_CALIBRATE, Calibration
 from mdn_jax.models.model import Model
-from mdn_jax.models.rows import evenly
+from mdn_jax.models.rows import check_weights, evenly
 
 __all__ = ["calibrate", "needed_masses"]
 
@@ -19,7 +19,7 @@ AnyModel = TypeVar("AnyModel", bound=Model)
 MOST = 5_000  # rows that are looked at: what holds 90 % of them holds 90 % of others within 0.5 %
 
 
-def calibrate(model: AnyModel, x: PyTree, y: ArrayLike) -> AnyModel:
+def calibrate(model: AnyModel, x: PyTree, y: ArrayLike, *, weights: ArrayLike | None = None) -> AnyModel:
     """The model with the masses that its regions needed on rows that training never saw.
 
     `predict(..., calibrated=True)` asks its intervals for those masses: then they hold the share of new targets that
@@ -29,6 +29,7 @@ def calibrate(model: AnyModel, x: PyTree, y: ArrayLike) -> AnyModel:
         model: from `fit` or `load`.
         x: (N, X) inputs, at least 20 rows; of more than 5,000 so many are used.
         y: (N, D) or (N,) targets; NaN where one is missing.
+        weights: (N,) how much each row counts; intervals then hold a share of the weight.
 
     Returns:
         The same model with a `calibration`.
@@ -53,7 +54,8 @@ def calibrate(model: AnyModel, x: PyTree, y: ArrayLike) -> AnyModel:
     require(len(rows) == 1, f"calibrate takes as many inputs as targets; got {rows} rows")
     chosen = evenly(count, MOST)
     x, y = jax.tree.map(lambda leaf: np.asarray(leaf)[chosen], (x, np.asarray(y)))
-    return replace(model, calibration=needed_masses(model, x, y))
+    weight = None if weights is None else check_weights(weights, (count,))[chosen]
+    return replace(model, calibration=replace(needed_masses(model, x, y), weight=weight))
 
 
 def needed_masses(model: Model, x: PyTree, y: ArrayLike) -> Calibration:

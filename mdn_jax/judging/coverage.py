@@ -9,7 +9,7 @@ References:
 
 from collections.abc import Mapping, Sequence
 from statistics import NormalDist
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,6 +33,20 @@ CLEAR, WORTH, WORTH_PART = 4.0, 0.03, 0.08  # standard errors, and points of cov
 CLEAR_REGION = 3.0  # standard errors beyond which the worst region of a lone target is worth a word
 NAMES = {"held": "standard_error", "calibrated": "calibrated_standard_error"}  # by default, and once calibrated
 REGIONS = {"central": "intervals", "highest_density": "highest-density regions", "joint": "joint regions"}
+
+
+class _Spare(NamedTuple):
+    """Rows kept apart to calibrate one region: the mass that each needed, and its weight."""
+
+    needed: Float[np.ndarray, " C"]
+    weight: Float[np.ndarray, " C"] | None
+
+    @property
+    def rows(self) -> float:
+        """As many rows that count alike tell as much."""
+        known = ~np.isnan(self.needed)
+        weight = known.astype(float) if self.weight is None else self.weight * known
+        return float(weight.sum() ** 2 / np.sum(weight**2))
 
 
 def measure_coverage(
@@ -65,12 +79,15 @@ def measure_coverage(
     central = np.abs(2.0 * scores.pit - 1.0)
     regions, by_kind, by_width, not_judged = [], [], [], []
     for index, name in ((dim, target_names[dim]) for dim in scores.numbers):
-        masses = [None, None] if calibration is None else [calibration.central, calibration.highest_density]
+        masses = [None] * 2
+        if calibration is not None:
+            masses = [
+                _Spare(one[:, index], calibration.weight) for one in (calibration.central, calibration.highest_density)
+            ]
         needed = [(central[:, index], weight), (judged.highest_density[:, index], weight[judged.rows])]
         for region, (own, weights), spare in zip(("central", "highest_density"), needed, masses, strict=True):
-            spare = None if spare is None else spare[:, index]
             regions += [{"region": region, "target": name} | _held(own, weights, share, spare) for share in SHARES]
-        spare = None if calibration is None else calibration.central[:, index]
+        spare = masses[0]
         for column, kind in (kinds or {}).items():
             levels, others = _levels(kind[~np.isnan(central[:, index]) & (weight > 0)])
             for level in levels:
@@ -82,7 +99,7 @@ def measure_coverage(
             width = {"target": name, "group": number + 1, "width": float(np.median(scores.width_90[rows, index]))}
             by_width.append(width | _held(central[rows, index], weight[rows], SHARE, spare))
     if len(scores.numbers) > 1:
-        spare = None if calibration is None else calibration.joint
+        spare = None if calibration is None else _Spare(calibration.joint, calibration.weight)
         own = judged.joint, weight[judged.rows]
         regions += [{"region": "joint", "target": None} | _held(*own, share, spare) for share in SHARES]
     return {"regions": regions, "by_kind": by_kind, "kinds_not_judged": not_judged, "by_width": by_width}
@@ -186,10 +203,7 @@ def _region_sentence(record: Mapping[str, Any], name: str) -> str:
 
 
 def _held(
-    needed: Float[np.ndarray, " N"],
-    weight: Float[np.ndarray, " N"],
-    share: float,
-    spare: Float[np.ndarray, " C"] | None,
+    needed: Float[np.ndarray, " N"], weight: Float[np.ndarray, " N"], share: float, spare: "_Spare | None"
 ) -> dict[str, Any]:
     """The share of rows held by regions of a nominal share, as they are and with the mass that `spare` rows needed."""
     known = ~np.isnan(needed) & (weight > 0)
@@ -199,10 +213,10 @@ def _held(
         return record | {"held": None, "standard_error": None}
     one = share * (1 - share) * np.sum(weight**2) / weight.sum() ** 2  # 1 / n where all count alike
     record |= {"held": float(np.average(needed <= share, weights=weight)), "standard_error": float(np.sqrt(one))}
-    if spare is not None and not np.isnan(spare).all():
-        mass = Calibration(spare[:, None], spare[:, None], spare).joint_mass(share)
+    if spare is not None and not np.isnan(spare.needed).all():
+        mass = Calibration(spare.needed[:, None], spare.needed[:, None], *spare).joint_mass(share)
         # the coverage of a conformal region is Beta distributed around its share
-        both = one + share * (1 - share) / (np.sum(~np.isnan(spare)) + 2)
+        both = one + share * (1 - share) / (spare.rows + 2)
         held = float(np.average(needed <= mass, weights=weight))
         record |= {"calibrated": held, "calibrated_standard_error": float(np.sqrt(both))}
     return record

@@ -9,7 +9,6 @@ References:
     V. Chernozhukov, K. Wüthrich and Y. Zhu, "Distributional conformal prediction", 2021.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,6 +35,7 @@ class Calibration(ShortRepr):
         central: (N, D) of each target's central interval; NaN where the target is missing.
         highest_density: (N, D) of each target's highest-density region.
         joint: (N,) of the highest-density region of all targets together.
+        weight: (N,) how much each row counts; None where all count alike. A share is then one of the weight.
 
     Example:
         >>> import numpy as np
@@ -48,22 +48,29 @@ class Calibration(ShortRepr):
     central: Float[np.ndarray, "N D"]
     highest_density: Float[np.ndarray, "N D"]
     joint: Float[np.ndarray, " N"]
+    weight: Float[np.ndarray, " N"] | None = None
 
     def mass(self, kind: Kind, share: float) -> Float[np.ndarray, " D"]:
         """The mass to ask of each target's intervals so that they hold a `share` of new targets, (D,)."""
         check_range("share", share, 0, 1)
         needed = self.central if kind == "central" else self.highest_density
-        return np.array([_quantile(column, share) for column in needed.T])
+        return np.array([_quantile(column, share, self.weight) for column in needed.T])
 
     def joint_mass(self, share: float) -> float:
         """The mass to ask of a joint region."""
         check_range("share", share, 0, 1)
-        return _quantile(self.joint, share)
+        return _quantile(self.joint, share, self.weight)
 
 
-def _quantile(needed: Float[np.ndarray, " N"], share: float) -> float:
-    """The smallest mass that a share of new rows will not exceed: the ceil((N + 1) share)-th of N."""
-    known = np.sort(needed[~np.isnan(needed)])
-    rank = math.ceil((len(known) + 1) * share - 1e-9)
+def _quantile(needed: Float[np.ndarray, " N"], share: float, weight: Float[np.ndarray, " N"] | None) -> float:
+    """The smallest mass that a share of new rows will not exceed: of rows alike the ceil((N + 1) share)-th of N."""
+    weight = np.ones(len(needed)) if weight is None else weight
+    known = np.flatnonzero(~np.isnan(needed) & (weight > 0))
+    order = known[np.argsort(needed[known], kind="stable")]
+    if not len(order):
+        return LARGEST_MASS
+    reached = np.cumsum(weight[order])
+    new = np.sum(weight[order] ** 2) / reached[-1]  # weight of a new row that is drawn by its weight
+    rank = int(np.searchsorted(reached, (reached[-1] + new) * share * (1 - 1e-9)))
     # so few rows cannot promise so much: the largest region there is
-    return LARGEST_MASS if rank > len(known) else float(np.clip(known[max(rank, 1) - 1], 1e-4, LARGEST_MASS))
+    return LARGEST_MASS if rank == len(order) else float(np.clip(needed[order[rank]], 1e-4, LARGEST_MASS))

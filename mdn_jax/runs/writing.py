@@ -61,7 +61,8 @@ def write_run(folder: Path, config: Config, dataset: Dataset, outcome: Outcome) 
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / CONFIG, tomli_w.dumps(config.to_dict()))
     if dataset.calibration is not None:
-        model = calibrate(outcome.fit.model, dataset.calibration.x, dataset.calibration.y)
+        kept = dataset.calibration
+        model = calibrate(outcome.fit.model, kept.x, kept.y, weights=kept.weight)
         outcome = replace(outcome, fit=replace(outcome.fit, model=model))
     fit = outcome.fit
     judged = kind_of(dataset).of(config, dataset, fit.model, fit.statuses)

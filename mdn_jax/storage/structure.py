@@ -33,6 +33,7 @@ def describe(value: Any) -> dict[str, Any]:
             columns["encoding"] = value.encoding.to_dict()
         if value.calibration is not None:
             columns["num_calibration"] = len(value.calibration.joint)
+            columns["calibration_weighted"] = value.calibration.weight is not None
         return columns
     if isinstance(value, Merger):
         return {"kind": "merger", "models": [describe(model) for model in value.models]}
@@ -81,7 +82,7 @@ def build(described: dict[str, Any], network: Any = None, head: Callable | None 
             input_names=tuple(described["input_names"]),
             target_names=tuple(described["target_names"]),
             encoding=Encoding.from_dict(described["encoding"]) if "encoding" in described else None,
-            calibration=_masses(described.get("num_calibration"), described["target_dim"]),
+            calibration=_masses(described),
         )
     if kind == "merger":
         return Merger(tuple(build(one, network, head) for one in described["models"]))
@@ -132,10 +133,12 @@ def _units(size: int) -> Standardizer:
     return Standardizer(_on_host(size), _on_host(size))
 
 
-def _masses(count: int | None, size: int) -> Calibration | None:
+def _masses(described: dict[str, Any]) -> Calibration | None:
+    count, size = described.get("num_calibration"), described["target_dim"]
     if count is None:
         return None
-    return Calibration(_on_host(count, size), _on_host(count, size), _on_host(count))
+    weight = _on_host(count) if described.get("calibration_weighted") else None
+    return Calibration(_on_host(count, size), _on_host(count, size), _on_host(count), weight)
 
 
 def _on_host(*shape: int) -> np.ndarray:
