@@ -201,7 +201,7 @@ def test_control_c_exits_with_130_and_the_same_command_goes_on(place, no_figures
         ("run small.toml --training.optimizer adan", "adan"),
         ("run small.toml --training.objective squared_error", "set model.num_components = 1, not 2"),
         ("run small.toml --dataset.options.noise", "--dataset.options.noise takes a value, as TOML writes it"),
-        ("run small.toml --dataset.options.noise 1", "dataset.options.noise: the function takes no 'noise'"),
+        ("run small.toml --dataset.options.wind 1", "dataset.options.wind: the function takes no 'wind'"),
         ("run small.toml --dataset.option.noise 1", "unknown option '--dataset.option.noise'"),
         ("run small.toml --model.network mpl", "command line: model.network: no network 'mpl': did you mean 'mlp'?"),
         ("run small.toml --dataset.name own.py:f", "/own.py: no such file: give the path of a Python file"),
