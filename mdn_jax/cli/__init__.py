@@ -18,6 +18,7 @@ import jaxlib
 
 from mdn_jax._checks import InputError, nearest, require
 from mdn_jax._version import __version__
+from mdn_jax.cli.comparing import compare
 from mdn_jax.cli.demo import demo
 from mdn_jax.cli.predicting import predict
 from mdn_jax.cli.running import plot, run
@@ -62,14 +63,18 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _usage() -> str:
-    lines = ["mdn-jax: mixture density networks in JAX", ""]
-    for name, command in COMMANDS.items():
-        lines.append(f"  mdn-jax {name} {(command.__doc__ or '').splitlines()[0]}")
-    return "\n".join([*lines, "", "mdn-jax COMMAND --help tells more."])
+    # a command's docstring begins with its arguments, if it has any, and two blanks
+    told = {name: (command.__doc__ or "").splitlines()[0].rpartition("  ") for name, command in COMMANDS.items()}
+    calls = {name: f"mdn-jax {name} {arguments.strip()}" for name, (arguments, _, _) in told.items()}
+    width = max(map(len, calls.values()))
+    lines = [f"  {calls[name]:{width}}  {text}" for name, (_, _, text) in told.items()]
+    head = "mdn-jax: mixture density networks in JAX"
+    return "\n".join([head, "", *lines, "", "mdn-jax COMMAND --help tells more."])
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
-    "new": new, "run": run, "sweep": sweep, "predict": predict, "sample": sample, "plot": plot, "demo": demo,
+    "new": new, "run": run, "sweep": sweep, "predict": predict, "sample": sample, "plot": plot,
+    "compare": compare, "demo": demo,
 }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ runs/NAME/  config.toml   the resolved config: running it again gives the same n
 model of pen strokes.
 """
 
+from mdn_jax.runs.comparing import Comparison, compare_runs
 from mdn_jax.runs.configs import absolute, changed_by_hand, config_text, fill_in, read_config, resolve, with_checksums
 from mdn_jax.runs.loading import load_run
 from mdn_jax.runs.regression import oracle_scores
@@ -22,10 +23,12 @@ from mdn_jax.runs.starting import new_config
 from mdn_jax.runs.writing import Outcome, draw_figures, save_fit, write_run
 
 __all__ = [
+    "Comparison",
     "Outcome",
     "Sampling",
     "absolute",
     "changed_by_hand",
+    "compare_runs",
     "config_text",
     "draw_figures",
     "fill_in",
