@@ -10,6 +10,7 @@ from mdn_jax._version import __version__ as __version__
 from mdn_jax.config import Config, DatasetConfig, ModelConfig, TrainingConfig
 from mdn_jax.data import Dataset, Part, stroke_dataset
 from mdn_jax.distributions import (
+    Bounded,
     Categorical,
     Diagonal,
     Independent,
@@ -17,6 +18,7 @@ from mdn_jax.distributions import (
     Merged,
     Mixture,
     Observed,
+    Positive,
     Product,
     Triangular,
     affine,
@@ -31,7 +33,16 @@ from mdn_jax.distributions import (
     sketch_rnn_temper,
     temper,
 )
-from mdn_jax.heads import CategoricalSpec, IndependentSpec, MixtureSpec, ProductSpec, initial_bias, unpack
+from mdn_jax.heads import (
+    CategoricalSpec,
+    IndependentSpec,
+    MixtureSpec,
+    ProductSpec,
+    Support,
+    SupportSpec,
+    initial_bias,
+    unpack,
+)
 from mdn_jax.judging import calibrate, evaluate
 from mdn_jax.models import Conditional, ConstantStd, Functional, Model, Standardizer, ensemble
 from mdn_jax.networks import MLP
@@ -62,16 +73,17 @@ if TYPE_CHECKING:
     from mdn_jax.sweeps import sweep
 
 __all__ = [
-    "MLP", "Categorical", "CategoricalSpec", "Conditional", "Config", "ConstantStd", "Dataset", "DatasetConfig",
-    "Diagonal", "Fit", "Functional", "Independent", "IndependentSpec", "InputError", "Isotropic", "Merged", "Mixture",
-    "MixtureSpec", "Model", "ModelConfig", "Observed", "Part", "Product", "ProductSpec", "Rows", "Standardizer",
-    "TrainingConfig", "TrainingState", "Triangular", "advance", "affine", "calibrate", "cdf", "change_rates",
-    "condition", "covariance", "crps", "density_level", "draw_strokes", "energy_score", "ensemble", "evaluate",
-    "finish", "fit", "fit_splits", "graves_bias", "highest_density", "highest_density_mass", "initial_bias", "interval",
-    "load", "load_state", "log_cdf", "log_mass", "log_prob", "log_survival", "marginal", "mean", "merge", "mode",
-    "modes", "nll", "paper_densities", "predict", "predict_samples", "quantile", "responsibilities", "rollout",
-    "rsample", "sample", "save", "save_state", "sketch_rnn_temper", "squared_error", "start", "std", "stop",
-    "stroke_dataset", "sweep", "table_recipe", "tail_mean", "temper", "unpack",
+    "MLP", "Bounded", "Categorical", "CategoricalSpec", "Conditional", "Config", "ConstantStd", "Dataset",
+    "DatasetConfig", "Diagonal", "Fit", "Functional", "Independent", "IndependentSpec", "InputError", "Isotropic",
+    "Merged", "Mixture", "MixtureSpec", "Model", "ModelConfig", "Observed", "Part", "Positive", "Product",
+    "ProductSpec", "Rows", "Standardizer", "Support", "SupportSpec", "TrainingConfig", "TrainingState",
+    "Triangular", "advance", "affine", "calibrate", "cdf", "change_rates", "condition", "covariance", "crps",
+    "density_level", "draw_strokes", "energy_score", "ensemble", "evaluate", "finish", "fit", "fit_splits",
+    "graves_bias", "highest_density", "highest_density_mass", "initial_bias", "interval", "load", "load_state",
+    "log_cdf", "log_mass", "log_prob", "log_survival", "marginal", "mean", "merge", "mode", "modes", "nll",
+    "paper_densities", "predict", "predict_samples", "quantile", "responsibilities", "rollout", "rsample", "sample",
+    "save", "save_state", "sketch_rnn_temper", "squared_error", "start", "std", "stop", "stroke_dataset", "sweep",
+    "table_recipe", "tail_mean", "temper", "unpack",
 ]  # fmt: skip
 
 # who comes in by the front door may have swapped something; inside, functions call each other as they are

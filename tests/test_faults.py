@@ -54,7 +54,11 @@ def planted(name):
     if name == "stepped":
         return evidence_of(np.round(2 * y) / 2), ["multiples of 0.5", "RMSE and CRPS"]
     if name == "outside":
-        return evidence_of(np.exp(y - 10.0), outside=(0.12, 0.001)), ["12.0 % below", "never negative", "logarithm"]
+        return evidence_of(np.exp(y - 10.0), outside=(0.12, 0.001)), [
+            "12.0 % below",
+            "never negative",
+            'dataset.support = { y = "positive" }',
+        ]
     if name == "worse":
         plain = evidence_of(y)
         worse = plain.scores.error[:, 0] + rng.normal(size=COUNT)

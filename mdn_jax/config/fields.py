@@ -33,7 +33,7 @@ __all__ = [
 
 TABLES = ("dataset.path", "dataset.test_path")
 SOURCES = ("dataset.name", "model.network", "model.head", "training.objective")  # that may be import paths
-OPTIONS = ("dataset.options", "model.network_options", "model.head_options")
+OPTIONS = ("dataset.options", "dataset.support", "model.network_options", "model.head_options")
 PROBLEMS = (  # built-in ones, of any number of points
     "sinusoid", "inverse_sinusoid", "bishop", "inverse_bishop", "sinusoid_marginal", "robot_arm", "correlated_branches",
     "parallel_branches",
@@ -121,6 +121,8 @@ class DatasetConfig(Strict):
     """Target columns of a table."""
     categorical: Names = ()
     """Columns whose values name kinds: an input has one 0/1 column for each kind, a target the kind's code."""
+    support: Table = Options()
+    """Bounds of targets, open: { price = "positive", share = [0, 1] }, each as --dataset.support.NAME VALUE."""
     weight: str | None = None
     """Column that says how much each row counts, in training and in scores."""
     missing_values: Annotated[tuple[float | int | str, ...], BeforeValidator(_as_tuple)] = ()
@@ -186,6 +188,11 @@ class DatasetConfig(Strict):
         if strange:
             where = "neither among inputs nor targets: add it there, or drop it"
             raise ValueError(f"categorical names {strange[0]!r}, which is {where}")
+        for name, bounds in self.support.items():
+            if name not in self.targets or name in self.categorical:
+                raise ValueError(f"support names {name!r}, which is no target that is a number: drop it")
+            if bounds != "positive" and not _are_bounds(bounds):
+                raise ValueError(f'support of {name!r} is {bounds!r}: give "positive" or [low, high]')
         if self.split == "group" and self.split_column is None:
             raise ValueError('split = "group" needs split_column = "...", the column that names the groups')
         if self.split == "random" and self.split_column is not None:
@@ -193,8 +200,14 @@ class DatasetConfig(Strict):
         return self
 
 
+def _are_bounds(value: Any) -> bool:
+    """True for two finite numbers in order."""
+    numbers = isinstance(value, tuple) and len(value) == 2 and all(type(one) in (int, float) for one in value)
+    return numbers and -math.inf < value[0] < value[1] < math.inf
+
+
 _OF_TABLES = (
-    "inputs", "targets", "categorical", "weight", "missing_values", "split", "split_column", "test_path",
+    "inputs", "targets", "categorical", "support", "weight", "missing_values", "split", "split_column", "test_path",
     "table_checksum",
 )  # fmt: skip
 

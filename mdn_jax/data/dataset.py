@@ -10,6 +10,7 @@ import numpy as np
 from mdn_jax._checks import InputError, require
 from mdn_jax._typing import Bool, Float, Int
 from mdn_jax.encoding import Encoding
+from mdn_jax.heads import Support
 
 __all__ = ["Dataset", "Part"]
 
@@ -95,6 +96,7 @@ class Dataset:
         kind: of experiment.
         num_classes: for each target that names kinds, how many there are, and None for numbers; of the encoding where
             absent.
+        supports: for each target with bounds its `Support`, and None for the others.
         encoding: how a table's columns became inputs; None where there was no table.
         warnings: what a person should know about the data, a sentence each.
 
@@ -119,6 +121,7 @@ class Dataset:
     augment: Callable[[Any, Any], Any] | None = None
     kind: str = "regression"
     num_classes: tuple[int | None, ...] = ()
+    supports: tuple[Support | None, ...] = ()
     encoding: Encoding | None = None
     warnings: tuple[str, ...] = ()
 
@@ -129,6 +132,7 @@ class Dataset:
             "input_names": tuple(f"x{i}" for i in range(x.shape[-1])),
             "target_names": tuple(f"y{i}" for i in range(y.shape[-1])),
             "num_classes": kinds,
+            "supports": (None,) * y.shape[-1],
         }
         for name, default in absent.items():
             given = tuple(getattr(self, name)) or default
@@ -143,6 +147,7 @@ class Dataset:
                 for axis, here, there in (("x", part.x.shape[1:], x.shape[1:]), ("y", part.y.shape[1:], y.shape[1:])):
                     require(here == there, f"rows of {axis} have shape {here} in {name} and {there} in train")
                 _check_codes(name, part.y, self.target_names, self.num_classes)
+                _check_supports(name, part, self.target_names, self.supports)
 
     @property
     def for_training(self) -> dict[str, Any]:
@@ -156,8 +161,21 @@ class Dataset:
             "target_names": self.target_names,
             "encoding": self.encoding,
             "augment": self.augment,
-            "num_classes": self.num_classes,
+            "num_classes": tuple(one or count for one, count in zip(self.supports, self.num_classes, strict=True)),
         }
+
+
+def _check_supports(name: str, part: Part, names: tuple[str, ...], supports: tuple[Support | None, ...]) -> None:
+    """Values of a target with bounds lie between them."""
+    for dim, support in enumerate(supports):
+        held = np.ones(1, bool) if support is None else support.holds(part.y[..., dim])
+        first = int(np.argmin(held))
+        row = f"{name} row {first}" if part.place is None else f"row {part.place[first] + 1} of the table"
+        require(
+            bool(held.all()),
+            f"{names[dim]!r} is {support} by its support, bounds excluded, and {row} has {part.y[first, ..., dim]}: "
+            "correct it, leave the row out, or choose other bounds",
+        )
 
 
 def _check_codes(part: str, y: np.ndarray, names: tuple[str, ...], num_classes: tuple[int | None, ...]) -> None:

@@ -17,6 +17,7 @@ from mdn_jax.data.splits import split_rows
 from mdn_jax.data.strokes import strokes
 from mdn_jax.data.tables import Table, checksum, read_table
 from mdn_jax.encoding import Encoding, missing_in, refuse_missing
+from mdn_jax.heads import Support
 from mdn_jax.models import FEWEST_TO_CALIBRATE
 
 __all__ = ["DATASETS", "load", "table_checksum"]
@@ -149,10 +150,15 @@ def _load_table(config: DatasetConfig, paths: list[Path]) -> Dataset:
     warnings = _warnings(config, train)
     if dropped:
         warnings = (f"{dropped:,} rows with missing values were dropped", *warnings)
-    return Dataset(
-        rows["train"], rows["test"], encoding.names, config.targets,
-        calibration=rows.get("calibration"), encoding=encoding, warnings=warnings,
-    )  # fmt: skip
+    bounds = [config.support.get(name) for name in config.targets]
+    supports = tuple(one and (Support() if one == "positive" else Support(*map(float, one))) for one in bounds)
+    try:
+        return Dataset(
+            rows["train"], rows["test"], encoding.names, config.targets, supports=supports,
+            calibration=rows.get("calibration"), encoding=encoding, warnings=warnings,
+        )  # fmt: skip
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def table_checksum(*configs: DatasetConfig) -> str | None:

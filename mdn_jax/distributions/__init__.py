@@ -10,9 +10,10 @@ from mdn_jax.distributions.product import Product
 from mdn_jax.distributions.protocol import Distribution
 from mdn_jax.distributions.sampling import graves_bias, rsample, sample, sketch_rnn_temper, temper
 from mdn_jax.distributions.scales import Diagonal, Isotropic, Triangular
+from mdn_jax.distributions.supported import Bounded, Positive
 
 __all__ = [
-    "Categorical", "Diagonal", "Distribution", "Independent", "Isotropic", "Merged", "Mixture", "Observed", "Product",
-    "Triangular", "affine", "condition", "graves_bias", "log_prob", "marginal", "merge", "responsibilities", "rsample",
-    "sample", "sketch_rnn_temper", "temper",
+    "Bounded", "Categorical", "Diagonal", "Distribution", "Independent", "Isotropic", "Merged", "Mixture", "Observed",
+    "Positive", "Product", "Triangular", "affine", "condition", "graves_bias", "log_prob", "marginal", "merge",
+    "responsibilities", "rsample", "sample", "sketch_rnn_temper", "temper",
 ]  # fmt: skip

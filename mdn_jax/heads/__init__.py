@@ -5,10 +5,11 @@ from mdn_jax.heads.independent import IndependentSpec
 from mdn_jax.heads.mixture import Covariance, MixtureSpec
 from mdn_jax.heads.product import ProductSpec
 from mdn_jax.heads.protocol import Head, initial_bias, kernel, unpack
+from mdn_jax.heads.supported import Support, SupportSpec
 
 __all__ = [
-    "HEADS", "CategoricalSpec", "Covariance", "Head", "IndependentSpec", "MixtureSpec", "ProductSpec", "initial_bias",
-    "kernel", "unpack",
+    "HEADS", "CategoricalSpec", "Covariance", "Head", "IndependentSpec", "MixtureSpec", "ProductSpec", "Support",
+    "SupportSpec", "initial_bias", "kernel", "unpack",
 ]  # fmt: skip
 
 HEADS: dict[str, type] = {
@@ -16,4 +17,5 @@ HEADS: dict[str, type] = {
     "independent": IndependentSpec,
     "categorical": CategoricalSpec,
     "product": ProductSpec,
+    "support": SupportSpec,
 }

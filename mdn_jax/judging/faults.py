@@ -116,8 +116,9 @@ def _step(y: Float[np.ndarray, " N"]) -> float | None:
 
 
 def _deciding(evidence: Evidence, dim: int) -> str | None:
-    y = evidence.dataset.train.y[:, dim]
-    squares = np.nan_to_num((y - np.nanmedian(y)) ** 2)
+    y, support = evidence.dataset.train.y[:, dim], evidence.dataset.supports[dim]
+    z = y if support is None else support.mapped(y)  # where its units are taken
+    squares = np.nan_to_num((z - np.nanmedian(z)) ** 2)
     row = int(squares.argmax())
     share = squares[row] / squares.sum()
     others = np.sqrt(np.delete(squares, row).sum() / max(np.count_nonzero(~np.isnan(y)) - 1, 1))
@@ -127,7 +128,7 @@ def _deciding(evidence: Evidence, dim: int) -> str | None:
     place = f"row {int(part.place[row]) + 1} of the table" if part.place is not None else f"training row {row}"
     return (
         f"{place} decides the units: its {name!r} is {y[row]:.6g}, {np.sqrt(squares[row]) / others:,.0f} times the "
-        "spread of the others from their middle: correct it, leave it out, or predict a logarithm"
+        "spread of the others from their middle: correct it, leave it out, or set dataset.support"
     )
 
 
@@ -139,10 +140,10 @@ def _outside(evidence: Evidence, dim: int) -> str | None:
         return None
     ends = [f"{100 * below:.1f} % below {y.min():.4g}"] if below > least else []
     ends += [f"{100 * above:.1f} % above {y.max():.4g}"] if above > least else []
-    negative = below > least and y.min() >= 0
-    return f"of the probability for {name!r} {' and '.join(ends)} lies where no training value does" + (
-        f": if {name!r} is never negative, predict its logarithm" if negative else ": its bounds are not learned"
-    )
+    cure = f'if {name!r} is never negative, set dataset.support = {{ {name} = "positive" }}'
+    if below <= least or y.min() < 0:
+        cure = "bounds are not learned, but can be set by dataset.support"
+    return f"of the probability for {name!r} {' and '.join(ends)} lies where no training value does: {cure}"
 
 
 def _worse(evidence: Evidence, dim: int) -> str | None:

@@ -1,5 +1,6 @@
 """The head and the network that a config chooses."""
 
+import dataclasses
 import inspect
 import itertools
 import json
@@ -9,24 +10,25 @@ from typing import Any
 from mdn_jax._checks import require
 from mdn_jax._seams import check_options, check_signature, find
 from mdn_jax.config import ModelConfig
-from mdn_jax.heads import HEADS, CategoricalSpec, Head, IndependentSpec, MixtureSpec, ProductSpec
+from mdn_jax.heads import HEADS, CategoricalSpec, Head, IndependentSpec, MixtureSpec, ProductSpec, Support, SupportSpec
 from mdn_jax.networks import NETWORKS, Architecture
 from mdn_jax.training.objectives import Objective
 
 __all__ = ["architecture_of", "check_objective", "head_of", "own_code"]
 
+Counted = int | Support | None  # kinds of a target, the bounds of a number, or neither
 MIXTURE, WIDTHS = ("num_components", "covariance", "min_std"), ("hidden_sizes", "activation")  # fields of [model]
 PARTS = ("target_dim", "num_outputs", "unpack", "initial_bias", "units")  # of every head
 
 
-def head_of(model: ModelConfig, objective: Objective, num_classes: Sequence[int | None]) -> Head:
+def head_of(model: ModelConfig, objective: Objective, num_classes: Sequence[Counted]) -> Head:
     """The head of a config.
 
     Args:
         model: its `[model]`.
         objective: one that sees the mean alone takes a bare mean.
-        num_classes: of each target how many kinds it names, None for a number. Neighbouring numbers share one
-            distribution, every target of kinds has its own.
+        num_classes: of each target how many kinds it names, None for a number, or a `Support`. Neighbouring numbers
+            share one distribution, every other target has its own.
 
     Raises:
         InputError: for settings that do not fit the targets, or that the head does not know.
@@ -47,16 +49,19 @@ def head_of(model: ModelConfig, objective: Objective, num_classes: Sequence[int 
             'model.head = "categorical" needs targets that name kinds: add them to dataset.categorical',
         )
         blocks = []
-        for is_number, block in itertools.groupby(num_classes, key=lambda count: count is None):
+        for plain, block in itertools.groupby(num_classes, key=lambda count: count is None):
             counts = list(block)
-            blocks += (
-                [_of_numbers(model, objective, len(counts))]
-                if is_number
-                else [CategoricalSpec(count) for count in counts if count is not None]
-            )
+            blocks += [_of_numbers(model, objective, len(counts))] if plain else [_of(one, model) for one in counts]
         head = blocks[0] if len(blocks) == 1 else ProductSpec(tuple(blocks))
     check_objective(objective, head)
     return head
+
+
+def _of(told: int | Support | None, model: ModelConfig) -> Head:
+    """The head of one target of kinds, or of one with bounds."""
+    if isinstance(told, Support):
+        return SupportSpec(model.num_components, model.min_std, **dataclasses.asdict(told))
+    return CategoricalSpec(int(told or 0))
 
 
 def _of_numbers(model: ModelConfig, objective: Objective, count: int) -> Head:
@@ -66,7 +71,7 @@ def _of_numbers(model: ModelConfig, objective: Objective, count: int) -> Head:
     return MixtureSpec(model.num_components, count, covariance, model.min_std)
 
 
-def _own_head(model: ModelConfig, num_classes: Sequence[int | None]) -> Head:
+def _own_head(model: ModelConfig, num_classes: Sequence[Counted]) -> Head:
     """A head of one's own, given what it takes of the targets and of `[model]`."""
     make: Any = find(model.head, HEADS, "model.head")
     told = {"target_dim": len(num_classes), "num_classes": tuple(num_classes)}

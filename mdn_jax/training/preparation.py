@@ -1,7 +1,7 @@
 """Rows made ready for training: checked, in standard units, split for validation."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from mdn_jax._printing import warn
 from mdn_jax._typing import ArrayLike, Float, Int, Key, PyTree
 from mdn_jax.config import TrainingConfig
 from mdn_jax.encoding import Encoding
-from mdn_jax.heads import Head
+from mdn_jax.heads import Head, Support
 from mdn_jax.models import Standardizer, check_weights
 from mdn_jax.training.lane import Split
 from mdn_jax.training.objectives import Rows
@@ -100,7 +100,7 @@ def prepare(
     _check_finite("y", y if known is None else np.where(known, y, 0.0))
     constant = np.flatnonzero(np.nanmax(counted, axis=0) == np.nanmin(counted, axis=0)).tolist()
     require(not constant, f"y is constant in column {constant}: there is nothing to predict")
-    num_classes = num_classes or (None,) * y.shape[-1]
+    num_classes = _fitted(num_classes or (None,) * y.shape[-1], counted, target_names)
     targets, inputs = head_of(num_classes).units(counted, weight.ravel()), None
     numbers = [column for column, count in enumerate(num_classes) if count is None]
     names = target_names or [f"column {column} of y" for column in range(y.shape[-1])]
@@ -123,6 +123,18 @@ def prepare(
     )
     split = _split(rows, validation_fraction)
     return Data(*split, inputs, targets, num_classes, input_names, target_names, encoding, augment)
+
+
+def _fitted(told: Sequence[Any], y: Float[np.ndarray, "N D"], names: Sequence[str]) -> tuple[Any, ...]:
+    """Kinds and bounds of each target, bounds with the units that lie behind their map."""
+    found = list(told)
+    for dim, one in enumerate(told):
+        if isinstance(one, Support):
+            held, name = one.holds(y[:, dim]), repr(names[dim]) if names else f"column {dim} of y"
+            row = int(np.argmin(held))
+            require(bool(held.all()), f"{name} is {one} by its support, and training row {row} has {y[row, dim]:g}")
+            found[dim] = one.fitted(y[:, dim])
+    return tuple(found)
 
 
 def input_units(x: Float[np.ndarray, "N X"]) -> Standardizer:
