@@ -67,7 +67,7 @@ def test_positive_is_a_mixture_of_log_normals(count, low):
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("y", [0.01, 1.7, 50.0])
+@pytest.mark.parametrize("y", [1e-9, 0.01, 1.7, 50.0, 1e6])
 def test_crps_of_a_log_normal(y):
     distribution = positive(1)
     mean, std = float(distribution.mixture.locs[0, 0]), float(distribution.mixture.scale.std(1)[0, 0])
@@ -100,6 +100,9 @@ def test_nothing_lies_outside(distribution):
     for y, below in ends:
         at = jnp.array([y])
         assert mdn.log_prob(distribution, at) == -np.inf and mdn.cdf(distribution, at)[0] == below
+        edge = jnp.array([low if below == 0.0 else HIGH])
+        apart = mdn.crps(distribution, at) - mdn.crps(distribution, edge)
+        assert_allclose(apart, abs(float(y) - float(edge[0])), atol=1e-6)
         assert np.isfinite(jax.grad(lambda d, at=at: mdn.cdf(d, at)[0])(distribution).mixture.locs).all()
     draws = np.asarray(mdn.sample(jax.random.key(0), distribution, (4_000,)))[:, 0]
     quantiles = [float(mdn.quantile(distribution, q)[0]) for q in (1e-6, 0.05, 0.5, 0.95, 1 - 1e-6)]

@@ -29,6 +29,7 @@ __all__ = ["Bounded", "Positive"]
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(64)  # E f(Z) of a smooth f to rounding
 WEIGHTS = WEIGHTS / WEIGHTS.sum()
+PANEL = tuple(0.5 * (one + start) for one, start in zip(np.polynomial.legendre.leggauss(8), (1.0, 0.0)))  # on (0, 1)
 KNOTS = (
     -8.0,
     -5.0,
@@ -94,10 +95,20 @@ class _Supported:
     def covariance(self) -> Float[Array, "1 1"]:
         return self.std()[None] ** 2
 
-    def knots(self) -> Float[Array, " G"]:
-        """Values, in order, between any two of which the distribution function is smooth."""
+    def crps(self, y: Float[Array, " 1"]) -> Float[Array, " 1"]:
+        """The integral over y' of (F(y') - [y <= y'])^2, behind the map, where F is smooth between two knots."""
         stds = self.mixture.scale.std(1)
-        return jnp.sort(self._value(self.mixture.locs + stds * np.asarray(KNOTS, stds.dtype)[None, :]).ravel())
+        knots = jnp.sort((self.mixture.locs + stds * np.asarray(KNOTS, stds.dtype)[None, :]).ravel())
+        t, _, side = self._seen(y)
+        # beyond all knots F is 0 or 1, and the integral the distance to them
+        t = jnp.clip(jnp.where(side == 0, t, side * jnp.asarray(np.inf, t.dtype)), knots[0], knots[-1])
+        ends = jnp.sort(jnp.concatenate([knots, t]))
+        nodes, weights = (np.asarray(one, y.dtype)[None, :] for one in PANEL)
+        width = jnp.diff(ends)[:, None]
+        at = (ends[:-1, None] + width * nodes).ravel()
+        below = jax.vmap(self.mixture.cdf)(at[:, None])[:, 0]
+        squares = jnp.where(at < t, below, 1.0 - below) ** 2
+        return jnp.abs(y - self._value(t)) + jnp.sum((width * weights).ravel() * squares * self._stretch(at))
 
     def marginal(self, dims: tuple[int, ...]) -> Self:
         return self
@@ -123,6 +134,10 @@ class _Supported:
 
     def _value(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
         """y of t."""
+        raise NotImplementedError
+
+    def _stretch(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
+        """dy/dt."""
         raise NotImplementedError
 
     def _moments(self) -> tuple[Float[Array, "K 1"], Float[Array, "K 1"]]:
@@ -157,6 +172,9 @@ class Positive(_Supported):
 
     def _value(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
         return self.low + jnp.exp(t)
+
+    def _stretch(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
+        return jnp.exp(t)
 
     def _moments(self) -> tuple[Float[Array, "K 1"], Float[Array, "K 1"]]:
         variance = self.mixture.scale.std(1) ** 2
@@ -196,6 +214,9 @@ class Bounded(_Supported):
 
     def _value(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
         return self.low + (self.high - self.low) * jax.nn.sigmoid(t)
+
+    def _stretch(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
+        return (self.high - self.low) * jax.nn.sigmoid(t) * jax.nn.sigmoid(-t)
 
     def _moments(self) -> tuple[Float[Array, "K 1"], Float[Array, "K 1"]]:
         stds = self.mixture.scale.std(1)

@@ -5,25 +5,21 @@ yourself: `jax.vmap(mdn.nll)(distributions, ys).mean()`.
 """
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.scipy.special import erf
 from jax.scipy.stats import norm
 
 from mdn_jax._checks import require
 from mdn_jax._typing import Bool, Float, Key, Scalar
-from mdn_jax.distributions import Bounded, Distribution, Merged, Mixture, Observed, Positive, log_prob
+from mdn_jax.distributions import Distribution, Merged, Mixture, Observed, log_prob
 from mdn_jax.distributions.protocol import capability, check_target, of_each
 from mdn_jax.distributions.scales import PRECISION, length
 
 __all__ = ["crps", "energy_score", "nll", "squared_error"]
 
-# nodes and weights on (0, 1)
-GAUSS_LEGENDRE = tuple(0.5 * (one + start) for one, start in zip(np.polynomial.legendre.leggauss(6), (1.0, 0.0)))
 NARROWEST = 1e-18  # of the widest component's standard deviation: its square is still a float32
 
 
@@ -152,7 +148,7 @@ def energy_score(key: Key, distribution: Distribution, y: Float[Array, " D"], nu
 
 def marginal_crps(distribution: Distribution, y: Float[Array, " D"]) -> Float[Array, " D"]:
     """The CRPS of each target's marginal, before `crps` takes their mean."""
-    return of_each("crps", distribution, "crps", y, known=CRPS)
+    return of_each("crps", distribution, "crps", y, known={Mixture: _mixture_crps})
 
 
 def _mixture_crps(mixture: Mixture, y: Float[Array, " D"]) -> Float[Array, " D"]:
@@ -165,20 +161,6 @@ def _mixture_crps(mixture: Mixture, y: Float[Array, " D"]) -> Float[Array, " D"]
     first = jnp.einsum("k,kd->d", weights, to_target, precision=PRECISION)
     second = jnp.einsum("k,l,kld->d", weights, weights, to_other, precision=PRECISION)
     return unit * (first - 0.5 * second)
-
-
-def _smooth_crps(distribution: Any, y: Float[Array, " 1"]) -> Float[Array, " 1"]:
-    """The integral of the squared distance between the distribution function and a step at y, of one target."""
-    ends = jnp.sort(jnp.concatenate([distribution.knots(), y]))
-    nodes, weights = (np.asarray(one, y.dtype)[None, :] for one in GAUSS_LEGENDRE)
-    width = jnp.diff(ends)[:, None]
-    at = (ends[:-1, None] + width * nodes).ravel()
-    below = jax.vmap(distribution.cdf)(at[:, None])[:, 0]
-    squares = jnp.where(at < y, below, 1.0 - below) ** 2
-    return jnp.sum((width * weights).ravel() * squares)[None]
-
-
-CRPS = {Mixture: _mixture_crps, Positive: _smooth_crps, Bounded: _smooth_crps}
 
 
 def _draws(
