@@ -84,28 +84,43 @@ def test_training_is_the_command_line_s():
     assert_allclose(one, other, rtol=1e-3, atol=1e-3)
 
 
-def test_changed_rates_go_on_without_compiling(session):
+@pytest.fixture
+def compilations():
+    """The names of what is compiled during a test."""
     compiled = []
 
     def listen(event, _, **told):
         if event == "/jax/core/compile/backend_compile_duration":
             compiled.append(told["fun_name"])
 
-    def work(one):
-        one = one.advanced(CHUNK).advanced(1)
-        one.picture(1, 0), one.slice(0.5)
-        return one
-
-    before = work(session)
-    plain = work(before)
     jax.monitoring.register_event_duration_secs_listener(listen)
+    yield compiled
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def work(session):
+    """All that a page does with it, after which it has taken a chunk and a step more."""
+    session = session.advanced(CHUNK).advanced(1)
+    session.picture(1, 0), session.slice(0.5)
+    return session
+
+
+def test_changed_rates_go_on_without_compiling(session, compilations):
+    before = work(session)
+    plain, known = work(before), len(compilations)
     changes = {"rate": 0.5, "decay": 0.1, "jitter": 0.3, "clip": "1", "speed": "10"}
     after = {name: work(before.changed(before.settings.changed(name, value))) for name, value in changes.items()}
-    jax.monitoring.unregister_event_duration_listener(listen)
-    assert compiled == []
+    assert compilations[known:] == []
     for name, one in after.items():
         assert (one.step, one.settings.values[name]) == (plain.step, changes[name])
         assert np.array_equal(weights_of(one), weights_of(plain)) == (name == "speed")
+
+
+def test_graphs_of_one_shape_share_their_programs(session, compilations):
+    work(session)
+    known = len(compilations)
+    turned = work(begin(settings_of("inverse")))
+    assert compilations[known:] == [] and turned.data.input_names != session.data.input_names
 
 
 def test_training_that_diverges_is_told():
