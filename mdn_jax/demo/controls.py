@@ -128,11 +128,7 @@ class Settings:
         """The query of a link that opens the page in this state."""
         own = self.graph.values
         query = {"graph": self.graph.name}
-        query |= {
-            name: f"{value:g}" if isinstance(value, float) else str(value)
-            for name, value in self.values.items()
-            if value != own[name]
-        }
+        query |= {name: str(value) for name, value in self.values.items() if value != own[name]}
         if len(self.drawn):
             query["drawn"] = write_points(self.drawn)
         return urlencode(query)

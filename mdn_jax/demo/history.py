@@ -39,5 +39,5 @@ class History:
     @property
     def rows(self) -> np.ndarray:
         """(E, 3) the losses kept, and the latest."""
-        shown = [*self._rows, *([self.last] if self.last else [])]
+        shown = self._rows if self.last in (None, *self._rows[-1:]) else [*self._rows, self.last]
         return np.array(shown, float).reshape(-1, 3)

@@ -108,6 +108,9 @@
     keys[event.key]();
   });
 
+  // what the mouse pressed leaves the space bar to Play
+  document.addEventListener("click", (event) => { if (event.detail) event.target.closest("button")?.blur(); });
+
   const meet = () => {
     wire = window.Bokeh?.documents[0]?.get_model_by_name("wire");
     if (!wire) return setTimeout(meet, 20);

@@ -36,6 +36,7 @@ __all__ = ["Page", "card_of"]
 LEAST_WORK, MOST_WORK = 0.015, 0.1  # seconds of training between two pictures
 PATIENCE = 5.0  # seconds without a word from the browser after which a picture counts as drawn
 CARD, CARDS_EVERY = 150, 1.0  # points of a small graph; seconds between two of it
+DIVERGED = "Training diverged: the loss is far above where it began. Lower the learning rate, and"
 MOST_MODES = 5  # that are told
 
 
@@ -128,8 +129,8 @@ class Page:
         return self.sessions.get(self.settings.graph.name)
 
     def say(self, message: str = "", bad: bool = False) -> None:
-        """One line to the person."""
-        self.message, self.bad = message, bad
+        """One line to the person; without one, what training that diverged still has to say."""
+        self.message, self.bad = (message, bad) if message or not self.diverged else (DIVERGED, True)
 
     def settle(self, settings: Settings) -> None:
         """Show and train by these settings."""
@@ -224,7 +225,7 @@ class Page:
         await self._locked(self._show, done, new)
         if new and done.session.state is not None:
             self.wake.set()  # for what lies at one input
-            self.single = single
+            self.single = self.single or single
         elif done.session.step and not before.step:
             loop.run_in_executor(self.pool, compile_chunk, done.session.state, 1)  # for who takes one step
 
@@ -257,7 +258,7 @@ class Page:
             peaks = self.figures.show_slice(session.view, *done.above)[:MOST_MODES]
             self.at = f"{session.data.input_names[0]} = {x:.2f}"
             self.above = f"mean {at.mean:.2f}, modes {', '.join(f'{one:.2f}' for one in peaks)}"
-        self._warn_if_diverged(session.diverged or history.astray)
+        self._warn_if_diverged(session.diverged, history.astray)
         self.rate = 0.9 * self.rate + 0.1 * done.rate if self.rate and done.rate else done.rate or self.rate
         self.frame += 1
         self._show_card(session, done.picture)
@@ -278,13 +279,12 @@ class Page:
             train, test = (np.concatenate([part.x, part.y], axis=1) for part in (data.train, data.test))
             self.figures.show_points(train, test if name == OWN else test[:0])
 
-    def _warn_if_diverged(self, diverged: bool) -> None:
-        if diverged and not self.diverged:
-            self.playing = False
-            self.say("Training diverged: the loss is far above where it began. Lower the learning rate, and", bad=True)
-        elif self.diverged and not diverged:
-            self.say()
+    def _warn_if_diverged(self, lost: bool, astray: bool) -> None:
+        diverged, before = lost or astray, self.diverged
+        self.playing = self.playing and not lost and (before or not astray)
         self.diverged = diverged
+        if diverged != before:
+            self.say()
 
     def _show_card(self, session: Session, picture: Picture | None) -> None:
         """The small graph of what trains, once a second."""

@@ -148,7 +148,7 @@ def slice_at(model: Model, x: Scalar, fine: Float[jax.Array, " F"]) -> Slice:
     points, _, distinct = modes(mixture)
     peaks = jnp.where(distinct, points[:, 0], jnp.nan)
     half, most = (highest_density(mixture, mass) for mass in (0.5, 0.9))
-    return Slice(density, shares.T * density, mean(mixture)[0], peaks, half, most)
+    return Slice(density, shares.T * density[None], mean(mixture)[0], peaks, half, most)
 
 
 def _middles(low: float, high: float, count: int) -> np.ndarray:

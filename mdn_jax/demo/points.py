@@ -33,7 +33,7 @@ def write_points(points: Points) -> str:
 def read_points(text: str) -> Points | None:
     """The points that letters stand for, or None where they stand for none."""
     try:
-        packed = np.frombuffer(base64.urlsafe_b64decode(text.encode()), np.uint8)
+        packed = np.frombuffer(base64.b64decode(text, b"-_", validate=True), np.uint8)
     except ValueError:
         return None
     if packed.size % 3 or packed.size > 3 * MOST:

@@ -1,9 +1,11 @@
 """The server of the page, on this machine alone."""
 
+import asyncio
 import importlib.resources
 import logging
 import socket
-from collections.abc import Callable, Mapping
+import weakref
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -51,12 +53,13 @@ def serve(
     listener.close()
     with ThreadPoolExecutor(WORKERS, thread_name_prefix="training") as pool:
         template, cards = _template(graphs), _cards(graphs)
+        pages: weakref.WeakSet[Page] = weakref.WeakSet()
 
         def open_page(document: Document) -> None:
             arguments = document.session_context.request.arguments  # pyright: ignore[reportOptionalMemberAccess]
             query = {name: values[-1].decode(errors="replace") for name, values in arguments.items()}
             document.template, document.title = template, "mdn_jax: watch a mixture density network learn"
-            Page(document, query, graphs, cards, pool, lambda session: save_session(session, out))
+            pages.add(Page(document, query, graphs, cards, pool, lambda session: save_session(session, out)))
 
         server = Server(
             {"/": Application(FunctionHandler(open_page))}, address=HOST, port=port,
@@ -69,7 +72,16 @@ def serve(
         try:
             server.io_loop.start()
         finally:
+            server.io_loop.run_sync(lambda: _close(pages))
             server.stop()
+
+
+async def _close(pages: Iterable[Page]) -> None:
+    """Let pages end their work."""
+    pages = list(pages)
+    for page in pages:
+        page.close()
+    await asyncio.gather(*(page.task for page in pages))
 
 
 def _listen(port: int) -> socket.socket:

@@ -60,9 +60,10 @@ class Session:
 
     @property
     def model(self) -> Any:
-        """The model as it stands."""
+        """The model as it stands, without names: graphs of one shape share their programs."""
         require(self.state is not None, f"draw at least {FEWEST} points first")
-        return finish(self.state).model  # pyright: ignore[reportArgumentType]
+        model = finish(self.state).model  # pyright: ignore[reportArgumentType]
+        return replace(model, input_names=(), target_names=())  # pyright: ignore[reportArgumentType]
 
     def changed(self, settings: Settings) -> "Session":
         """With settings that leave its past as it is."""
