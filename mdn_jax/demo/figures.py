@@ -11,7 +11,7 @@ from mdn_jax.demo.pictures import EACH, Picture, Slice, View
 __all__ = ["Figures"]
 
 BLUE, RED, SKY = "#0072B2", "#D55E00", "#56B4E9"
-COMPONENTS = ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#0072B2")  # Okabe and Ito's
+COMPONENTS = ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#999999")  # Okabe and Ito's
 LEAST = 0.02  # weight below which a component is not shown
 TOP, FAINT = 0.99, 0.03  # share of the cells above FAINT of the highest that lie below the darkest colour
 SHOWN = 1_000  # points
@@ -49,7 +49,9 @@ class Figures:
             "loss",
             "pointer",
         )
-        self.sources = {name: ColumnDataSource() for name in names}
+        self.sources = {name: ColumnDataSource(name=f"{name} rows") for name in names}
+        self._tables: dict[str, dict[str, Any]] = {}
+        self._changes: dict[str, dict[str, Any]] = {}
         self.mapper = LinearColorMapper(palette=palette_of(False), low=0, high=255)
         self.x, self.y = Range1d(0, 1), Range1d(0, 1)
         self.samples = self._figure("samples", x_range=self.x, y_range=self.y)
@@ -57,8 +59,9 @@ class Figures:
         self.above = self._figure("above", y_range=self.y, x_axis_label="density")
         self.loss = self._figure("loss", x_axis_label="steps", y_axis_label="nats per point")
         self.all = (self.samples, self.density, self.above, self.loss)
-        self.at, self.mean = Span(dimension="height", line_width=1.5), Span(dimension="width", line_dash="dotted")
-        self.oracle = Span(dimension="width", line_dash="dashed", line_width=1.5)
+        self.at = Span(name="at", dimension="height", line_width=1.5, level="overlay")
+        self.mean = Span(name="mean", dimension="width", line_dash="dotted", level="overlay")
+        self.oracle = Span(name="oracle", dimension="width", line_dash="dashed", line_width=1.5, level="overlay")
         self._fill()
 
     def _figure(self, name: str, **options: Any) -> figure:
@@ -75,27 +78,31 @@ class Figures:
             source.data = dict(empty)
         sources["heat"].data = {"image": [np.zeros((1, 1), np.uint8)], "x": [0], "y": [0], "w": [1], "h": [1]}
         sources["parts"].data = {"xs": [], "ys": [], "colour": []}
-        self.samples.scatter("x", "y", size=3.5, color=RED, alpha=0.6, line_color=None, source=sources["samples"])
+        over = {"level": "overlay"}  # drawn without axes and points, which stay
+        self.samples.scatter(
+            "x", "y", size=3, marker="square", color=RED, alpha=0.6, line_color=None, source=sources["samples"], **over
+        )
         self.dots = self.samples.scatter("x", "y", size=4.5, alpha=0.4, line_color=None, source=sources["points"])
         self.kept = self.samples.scatter("x", "y", size=6, fill_color=None, source=sources["held"])
-        self.cross = self.samples.scatter("x", "y", size=14, marker="cross", source=sources["pointer"])
-        self.density.image("image", "x", "y", "w", "h", color_mapper=self.mapper, source=sources["heat"])
-        self.density.scatter("x", "y", size="size", color="colour", line_color=None, source=sources["centres"])
+        self.cross = self.samples.scatter("x", "y", size=14, marker="cross", source=sources["pointer"], **over)
+        self.density.image("image", "x", "y", "w", "h", color_mapper=self.mapper, source=sources["heat"], **over)
+        self.density.scatter("x", "y", size="size", color="colour", line_color=None, source=sources["centres"], **over)
         self.density.add_layout(self.at)
         ends = ("left", "right", "top", "bottom")
         self.bands = [
-            self.above.quad(*ends, alpha=alpha, line_color=None, source=sources[name])
+            self.above.quad(*ends, alpha=alpha, line_color=None, source=sources[name], **over)
             for name, alpha in (("most", 0.14), ("half", 0.22))
         ]
-        self.above.multi_line("xs", "ys", line_color="colour", alpha=0.9, source=sources["parts"])
-        self.curve = self.above.line("x", "y", line_width=2, color=BLUE, source=sources["line"])
-        self.exact = self.above.line("exact", "y", line_width=1.5, line_dash="dashed", source=sources["line"])
-        self.peaks = self.above.scatter("x", "y", size=8, marker="diamond", source=sources["peaks"])
+        self.above.multi_line("xs", "ys", line_color="colour", alpha=0.9, source=sources["parts"], **over)
+        self.curve = self.above.line("x", "y", line_width=2, color=BLUE, source=sources["line"], **over)
+        self.exact = self.above.line("exact", "y", line_width=1.5, line_dash="dashed", source=sources["line"], **over)
+        self.peaks = self.above.scatter("x", "y", size=8, marker="diamond", source=sources["peaks"], **over)
         self.above.add_layout(self.mean)
-        self.loss.line("x", "y", color="#8C8C8C", line_width=1.5, source=sources["loss"])
-        self.loss.line("x", "test", color=BLUE, line_width=2, source=sources["loss"])
+        self.loss.line("x", "y", color="#8C8C8C", line_width=1.5, source=sources["loss"], **over)
+        self.loss.line("x", "test", color=BLUE, line_width=2, source=sources["loss"], **over)
         self.loss.add_layout(self.oracle)
-        self.above.x_range, self.loss.y_range = Range1d(0, 1), Range1d(0, 1)
+        self.above.x_range = Range1d(0, 1, name="densities")
+        self.loss.x_range, self.loss.y_range = Range1d(0, 1, name="steps"), Range1d(0, 1, name="losses")
 
     def paint(self, dark: bool) -> None:
         """In light or in dark."""
@@ -138,67 +145,104 @@ class Figures:
         """One picture of a model."""
         width, height = view.x[1] - view.x[0], view.y[1] - view.y[0]
         place = {"x": [view.x[0]], "y": [view.y[0]], "w": [width], "h": [height]}
-        self.sources["heat"].data = {"image": [_shades(picture.density)], **place}
-        columns = view.columns.astype(np.float32)
-        inside = picture.samples.ravel()
-        self.sources["samples"].data = {"x": np.repeat(columns, EACH), "y": inside}
-        places, kinds = np.nonzero(picture.weights[::2] > LEAST)
-        weight = picture.weights[::2][places, kinds]
-        self.sources["centres"].data = {
+        self._tables["heat"] = {"image": [_shades(picture.density)], **place}
+        columns = view.columns
+        self._tables["samples"] = {"x": np.repeat(columns, EACH), "y": _inside(picture.samples, view.y).ravel()}
+        centres, weights = _inside(picture.centres[::2], view.y), picture.weights[::2]
+        places, kinds = np.nonzero((weights > LEAST) & ~np.isnan(centres))
+        self._tables["centres"] = {
             "x": columns[::2][places],
-            "y": picture.centres[::2][places, kinds],
-            "size": (2.0 + 7.0 * np.sqrt(weight)).astype(np.float32),
+            "y": centres[places, kinds],
+            "size": 2.0 + 7.0 * np.sqrt(weights[places, kinds]),
             "colour": [COMPONENTS[kind % len(COMPONENTS)] for kind in kinds],
         }
 
     def show_slice(self, view: View, x: float, found: Slice, exact: np.ndarray | None) -> np.ndarray:
-        """The distribution above one x; its modes that can be seen are returned."""
+        """The distribution above one x; its modes that can be seen are returned, from below."""
         fine = view.fine
-        top = float(1.15 * max(found.density.max(), 0.0 if exact is None else exact.max()) or 1.0)
-        self.at.location, self.mean.location = x, float(found.mean)
-        self.above.x_range.end = top
+        top = _round_up(1.15 * max(found.density.max(), 0.0 if exact is None else exact.max()))
+        self._changes |= {"at": {"location": x}, "mean": {"location": float(found.mean)}, "densities": {"end": top}}
         blank = np.full(len(fine), np.nan)
-        self.sources["line"].data = {"x": found.density, "y": fine, "exact": blank if exact is None else exact}
+        self._tables["line"] = {"x": found.density, "y": fine, "exact": blank if exact is None else exact}
         shown = [one for one in range(len(found.parts)) if found.parts[one].max() > LEAST * top]
-        self.sources["parts"].data = {
+        self._tables["parts"] = {
             "xs": [found.parts[one] for one in shown],
             "ys": [fine] * len(shown),
             "colour": [COMPONENTS[one % len(COMPONENTS)] for one in shown],
         }
         for name, pieces in (("half", found.half), ("most", found.most)):
-            pieces = pieces[np.isfinite(pieces[:, 0])]
+            pieces = np.clip(pieces[np.isfinite(pieces[:, 0])], *view.y)
             ends = {"left": np.zeros(len(pieces)), "right": np.full(len(pieces), top)}
-            self.sources[name].data = {**ends, "bottom": pieces[:, 0], "top": pieces[:, 1]}
-        peaks = found.modes[np.isfinite(found.modes)]
+            self._tables[name] = {**ends, "bottom": pieces[:, 0], "top": pieces[:, 1]}
+        peaks = np.sort(found.modes[(found.modes > view.y[0]) & (found.modes < view.y[1])])
         heights = np.interp(peaks, fine, found.density)
         peaks, heights = (one[heights > LEAST * top] for one in (peaks, heights))
-        self.sources["peaks"].data = {"x": heights, "y": peaks}
+        self._tables["peaks"] = {"x": heights, "y": peaks}
         return peaks
 
     def clear(self) -> None:
         """Nothing but points."""
-        self.sources["heat"].data = {"image": [np.zeros((1, 1), np.uint8)], "x": [0], "y": [0], "w": [1], "h": [1]}
-        for name in ("samples", "centres"):
-            self.sources[name].data = {"x": [], "y": [], "size": [], "colour": []}
-        self.sources["line"].data = {"x": [], "y": [], "exact": []}
-        self.sources["parts"].data = {"xs": [], "ys": [], "colour": []}
+        self._tables["heat"] = {"image": [np.zeros((1, 1), np.uint8)], "x": [0], "y": [0], "w": [1], "h": [1]}
+        for name in ("samples", "centres", "peaks", "line"):
+            self._tables[name] = dict.fromkeys(("x", "y", "size", "exact"), ()) | {"colour": []}
+        self._tables["parts"] = {"xs": [], "ys": [], "colour": []}
         for name in ("half", "most"):
-            self.sources[name].data = {"left": [], "right": [], "top": [], "bottom": []}
-        self.sources["peaks"].data = {"x": [], "y": []}
+            self._tables[name] = dict.fromkeys(("left", "right", "top", "bottom"), ())
         self.show_loss(np.empty((0, 3)), None)
 
     def show_loss(self, losses: np.ndarray, oracle: float | None) -> None:
         """(E, 3) steps, training and test loss, and the exact density's."""
         steps, train, test = losses.T
-        self.sources["loss"].data = {"x": steps, "y": train, "test": test}
-        self.oracle.location = oracle
         shown = np.append(losses[:, 1:].ravel(), [] if oracle is None else oracle)
         shown = shown[np.isfinite(shown)]
+        self._changes["oracle"] = {"location": oracle}
         if shown.size:
             # the fall from the first loss must not flatten what comes after it
             low, middle, high = shown.min(), np.median(shown), shown.max()
             high = min(high, low + max(STEEP * (middle - low), 0.5))
-            self.loss.y_range.update(start=low - 0.05 * (high - low), end=high + 0.05 * (high - low))
+            pad = 0.05 * (high - low) or 0.5
+            # rounded, so that most pictures leave the axes as they are
+            ends = np.floor(20 * (low - pad)) / 20, np.ceil(20 * (high + pad)) / 20
+            self._changes["losses"] = {"start": float(ends[0]), "end": float(ends[1])}
+            train, test = _inside(train, ends), _inside(test, ends)
+        self._changes["steps"] = {"end": _round_up(steps[-1] if len(steps) else 0.0)}
+        self._tables["loss"] = {"x": steps, "y": train, "test": test}
+
+    def take(self) -> dict[str, Any] | None:
+        """All that has been shown since the last time, in one message: one vector of numbers, and their places in it.
+
+        A message for each column would cost the browser more than all of its drawing.
+        """
+        if not (self._tables or self._changes):
+            return None
+        vectors, layout, place = [np.zeros(0, np.float32)], [], 0
+
+        def packed(values: Any) -> list[int]:
+            nonlocal place
+            vectors.append(np.asarray(values, np.float32).ravel())
+            place += vectors[-1].size
+            return [place - vectors[-1].size, place]
+
+        heat = self._tables.pop("heat", None)
+        for name, columns in self._tables.items():
+            for column, values in columns.items():
+                kind = {"colour": "plain", "xs": "many", "ys": "many"}.get(column, "one")
+                told = {"plain": list, "many": lambda each: [packed(one) for one in each], "one": packed}[kind](values)
+                layout.append([f"{name} rows", column, kind, told])
+        message = {"numbers": np.concatenate(vectors), "layout": layout, "changes": self._changes, "heat": heat}
+        self._tables, self._changes = {}, {}
+        return message
+
+
+def _inside(values: np.ndarray, ends: tuple[float, float]) -> np.ndarray:
+    """NaN for what lies outside of a view: an overlay is not cut off at its frame."""
+    return np.where((values > ends[0]) & (values < ends[1]), values, np.nan)
+
+
+def _round_up(top: float) -> float:
+    """The end of an axis, in steps of a quarter of its power of ten, so that it seldom moves."""
+    unit = 10 ** np.floor(np.log10(top)) / 4 if top > 0 else 1.0
+    return float(unit * np.ceil(top / unit)) if top > 0 else 1.0
 
 
 def _shades(density: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@
     $("notice").textContent = state.notice;
     $("pointer").textContent = state.at;
     $("above").textContent = state.above;
-    $("component").textContent = state.component < 0 ? "" : `where component ${state.component + 1} is responsible`;
+    $("component").textContent = state.component < 0 ? "" : `component ${state.component + 1} alone`;
     $("drawing").hidden = state.graph !== "own";
     $("points").hidden = state.graph === "own";
     if (state.loss) {
@@ -39,7 +39,22 @@
     if (state.address !== old.address || state.dark !== old.dark) history.replaceState(null, "", `?${state.address}${state.dark ? "&theme=dark" : ""}`);
     if (state.copied[0] > (old.copied?.[0] ?? 0)) copy(state.copied[1], state.graph === "own" ? "This config is copied; Save run writes it beside the points themselves" : "This config is copied: save it as demo.toml, then mdn-jax run demo.toml");
     const frame = state.frame;
-    if (frame !== old.frame) requestAnimationFrame(() => setTimeout(() => { wire.seen = frame; window.mdn.frames = frame; }));
+    if (frame !== old.frame) requestAnimationFrame(() => setTimeout(() => {
+      if (state.frame !== frame) return;
+      wire.seen = frame;
+      window.mdn.frames += 1;
+    }));
+  };
+
+  // one vector of numbers for all figures: each column is a part of it
+  const draw = () => {
+    const page = Bokeh.documents[0], plain = (one) => one instanceof Map ? Object.fromEntries(one) : one ?? {};
+    const { numbers, layout, changes, heat } = plain(wire.picture), tables = heat ? { "heat rows": plain(heat) } : {};
+    const part = ([start, end]) => new Float32Array(numbers.buffer, numbers.byteOffset + 4 * start, end - start);
+    for (const [name, column, kind, place] of layout)
+      (tables[name] ??= {})[column] = kind === "one" ? part(place) : kind === "many" ? place.map(part) : place;
+    for (const [name, data] of Object.entries(tables)) page.get_model_by_name(name).setv({ data }, { sync: false, check_eq: false });
+    for (const [name, values] of Object.entries(plain(changes))) page.get_model_by_name(name).setv(plain(values), { sync: false });
   };
 
   const showCards = () => {
@@ -114,6 +129,7 @@
   const meet = () => {
     wire = window.Bokeh?.documents[0]?.get_model_by_name("wire");
     if (!wire) return setTimeout(meet, 20);
+    wire.properties.picture.change.connect(draw);
     wire.properties.state.change.connect(show);
     wire.properties.cards.change.connect(showCards);
     show();

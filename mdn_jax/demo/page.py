@@ -7,7 +7,6 @@ arrays. Work is done in threads that all visitors share; a page sends a new pict
 import asyncio
 import json
 import logging
-import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from bokeh.core.properties import Any as Anything
 from bokeh.core.properties import Int, String
 from bokeh.document import Document
 from bokeh.events import MouseLeave, MouseMove, Pan, PanStart, Tap
@@ -33,7 +33,7 @@ from mdn_jax.training import compile_chunk
 
 __all__ = ["Page", "card_of"]
 
-LEAST_WORK, MOST_WORK = 0.015, 0.1  # seconds of training between two pictures
+LEAST_WORK, MOST_WORK, AHEAD = 0.03, 0.1, 2  # seconds of training between two pictures; pictures not yet drawn
 PATIENCE = 5.0  # seconds without a word from the browser after which a picture counts as drawn
 CARD, CARDS_EVERY = 150, 1.0  # points of a small graph; seconds between two of it
 DIVERGED = "Training diverged: the loss is far above where it began. Lower the learning rate, and"
@@ -46,6 +46,7 @@ class Wire(DataModel):
     action = String(default="")
     state = String(default="")
     cards = String(default="{}")
+    picture = Anything(default=None)
     seen = Int(default=0)
 
 
@@ -100,9 +101,9 @@ class Page:
         if strange:
             self.say(f"This address was not understood: {'; '.join(strange)}", bad=True)
         self.busy, self.at, self.above, self.copied = "preparing", "", "", (0, "")
-        self.frame, self.shown, self.carded = 0, "", 0.0
+        self.frame, self.seen, self.shown, self.carded = 0, 0, "", 0.0
         self.saving: asyncio.Future | None = None
-        self.closed, self.wake, self.drawn = False, asyncio.Event(), threading.Event()
+        self.closed, self.wake = False, asyncio.Event()
         self._connect()
 
     def _connect(self) -> None:
@@ -111,7 +112,7 @@ class Page:
         for root in figures.all:
             document.add_root(root)
         wire.on_change("action", lambda _, __, new: self._act(json.loads(new)))
-        wire.on_change("seen", lambda _, __, ___: self.drawn.set())
+        wire.on_change("seen", lambda _, __, new: setattr(self, "seen", new))
         for place, one in (("samples", figures.samples), ("density", figures.density)):
             one.js_on_event(MouseMove, CustomJS(code=f"window.mdn.point({place!r}, cb_obj.x, cb_obj.y)"))
             one.js_on_event(MouseLeave, CustomJS(code="window.mdn.leave()"))
@@ -155,11 +156,11 @@ class Page:
         self.sessions.clear()
         self.histories.clear()
         self.wake.set()
-        self.drawn.set()
 
     def _act(self, action: dict[str, Any]) -> None:
         """One action of the browser's; the page answers at once, and the work follows."""
         ACTIONS[action.pop("do")](self, **action)
+        self._send()
         self._answer()
         self.wake.set()
 
@@ -204,7 +205,8 @@ class Page:
         works = self.playing or bool(single)
         new = before is None or self.fresh or before.settings.anew != settings.anew or (works and before.state is None)
         self.single, self.fresh = 0, False
-        if new and (works or name != OWN):
+        # programs of a shape: of the first picture, of the first steps, and of what lies at one input
+        if (works or name != OWN) and (new or (works and not before.step) or not self.at):
             self.busy = "compiling for this shape, once"
             await self._locked(self._answer)
         if new:  # the first picture waits neither for steps nor for what lies at one input
@@ -231,19 +233,17 @@ class Page:
 
     def _enough(self, spent: float) -> bool:
         """True where steps stop for a picture, since the browser is ready for one."""
-        return spent > (LEAST_WORK if self.drawn.is_set() else MOST_WORK)
+        return spent > (LEAST_WORK if self.frame - self.seen < AHEAD else MOST_WORK)
 
     async def _until_drawn(self) -> None:
-        """The browser's word that it has drawn the last picture; a hidden page draws none."""
+        """The browser's word that it has drawn a picture; a hidden page draws none."""
         until = time.monotonic() + PATIENCE
-        while self.frame and not self.drawn.is_set() and time.monotonic() < until:
+        while self.frame - self.seen >= AHEAD and not self.closed and time.monotonic() < until:
             await asyncio.sleep(0.002)
 
     def _show(self, done: _Done, new: bool) -> None:
         """One picture."""
         session, name = done.session, done.session.settings.graph.name
-        self.drawn.clear()
-        self.document.hold("combine")
         if new or self.shown != name:
             self._show_rows(session)
         history, self.picture, self.at, self.above = self.histories[name], done.picture, "", ""
@@ -262,8 +262,14 @@ class Page:
         self.rate = 0.9 * self.rate + 0.1 * done.rate if self.rate and done.rate else done.rate or self.rate
         self.frame += 1
         self._show_card(session, done.picture)
+        self._send()
         self._answer()
-        self.document.unhold()
+
+    def _send(self) -> None:
+        """All that has been shown, in one message."""
+        message = self.figures.take()
+        if message is not None:
+            self.wire.picture = message
 
     def _show_rows(self, session: Session) -> None:
         """A graph whose rows are shown for the first time, or are new."""

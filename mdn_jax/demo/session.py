@@ -1,5 +1,6 @@
 """One graph in training: the same `start`, `advance` and `finish` as everywhere, between two pictures."""
 
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -58,7 +59,7 @@ class Session:
         """True where a step was not finite."""
         return self.state is not None and self.state.done
 
-    @property
+    @functools.cached_property
     def model(self) -> Any:
         """The model as it stands, without names: graphs of one shape share their programs."""
         require(self.state is not None, f"draw at least {FEWEST} points first")
