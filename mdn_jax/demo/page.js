@@ -22,7 +22,7 @@
     $("notice").textContent = state.notice;
     $("pointer").textContent = state.at;
     $("above").textContent = state.above;
-    $("component").textContent = state.component < 0 ? "" : `component ${state.component + 1} alone`;
+    $("component").textContent = state.component < 0 ? "" : `component ${state.component + 1}'s share`;
     $("drawing").hidden = state.graph !== "own";
     $("points").hidden = state.graph === "own";
     if (state.loss) {
