@@ -16,9 +16,29 @@ import numpy as np
 from mdn_jax._checks import InputError, require
 from mdn_jax._typing import Bool, Float
 
-__all__ = ["Column", "Encoded", "Encoding"]
+__all__ = ["PLAIN", "Column", "Dialect", "Encoded", "Encoding"]
 
 Columns = Mapping[str, np.ndarray]  # name -> (N,) float64 with NaN, or texts with None, where a value is missing
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """The writing of a table's cells, beside what stands for a missing value.
+
+    Attributes:
+        separator: between the cells of a text file; a comma where None, or a tab in a .tsv file.
+        decimal: mark of the numbers in texts.
+        encoding: of a text file.
+        codes: columns whose kinds stay apart as written, 250.0 and 250.00 too.
+    """
+
+    separator: str | None = None
+    decimal: str = "."
+    encoding: str = "utf-8"
+    codes: tuple[str, ...] = ()
+
+
+PLAIN = Dialect()
 
 
 @dataclass(frozen=True)
@@ -103,6 +123,7 @@ class Encoding:
         missing_values: values that stand for a missing one in a table.
         missing_inputs: "refuse", "drop" or "indicate".
         target_kinds: of each target that names kinds these in order, and None of numbers; () where all are numbers.
+        dialect: how the training table was written, and new ones are read.
 
     Example:
         >>> import numpy as np
@@ -120,6 +141,7 @@ class Encoding:
     missing_values: tuple[float | int | str, ...] = ()
     missing_inputs: str = "refuse"
     target_kinds: tuple[tuple[str, ...] | None, ...] = ()
+    dialect: Dialect = PLAIN
 
     @classmethod
     def fit(
@@ -131,6 +153,7 @@ class Encoding:
         categorical: Sequence[str] = (),
         missing_values: Sequence[float | int | str] = (),
         missing_inputs: str = "refuse",
+        dialect: Dialect = PLAIN,
     ) -> Self:
         """The encoding of training rows.
 
@@ -141,12 +164,13 @@ class Encoding:
             categorical: those of the inputs and targets that name kinds.
             missing_values: values that stand for a missing one.
             missing_inputs: what to do about missing inputs.
+            dialect: how the table was written.
         """
         indicate = missing_inputs == "indicate"
         columns = [Column.fit(name, table[name], categorical=name in categorical, indicate=indicate) for name in inputs]
         kinds = [_kinds_in(table[name]) if name in categorical else None for name in targets]
         target_kinds = tuple(kinds) if any(kinds) else ()
-        return cls(tuple(columns), tuple(targets), tuple(missing_values), missing_inputs, target_kinds)
+        return cls(tuple(columns), tuple(targets), tuple(missing_values), missing_inputs, target_kinds, dialect)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -213,21 +237,25 @@ class Encoding:
             "missing_values": list(self.missing_values),
             "missing_inputs": self.missing_inputs,
             "target_kinds": [list(kinds or ()) for kinds in self.target_kinds],
+            "dialect": {
+                n: list(v) if isinstance(v, tuple) else v for n, v in vars(self.dialect).items() if v is not None
+            },
         }
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Self:
         """The encoding that `to_dict` described."""
         try:
-            columns = []
-            for column in plain["columns"]:
-                values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in column.items()}
-                columns.append(Column(**values))
+            columns = [Column(**_with_tuples(column)) for column in plain["columns"]]
             kinds = tuple(tuple(kinds) or None for kinds in plain["target_kinds"])
-            marks = tuple(plain["missing_values"])
-            return cls(tuple(columns), tuple(plain["targets"]), marks, plain["missing_inputs"], kinds)
+            marks, dialect = tuple(plain["missing_values"]), Dialect(**_with_tuples(plain.get("dialect", {})))
+            return cls(tuple(columns), tuple(plain["targets"]), marks, plain["missing_inputs"], kinds, dialect)
         except (KeyError, TypeError) as error:
             raise InputError(f"not an encoding of columns: {error}") from None
+
+
+def _with_tuples(plain: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
 
 
 def refuse_missing(source: str | Path, column: str, missing: Bool[np.ndarray, " N"], cure: str = "") -> None:

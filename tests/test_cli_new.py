@@ -2,11 +2,11 @@
 
 import json
 import tomllib
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-from small_runs import write_table
 
 from mdn_jax import cli, runs
 from mdn_jax.data import load
@@ -32,10 +32,15 @@ AWKWARD = [
 ]
 
 
+def write_table(path, step=0.5, count=40):
+    rows = "".join(f"{step * i},{0.5 * i + (i * 7 % 5)}\n" for i in range(count))
+    Path(path).write_text("speed,distance\n" + rows, encoding="utf-8")
+
+
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    write_table("table.csv")
+    write_table("table.csv", 0.5)
     return tmp_path
 
 
@@ -166,17 +171,21 @@ def test_identifiers_are_marked_and_row_numbers_left_out(place, name, count):
     assert said["twice"] == said["real"] == "" and said["y"] == "target"
 
 
-def test_a_row_number_that_is_all_there_is_stays(place):
+def test_a_row_number_that_is_all_there_is_leaves_no_inputs(place):
+    write_table("table.csv", step=1)
     assert new("table.csv", "--targets", "distance") == 0  # speed is 0, 1, ..., 39
-    assert comments(place / "table.toml")["speed"] == "a row number?"
-    assert tomllib.loads((place / "table.toml").read_text())["dataset"]["inputs"] == ["speed"]
+    why = "left out: a row number? its whole numbers are consecutive"
+    assert comments(place / "table.toml")["speed"] == f'{why}; to keep it add "speed" to inputs'
+    data = load(runs.read_config(place / "table.toml")[0].dataset)
+    assert data.train.x.shape == (36, 0)  # an unconditional density
 
 
 def test_the_cell_that_makes_texts_of_numbers_is_named(place):
     count = 60
-    columns = {name: [f"{i + 0.25}" for i in range(count)] for name in ("one", "two", "half", "empty", "y")}
+    columns = {name: [f"{i + 0.25}" for i in range(count)] for name in ("one", "two", "half", "empty")}
+    columns["y"] = [f"{i * i + 0.25}" for i in range(count)]
     columns["rooms"] = [str(i % 4) for i in range(count)]
-    columns["rooms"][0], columns["one"][16], columns["empty"][3] = "?", " n/a ", ""
+    columns["rooms"][0], columns["one"][16], columns["empty"][3] = "many", " few ", ""
     columns["two"][5] = columns["two"][9] = "x" * 40
     columns["half"][::2] = ["text"] * 30
     pl.DataFrame(columns).write_csv("t.csv")
@@ -184,12 +193,12 @@ def test_the_cell_that_makes_texts_of_numbers_is_named(place):
     cure = "correct it, or list it in missing_values and"
     said = comments(place / "t.toml")
     assert said == {
-        "one": f"left out; row 17: 'n/a' is not a number: {cure} name it in inputs",
-        "two": f"left out; row 6: '{'x' * 30}...' is not a number (2 such cells): {cure} name it in inputs",
+        "one": f"left out; row 17: 'few' is not a number: {cure} add \"one\" to inputs",
+        "two": f"left out; row 6: '{'x' * 30}...' is not a number (2 such cells): {cure} add \"two\" to inputs",
         "half": "",
         "empty": "",
         "y": "target",
-        "rooms": f"row 1: '?' is not a number: {cure} take it off categorical",
+        "rooms": f"row 1: 'many' is not a number: {cure} take it off categorical",
     }
     dataset = tomllib.loads((place / "t.toml").read_text())["dataset"]
     assert (dataset["inputs"], dataset["categorical"]) == (["half", "empty", "rooms"], ["half", "rooms"])
@@ -206,7 +215,10 @@ def test_the_cell_that_makes_texts_of_numbers_is_named(place):
         ("table.csv --targets distanse --out taken.toml", "no column 'distanse': did you mean 'distance'?"),
         ("table.csv --out taken.toml", "say which columns to predict with --targets"),
         ("nowhere.csv --targets y --out taken.toml", "nowhere.csv: no such file"),
-        ("nearly.csv --targets y", "nearly.csv: target 'y', row 2: '?' is not a number: correct it, or empty the cell"),
+        (
+            "nearly.csv --targets y",
+            "nearly.csv: target 'y', row 2: 'two' is not a number: correct it, or empty the cell",
+        ),
         ("table.csv --targets distance --out table.txt", "table.txt: a config is a .toml file"),
         ("table.csv", "say which columns to predict with --targets, of: speed, distance"),
         ("table.csv --targets speed distance speed", "table.csv: target 'speed' is named twice"),
@@ -216,17 +228,17 @@ def test_the_cell_that_makes_texts_of_numbers_is_named(place):
         ),
         ("nowhere.csv --targets y", "nowhere.csv: no such file: give the path of a table"),
         ("empty.csv --targets y", "empty.csv: the file is empty"),
-        ("header.csv --targets y", "header.csv: target 'y' is a text, neither a number nor one of a few kinds"),
+        ("header.csv --targets y", "header.csv: names the columns 'x, y' and has no rows: add them"),
         ("taken.toml --targets y --out b.toml", "cannot read '.toml' files: save the table as one of: .csv"),
-        ("fake.parquet --targets y", "fake.parquet: cannot be read as Parquet ("),
+        ("fake.parquet --targets y", "fake.parquet: begins with b'x,y\\n1,2\\n', which is no .parquet file"),
         ("table.csv --target distance", "unknown option '--target': did you mean '--targets'?"),
-        ("", "A .csv, .parquet or .npz file. (required)"),
+        ("", "A .csv, .tsv, .txt (or .gz of these), .parquet or .npz file. (required)"),
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_written(place, capsys, arguments, message):
     (place / "taken.toml").write_text("mine")
     (place / "words.csv").write_text("word,empty\na,\nb,\na,\n")
-    (place / "nearly.csv").write_text("x,y\n1,1\n2,?\n3,3\n")
+    (place / "nearly.csv").write_text("x,y\n1,1\n2,two\n3,3\n")
     (place / "empty.csv").write_bytes(b"")
     (place / "header.csv").write_text("x,y\n")
     (place / "fake.parquet").write_text("x,y\n1,2\n")

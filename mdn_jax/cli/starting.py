@@ -13,7 +13,9 @@ __all__ = ["new"]
 
 @dataclasses.dataclass(frozen=True)
 class _New:
-    table: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(help="A .csv, .parquet or .npz file.")]
+    table: Annotated[
+        tyro.conf.Positional[Path], tyro.conf.arg(help="A .csv, .tsv, .txt (or .gz of these), .parquet or .npz file.")
+    ]
     targets: Annotated[tuple[str, ...], tyro.conf.arg(help="Columns to predict from the others.")] = ()
     out: Annotated[Path | None, tyro.conf.arg(help="Config to write; TABLE's name with .toml where absent.")] = None
 
@@ -23,7 +25,7 @@ def new(arguments: list[str]) -> int:
     from mdn_jax.runs import new_config  # noqa: PLC0415
 
     flags = parse_flags(_New, arguments, "mdn-jax new")
-    out = flags.out or Path(flags.table.name).with_suffix(".toml")
+    out = flags.out or Path(flags.table.name.removesuffix(".gz")).with_suffix(".toml")
     new_config(flags.table, flags.targets, out)
     print(out.read_text(encoding="utf-8"), end="")
     print(f"# written to {out}: look it over, then  mdn-jax run {out}")

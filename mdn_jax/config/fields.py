@@ -23,6 +23,7 @@ from pydantic import (
 
 from mdn_jax._checks import require
 from mdn_jax._seams import Options, check_known, is_path
+from mdn_jax.encoding import Dialect
 from mdn_jax.heads import HEADS, Covariance
 from mdn_jax.networks import NETWORKS, Activation
 
@@ -51,6 +52,14 @@ def _finite(value: float) -> float:
     if not math.isfinite(value):
         raise ValueError("Input should be a finite number")
     return value
+
+
+def _codec(name: str) -> str:
+    try:
+        "".encode(name)
+    except LookupError:
+        raise ValueError('Input should be an encoding of texts, such as "utf-8" or "latin-1"') from None
+    return name
 
 
 Finite = Annotated[float, AfterValidator(_finite)]
@@ -114,7 +123,7 @@ class DatasetConfig(Strict):
     num_test_points: Count = 50_000
     """Fresh test rows of a built-in problem."""
     path: str | None = None
-    """Table (.csv, .parquet, .npz) whose columns are named below, or what `name` reads; relative to the config file."""
+    """Table (.csv, .parquet, ...) whose columns are named below, or what `name` reads; relative to the config file."""
     inputs: Names = ()
     """Input columns of a table; none for an unconditional density."""
     targets: Names = ()
@@ -125,6 +134,14 @@ class DatasetConfig(Strict):
     """Bounds of targets, open: { price = "positive", share = [0, 1] }, each as --dataset.support.NAME VALUE."""
     weight: str | None = None
     """Column that says how much each row counts, in training and in scores."""
+    separator: Literal[",", ";", "\t", "|"] | None = None
+    """Mark between the cells of a text file: a comma where absent, or a tab in a .tsv file."""
+    decimal: Literal[".", ","] = "."
+    """Decimal mark of the numbers in a text file."""
+    encoding: Annotated[str, AfterValidator(_codec)] = "utf-8"
+    """Encoding of a text file: utf-8, latin-1, cp1252, utf-16, or another of Python's."""
+    codes: Names = ()
+    """Columns of categorical whose kinds stay apart as written: 250.0 and 250.00."""
     missing_values: Annotated[tuple[float | int | str, ...], BeforeValidator(_as_tuple)] = ()
     """Values that stand for a missing one, beside empty cells and NaN: [-999, "?"]."""
     missing_inputs: Literal["refuse", "drop", "indicate"] = "refuse"
@@ -150,6 +167,11 @@ class DatasetConfig(Strict):
     def is_own(self) -> bool:
         """True where a function of the user's makes the data."""
         return is_path(self.name)
+
+    @property
+    def dialect(self) -> Dialect:
+        """The writing of the table's cells."""
+        return Dialect(self.separator, self.decimal, self.encoding, self.codes)
 
     @property
     def idle(self) -> set[str]:
@@ -193,6 +215,9 @@ class DatasetConfig(Strict):
                 raise ValueError(f"support names {name!r}, which is no target that is a number: drop it")
             if bounds != "positive" and not _are_bounds(bounds):
                 raise ValueError(f'support of {name!r} is {bounds!r}: give "positive" or [low, high]')
+        uncoded = [name for name in self.codes if name not in self.categorical]
+        if uncoded:
+            raise ValueError(f"codes names {uncoded[0]!r}, which is not among categorical: add it there, or drop it")
         if self.split == "group" and self.split_column is None:
             raise ValueError('split = "group" needs split_column = "...", the column that names the groups')
         if self.split == "random" and self.split_column is not None:
@@ -207,8 +232,8 @@ def _are_bounds(value: Any) -> bool:
 
 
 _OF_TABLES = (
-    "inputs", "targets", "categorical", "support", "weight", "missing_values", "split", "split_column", "test_path",
-    "table_checksum",
+    "inputs", "targets", "categorical", "support", "weight", "separator", "decimal", "encoding", "codes",
+    "missing_values", "split", "split_column", "test_path", "table_checksum",
 )  # fmt: skip
 
 

@@ -145,6 +145,7 @@ def _load_table(config: DatasetConfig, paths: list[Path]) -> Dataset:
         categorical=config.categorical,
         missing_values=config.missing_values,
         missing_inputs=config.missing_inputs,
+        dialect=config.dialect,
     )
     rows = {name: _rows(config, encoding, part) for name, part in tables.items()}
     warnings = _warnings(config, train)
@@ -179,7 +180,7 @@ def _read(config: DatasetConfig, path: Path) -> tuple[Table, int]:
     texts = list(config.categorical)
     if config.split_column and config.split_column not in (*numbers, *texts):
         texts.append(config.split_column)
-    table = read_table(path, numbers, texts, config.missing_values)
+    table = read_table(path, numbers, texts, config.missing_values, config.dialect)
     table.columns[PLACE] = np.arange(table.num_rows, dtype=np.float64)
     lost = np.zeros(table.num_rows, bool)
     for name in config.inputs:

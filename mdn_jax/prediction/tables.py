@@ -1,6 +1,7 @@
 """Columns of a new table for a model: a file, a polars frame or arrays by name, read as its training table was."""
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,9 @@ import numpy as np
 from mdn_jax._checks import InputError, nearest, require
 from mdn_jax._typing import Bool, Float
 from mdn_jax.data import column_names
-from mdn_jax.data.tables import as_numbers, as_texts, open_table  # the same values as in training, from frames too
-from mdn_jax.encoding import Encoding, missing_in, refuse_missing
+from mdn_jax.data.cells import as_numbers, as_texts  # the same values as in training, from frames too
+from mdn_jax.data.tables import open_table
+from mdn_jax.encoding import Dialect, Encoding, missing_in, refuse_missing
 from mdn_jax.models import Model
 
 __all__ = ["Given", "TableLike", "Wanted", "read_wanted", "typed"]
@@ -69,13 +71,15 @@ def read_wanted(
         scored.extend(free if set(free) <= set(found) else [])
         return [*names, *from_columns, *scored, *kept]
 
-    source, frame = _frame_of(table, choose)
+    dialect = encoding.dialect if encoding else Dialect()
+    source, frame = _frame_of(table, choose, dialect)
     count = frame.height
     require(count > 0, f"{source}: the table has no rows: nothing to predict")
     marks = encoding.missing_values if encoding else ()
     categorical = encoding.categorical if encoding else ()
-    numbers = lambda name: _read_numbers(source, name, frame[name], marks)  # noqa: E731
-    inputs = {name: as_texts(frame[name], marks) if name in categorical else numbers(name) for name in names}
+    numbers = lambda name: _read_numbers(source, name, frame[name], marks, dialect)  # noqa: E731
+    texts = lambda name, own: as_texts(frame[name], marks, dialect.decimal, codes=own in dialect.codes)  # noqa: E731
+    inputs = {name: texts(name, name) if name in categorical else numbers(name) for name in names}
     lacking = _lacking(source, encoding, inputs, count)
     unknown = _unknown_kinds(source, encoding, inputs, strict=strict) if encoding else {}
     unseen = {}
@@ -83,7 +87,7 @@ def read_wanted(
     def target(name: str, column: str, *, strict: bool) -> np.ndarray:
         if name not in kinds:
             return numbers(column)
-        codes, unseen[name] = _codes(source, name, as_texts(frame[column], marks), kinds[name], strict=strict)
+        codes, unseen[name] = _codes(source, name, texts(column, name), kinds[name], strict=strict)
         return codes
 
     known = []
@@ -135,14 +139,19 @@ def typed(frame: Any) -> Any:
     return pl.DataFrame(columns)
 
 
-def _frame_of(table: TableLike, choose: Callable[[Sequence[str]], list[str]]) -> tuple[Path, Any]:
+def _frame_of(table: TableLike, choose: Callable[[Sequence[str]], list[str]], dialect: Dialect) -> tuple[Path, Any]:
     """A name for messages, and the columns that `choose(names)` names as a polars frame."""
     import polars as pl  # noqa: PLC0415
 
     if isinstance(table, str | os.PathLike):
         path = Path(table).expanduser()
-        found = column_names(path)
-        return path, open_table(path, choose(found) or found[:1])
+        try:
+            found = column_names(path, dialect)
+            return path, open_table(path, choose(found) or found[:1], dialect)
+        except InputError as error:
+            fault, other, _ = str(error).partition(": set dataset.")  # a field of a config cures a training table alone
+            written = f"{dialect.separator or ','!r} between cells, {dialect.decimal!r} in numbers, {dialect.encoding}"
+            raise InputError(f"{fault}: save it as the training table was ({written})" if other else fault) from None
     source = Path("table")
     if isinstance(table, Mapping):
         columns = [_series(name, values) for name, values in table.items()]
@@ -167,11 +176,12 @@ def _series(name: str, values: Any) -> Any:
     return pl.Series(name, values.tolist(), strict=False) if values.dtype.kind in "OUS" else pl.Series(name, values)
 
 
-def _read_numbers(source: Path, name: str, column: Any, marks: tuple) -> np.ndarray:
+def _read_numbers(source: Path, name: str, column: Any, marks: tuple, dialect: Dialect) -> np.ndarray:
     try:
-        return as_numbers(source, name, column, marks)
+        return as_numbers(source, name, column, marks, dialect.decimal)
     except InputError as error:
-        fault = str(error).partition(": correct it")[0]  # what else cures a training table does not cure this one
+        # what else cures a training table does not cure this one
+        fault = re.split(": correct it|: set dataset.", str(error))[0]
         raise InputError(f"{fault}: correct it, or empty the cell") from None
 
 

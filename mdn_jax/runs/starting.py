@@ -2,88 +2,129 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from mdn_jax._checks import nearest, require
-from mdn_jax.data import ColumnSummary, summarise
+from mdn_jax.data import MANY_KINDS, ColumnSummary, TableSummary, is_copy, ordering, panels, summarise
 from mdn_jax.models import FEWEST_TO_CALIBRATE
 from mdn_jax.storage import write_text
 
 __all__ = ["new_config"]
 
 RECIPE = 'recipe = "table"  # fills [model] and [training] by the number of rows; what you set there stands'
-CALIBRATION = "calibration_fraction = 0.1  # rows kept apart for predict --calibrated"
+CALIBRATION = "rows kept apart for predict --calibrated"
 LONGEST = 44  # letters of a range
 
 
-def new_config(table: Path, targets: Sequence[str], out: Path) -> list[ColumnSummary]:
+def new_config(table: Path, targets: Sequence[str], out: Path) -> TableSummary:
     """Write a config that predicts some columns of a table from the others by the default recipe.
 
     Args:
-        table: a .csv, .parquet or .npz file.
+        table: a .csv, .tsv or .txt file, also compressed (.gz), or a .parquet or .npz file.
         targets: the columns to predict.
         out: the config file to write; it must not exist.
 
     Returns:
-        What stands in each column.
+        What stands in the table.
 
     Raises:
         InputError: for a table that cannot be read, a target that is no column of numbers or of kinds, or a file in the
             way.
     """
-    columns = summarise(table)
-    kinds = {column.name: column.kind for column in columns}
+    found = summarise(table)
+    columns = {column.name: column for column in found.columns}
     twice = next((target for target in targets if list(targets).count(target) > 1), None)
     require(twice is None, f"{table}: target {twice!r} is named twice: name it once")
-    require(bool(targets), f"{table}: say which columns to predict with --targets, of: {', '.join(kinds)}")
-    strays = {column.name: column.stray for column in columns}
+    require(bool(targets), f"{table}: say which columns to predict with --targets, of: {', '.join(columns)}")
     for target in targets:
-        require(target in kinds, f"{table}: no column {target!r}: {nearest(target, kinds)}")
-        require(not strays[target], f"{table}: target {target!r}, {strays[target]}: correct it, or empty the cell")
+        require(target in columns, f"{table}: no column {target!r}: {nearest(target, columns)}")
+        column = columns[target]
+        require(not column.stray, f"{table}: target {target!r}, {column.stray}: correct it, or empty the cell")
         require(
-            kinds[target] != "text",
+            column.kind != "text",
             f"{table}: target {target!r} is a text, neither a number nor one of a few kinds: choose others",
         )
     require(out.suffix == ".toml", f"{out}: a config is a .toml file: choose another name with --out")
     require(not out.exists(), f"{out} is there already: choose another with --out")
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_text(out, _text(table, columns, targets, out.parent))
-    return columns
+    write_text(out, _text(table, found, targets, out.parent))
+    return found
 
 
-def _text(table: Path, columns: Sequence[ColumnSummary], targets: Sequence[str], base: Path) -> str:
-    inputs = _inputs(columns, targets)
-    missing = {column.name for column in columns if column.num_missing}
-    dataset = {
-        "path": Path(os.path.relpath(table.resolve(), base.resolve())).as_posix(),
-        "inputs": [column.name for column in inputs],
-        "targets": list(targets),
-        "categorical": [c.name for c in columns if c.kind == "category" and (c in inputs or c.name in targets)],
-    }
-    if missing & {column.name for column in inputs}:
-        dataset["missing_inputs"] = "indicate"
-    if missing & set(targets):
-        dataset["missing_targets"] = "marginalise" if len(targets) > 1 else "drop"
-    kept = {name: value for name, value in dataset.items() if value != []}
-    lines = [f"# What follows from what in {_plain(table.name)} ({columns[0].num_rows:,} rows)? Its columns:", "#"]
+def _text(table: Path, found: TableSummary, targets: Sequence[str], base: Path) -> str:
+    columns = found.columns
+    roles = {c.name: "target" if c.name in targets else _why_left_out(c) for c in columns}
+    useful = [c for c in columns if not roles[c.name]]
+    for target in (c for c in columns if c.name in targets):
+        copies = {c.name: f"{target.name!r} itself in other units" for c in useful if is_copy(target, c)}
+        if len(copies) < len(useful):  # what else would it be predicted from?
+            roles |= copies
+            useful = [c for c in useful if c.name not in copies]
+    lines = [f"# What follows from what in {_plain(table.name)} ({found.num_rows:,} rows)? Its columns:", "#"]
     wide = max(len(_plain(column.name)) for column in columns)
     for column in columns:
-        role = "target" if column.name in targets else _advice(column, used=column in inputs)
         span = _plain(column.range)
         span = span if len(span) <= LONGEST else span[: LONGEST - 3] + "..."
         lines.append(
             f"#   {_plain(column.name):{wide}}  {column.kind:8}  {span:{LONGEST}}  {column.num_distinct:>7,} different"
-            f"  {column.num_missing:>6,} missing  {role}".rstrip()
+            f"  {column.num_missing:>6,} missing  {_plain(_advice(column, roles[column.name]))}".rstrip()
         )
-    # a JSON value is a TOML value but for one character, and stays on one line
-    body = [
-        f"{name} = {json.dumps(value, ensure_ascii=False)}".replace("\x7f", "\\u007f") for name, value in kept.items()
-    ]
-    whole = columns[0].num_rows - max((column.num_missing for column in columns if column.name in targets), default=0)
-    numbers = any(column.kind == "number" for column in columns if column.name in targets)
-    body += [CALIBRATION] if numbers and round(0.1 * round(0.9 * whole)) >= FEWEST_TO_CALIBRATE else []
+    if found.num_unnamed:
+        lines.append(
+            f"# Columns without a name ({found.num_unnamed}) are left out: name one in the first line to keep it."
+        )
+    path = Path(os.path.relpath(table.resolve(), base.resolve())).as_posix()
+    body = [f"path = {_toml(path)}", *_fields(found, targets, useful)]
     return "\n".join([*lines, "", RECIPE, "", "[dataset]", *body, ""])
+
+
+def _fields(found: TableSummary, targets: Sequence[str], inputs: Sequence[ColumnSummary]) -> Iterator[str]:
+    """The lines of the table's fields, each with its reason where it is not the usual one."""
+    line = lambda name, value, why="": f"{name} = {_toml(value)}" + (f"  # {_plain(why)}" if why else "")  # noqa: E731
+    names, columns, dialect = {column.name for column in inputs}, found.columns, found.dialect
+    if dialect.separator:
+        yield line("separator", dialect.separator, "between the cells of the file")
+    if dialect.decimal != ".":
+        yield line("decimal", dialect.decimal, next((c.spelling for c in columns if c.spelling), ""))
+    if dialect.encoding != "utf-8":
+        yield line("encoding", dialect.encoding, "the file is not UTF-8")
+    yield line("inputs", [c.name for c in inputs], "" if inputs else "none is left: the targets' own density")
+    yield line("targets", targets)
+    kinds = [c for c in columns if c.kind == "category" and (c.name in names or c.name in targets)]
+    if kinds or any(c.kind != "number" for c in columns):
+        yield line("categorical", [c.name for c in kinds])
+    if any(c.codes for c in columns):
+        why = "; ".join(f"{c.name}: {c.codes}" for c in columns if c.codes)
+        yield line("codes", [c.name for c in kinds if c.codes], f"kinds as they are written: {why}")
+    if found.missing_values or any(c.stray for c in columns):
+        yield line("missing_values", found.missing_values, "stand for a missing value, as empty cells do")
+    if any(c.num_missing or c.stray for c in columns if c.name not in targets):
+        yield line("missing_inputs", "indicate")
+    missing = [c.num_missing for c in columns if c.name in targets]
+    if any(missing):
+        yield line("missing_targets", "marginalise" if len(targets) > 1 else "drop")
+    order = ordering(found, targets)
+    groups = None if order else panels(found, targets)
+    if order:
+        yield line("split", "ordered", f"{order!r} orders the rows: tested at random, each has neighbours in training")
+        yield line("split_column", order)
+    if groups:
+        # which of the two is asked for, no table can tell
+        yield "# " + _plain(f"{groups.name!r} names {groups.num_panels} panels along {groups.along!r}. A random split")
+        yield "# tests other rows of the same ones; for answers on panels never seen, take these two lines:"
+        yield "# " + line("split", "group")
+        yield "# " + line("split_column", groups.name)
+    whole = found.num_rows - max(missing)
+    numbers = any(c.kind == "number" for c in columns if c.name in targets)
+    if numbers and round(0.1 * round(0.9 * whole)) >= FEWEST_TO_CALIBRATE:
+        yield line("calibration_fraction", 0.1, CALIBRATION)
+
+
+def _toml(value: Any) -> str:
+    """A TOML value: a JSON one is but for one character, and stays on one line."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _plain(text: str) -> str:
@@ -91,20 +132,35 @@ def _plain(text: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
-def _inputs(columns: Sequence[ColumnSummary], targets: Sequence[str]) -> list[ColumnSummary]:
-    """All that can be inputs: not texts that name each row nor columns of one value; row numbers only where alone."""
-    useful = [c for c in columns if c.name not in targets and c.kind != "text" and c.num_distinct > 1]
-    return [column for column in useful if not column.consecutive] or useful
-
-
-def _advice(column: ColumnSummary, *, used: bool) -> str:
-    """Advice on a column that is no target."""
-    if column.stray:
-        also = "take it off categorical" if used else "name it in inputs"
-        cure = f"correct it, or list it in missing_values and {also}"
-        return f"{'' if used else 'left out; '}{_plain(column.stray)}: {cure}"
+def _why_left_out(column: ColumnSummary) -> str:
+    """The reason to leave a column out of a first config; empty for one that is."""
+    if column.num_distinct == 0:
+        return "no value in any row" if column.values is not None else "neither numbers nor texts"
+    if column.num_distinct == 1:
+        return "one value in all rows tells nothing"
     if column.consecutive:
-        return "a row number?" if used else "left out: a row number? its whole numbers are consecutive"
+        return "a row number? its whole numbers are consecutive"
+    if column.kind != "text":
+        return ""
+    few = column.num_distinct <= MANY_KINDS
+    return (
+        "texts that are all different" if few else f"{column.num_distinct:,} different texts are more than {MANY_KINDS}"
+    )
+
+
+def _advice(column: ColumnSummary, role: str) -> str:
+    """The role of a column, and how it is read, or what to do about it."""
+    if role == "target":
+        return f"target; {column.spelling}" if column.spelling else role
+    name = _toml(column.name)
+    if column.stray:
+        also = f"add {name} to inputs" if role else "take it off categorical"
+        cure = f"correct it, or list it in missing_values and {also}"
+        return f"{'left out; ' if role else ''}{column.stray}: {cure}"
+    if role:
+        lists = ["inputs", *(["categorical"] if column.kind != "number" else []), *(["codes"] if column.codes else [])]
+        keep = f"; to keep it add {name} to {' and '.join(lists)}" if column.num_distinct else ""
+        return f"left out: {role}{keep}"
     if column.all_different:
         return "an identifier? whole numbers, all different: if so, take it off inputs"
-    return "" if used else "left out"
+    return f"codes: {column.codes}" if column.codes else column.spelling
