@@ -16,6 +16,7 @@ from numpy.testing import assert_array_equal
 import mdn_jax as mdn
 from mdn_jax import DatasetConfig, InputError, cli
 from mdn_jax.data import load, read_table, summarise
+from mdn_jax.data.cells import numbers_in
 from mdn_jax.encoding import Dialect, Encoding
 
 COUNT = 60
@@ -145,9 +146,30 @@ def test_missing_markers(place, mark):
     data = loaded()
     for part in (data.train, data.test):
         assert 7 not in part.place
-        missing = part.place % 9 == 4
+        missing = np.asarray(part.place) % 9 == 4
         assert_array_equal(part.x[:, data.input_names.index("x missing")], missing)
         assert_array_equal(part.x[~missing, 0], X[part.place][~missing])
+
+
+@pytest.mark.parametrize(
+    ("decimal", "cells", "numbers"),
+    [
+        (".", ["1,234,567", "12", "1 234.5", "1'234", "\u22125", None], [1234567, 12, 1234.5, 1234, -5, None]),
+        (".", ["0,123", "1,23", "12,34,567", "1.5", "x"], [None, None, None, 1.5, None]),
+        (",", ["1.234,5", "3,5", "2,5e3", "1.234", "7"], [1234.5, 3.5, 2500, 1234, 7]),
+        (",", ["1.5", "1,234,567", "0,5"], [None, None, 0.5]),
+        (".", ["66%", "7.5 %", None], [66, 7.5, None]),
+        (".", ["66%", "7"], [None, 7]),
+    ],
+)
+def test_numbers_in_cells(decimal, cells, numbers):
+    assert numbers_in(pl.Series(cells), decimal).to_list() == numbers
+
+
+def test_a_column_of_markers_alone_is_empty(place):
+    pl.DataFrame({"x": X, "none": ["NA"] * COUNT, "y": Y}).write_csv("t.csv")
+    dataset, text = new("t.csv", "y")
+    assert dataset["inputs"] == ["x"] and "left out: no value in any row" in text
 
 
 def test_markers_beside_kinds(place):

@@ -106,7 +106,7 @@ def numbers_in(text: Any, decimal: str = ".") -> Any:
 
     if are_plain(text, decimal):
         return text.cast(pl.Float64, strict=False)
-    text = text.str.strip_chars()
+    text = text.str.strip_chars().str.replace("^\u2212", "-")  # the minus of typesetters
     if text.str.ends_with("%").all():
         text = text.str.strip_suffix("%").str.strip_chars_end()
     mark = "," if decimal == "." else "."

@@ -100,7 +100,7 @@ def _marks(column: Any, decimal: str) -> Sequence[str]:
     if not lower.is_in(MARKS).any():
         return ()
     numbers = 2 * numbers_in(others, decimal).null_count() < len(others)
-    if not numbers and others.str.contains("^[A-Z]{2}$").all():
+    if not numbers and len(others) and others.str.contains("^[A-Z]{2}$").all():
         return ()  # NA is Namibia
     marks = [mark for mark in MARKS if mark != "nan"] if numbers else SURE
     return cells.filter(lower.is_in(marks)).unique(maintain_order=True).to_list()

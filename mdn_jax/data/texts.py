@@ -24,7 +24,7 @@ MANY_LINES = 1_000  # enough to tell a separator and a decimal mark by
 MANY_POINTS = 10  # to each decimal comma, before they are not taken for codes
 NUMBER = re.compile(r"[+-]?[\d.,]*\d([eE][+-]?\d+)?%?")
 # numbers with one mark that can be the decimal one alone, or whose other mark stands between thousands
-DECIMAL = r"[+-]?(?:(?:0|\d{{4,}}|\d{{1,3}}(?:[{other}]\d{{3}})+)[{mark}]\d+|\d{{1,3}}[{mark}](?:\d\d?|\d{{4,}})|\d{{1,3}}(?:[{other}]\d{{3}}){{2,}})%?"  # noqa: E501
+DECIMAL = r"[+-]?(?:(?:0|\d{{4,}}|\d{{1,3}}(?:[{other}]\d{{3}})+)[{mark}]\d+|\d{{1,3}}[{mark}](?:\d\d?|\d{{4,}})|\d{{1,3}}(?:[{other}]\d{{3}}){{2,}})(?:[eE][+-]?\d+)?%?"  # noqa: E501
 
 
 def compressed(path: Path) -> bool:

@@ -97,7 +97,11 @@ def _fields(found: TableSummary, targets: Sequence[str], inputs: Sequence[Column
         yield line("categorical", [c.name for c in kinds])
     if any(c.codes for c in columns):
         why = "; ".join(f"{c.name}: {c.codes}" for c in columns if c.codes)
-        yield line("codes", [c.name for c in kinds if c.codes], f"kinds as they are written: {why}")
+        yield line(
+            "codes",
+            [c.name for c in kinds if c.codes],
+            f"kinds as they are written; numbers, once taken off both lists: {why}",
+        )
     if found.missing_values or any(c.stray for c in columns):
         yield line("missing_values", found.missing_values, "stand for a missing value, as empty cells do")
     if any(c.num_missing or c.stray for c in columns if c.name not in targets):
