@@ -9,41 +9,43 @@
   // a space at the end tells an action from the same one before it
   const ask = (what, more = {}) => { if (wire) wire.action = JSON.stringify({ do: what, ...more }) + " ".repeat(++count % 2); };
 
+  // what stands already is left alone: every change of the page costs a new layout
+  const put = (one, name, value) => { if (one[name] !== value) one[name] = value; };
+  const tell = (id, text) => put($(id), "textContent", text);
+
   const show = () => {
     const old = state;
     state = JSON.parse(wire.state);
-    document.documentElement.classList.toggle("dark", state.dark);
-    $("play").textContent = state.playing ? "Pause" : "Play";
-    $("play").setAttribute("aria-pressed", state.playing);
-    $("status").textContent = [`step ${state.step.toLocaleString("en")}`, state.rate ? `${state.rate.toLocaleString("en")} steps/s` : "", state.busy].filter(Boolean).join(" · ");
-    $("message").firstChild.textContent = state.message;
-    $("again").hidden = !state.diverged;
-    $("message").classList.toggle("bad", state.bad);
-    $("notice").textContent = state.notice;
-    $("pointer").textContent = state.at;
-    $("above").textContent = state.above;
-    $("component").textContent = state.component < 0 ? "" : `component ${state.component + 1}'s share`;
-    $("drawing").hidden = state.graph !== "own";
-    $("points").hidden = state.graph === "own";
-    if (state.loss) {
-      const exact = state.oracle === null ? "" : ` · exact density ${state.oracle.toFixed(3)} · gap ${(state.loss[2] - state.oracle).toFixed(3)}`;
-      $("loss").textContent = `fresh points ${state.loss[2].toFixed(3)} nats · training points ${state.loss[1].toFixed(3)}${exact}`;
-    } else { $("loss").textContent = ""; }
+    if (state.dark !== old.dark) document.documentElement.classList.toggle("dark", state.dark);
+    tell("play", state.playing ? "Pause" : "Play");
+    put($("play"), "ariaPressed", String(state.playing));
+    tell("status", [`step ${state.step.toLocaleString("en")}`, state.rate ? `${state.rate.toLocaleString("en")} steps/s` : "", state.busy].filter(Boolean).join(" · "));
+    put($("message").firstChild, "textContent", state.message);
+    put($("again"), "hidden", !state.diverged);
+    if (state.bad !== old.bad) $("message").classList.toggle("bad", state.bad);
+    tell("notice", state.notice);
+    tell("pointer", state.at);
+    tell("above", state.above);
+    tell("component", state.component < 0 ? "" : `component ${state.component + 1}'s share`);
+    put($("drawing"), "hidden", state.graph !== "own");
+    put($("points"), "hidden", state.graph === "own");
+    const exact = state.oracle === null ? "" : ` · exact density ${state.oracle.toFixed(3)} · gap ${(state.loss?.[2] - state.oracle).toFixed(3)}`;
+    tell("loss", state.loss ? `fresh points ${state.loss[2].toFixed(3)} nats · training points ${state.loss[1].toFixed(3)}${exact}` : "");
     for (const control of controls) {
       const value = String(state.values[control.dataset.control]);
-      if (control !== document.activeElement || old.graph !== state.graph || state.bad) control.value = value;
-      control.disabled = state.idle.includes(control.dataset.control);
+      if (control !== document.activeElement || old.graph !== state.graph || state.bad) put(control, "value", value);
+      put(control, "disabled", state.idle.includes(control.dataset.control));
     }
-    for (const card of cards) card.setAttribute("aria-current", card.dataset.graph === state.graph);
+    for (const card of cards) put(card, "ariaCurrent", String(card.dataset.graph === state.graph));
     if (state.dark !== old.dark) showCards();
     if (state.address !== old.address || state.dark !== old.dark) history.replaceState(null, "", `?${state.address}${state.dark ? "&theme=dark" : ""}`);
     if (state.copied[0] > (old.copied?.[0] ?? 0)) copy(state.copied[1], state.graph === "own" ? "This config is copied; Save run writes it beside the points themselves" : "This config is copied: save it as demo.toml, then mdn-jax run demo.toml");
     const frame = state.frame;
-    if (frame !== old.frame) requestAnimationFrame(() => setTimeout(() => {
-      if (state.frame !== frame) return;
+    // said before it is painted: the next one comes as this one is done
+    if (frame !== old.frame) {
       wire.seen = frame;
-      window.mdn.frames += 1;
-    }));
+      requestAnimationFrame(() => setTimeout(() => { if (state.frame === frame) window.mdn.frames += 1; }));
+    }
   };
 
   // one vector of numbers for all figures: each column is a part of it

@@ -33,10 +33,12 @@ from mdn_jax.training import compile_chunk
 
 __all__ = ["Page", "card_of"]
 
-LEAST_WORK, MOST_WORK, AHEAD = 0.03, 0.1, 2  # seconds of training between two pictures; pictures not yet drawn
+LEAST_WORK, MOST_WORK = 0.015, 0.1  # seconds of training between two pictures
+SETTLING = 0.2  # share of the latest picture's time in the pace of a page
 PATIENCE = 5.0  # seconds without a word from the browser after which a picture counts as drawn
 CARD, CARDS_EVERY = 150, 1.0  # points of a small graph; seconds between two of it
 DIVERGED = "Training diverged: the loss is far above where it began. Lower the learning rate, and"
+LOSS_EVERY = 4  # pictures, while it trains
 MOST_MODES = 5  # that are told
 
 
@@ -57,6 +59,7 @@ class _Done(NamedTuple):
     picture: Picture | None = None
     above: tuple[float, Slice, np.ndarray | None] | None = None
     rate: float = 0.0
+    seconds: float = 0.0
 
 
 class Page:
@@ -102,7 +105,10 @@ class Page:
             self.say(f"This address was not understood: {'; '.join(strange)}", bad=True)
         self.busy, self.at, self.above, self.copied = "preparing", "", "", (0, "")
         self.frame, self.seen, self.shown, self.carded = 0, 0, "", 0.0
+        self.pace, self.sent, self.picturing = LEAST_WORK, 0.0, 0.0
         self.saving: asyncio.Future | None = None
+        self.showing: asyncio.Future = asyncio.get_running_loop().create_future()
+        self.showing.set_result(None)
         self.closed, self.wake = False, asyncio.Event()
         self._connect()
 
@@ -112,7 +118,7 @@ class Page:
         for root in figures.all:
             document.add_root(root)
         wire.on_change("action", lambda _, __, new: self._act(json.loads(new)))
-        wire.on_change("seen", lambda _, __, new: setattr(self, "seen", new))
+        wire.on_change("seen", lambda _, __, new: self._drawn(new))
         for place, one in (("samples", figures.samples), ("density", figures.density)):
             one.js_on_event(MouseMove, CustomJS(code=f"window.mdn.point({place!r}, cb_obj.x, cb_obj.y)"))
             one.js_on_event(MouseLeave, CustomJS(code="window.mdn.leave()"))
@@ -213,7 +219,8 @@ class Page:
             done = await loop.run_in_executor(self.pool, lambda: _work(begin(settings, points_alone=not works)))
         else:
             x, steps, enough = None, single, None
-            if before.step or not self.playing:  # training begins before the program of this one is there
+            # training begins before the program of this one is there, and a browser draws it at every second picture
+            if not self.playing or (before.step and self.frame % 2):
                 x = self.pointer[0] if self.pointer else sum(before.view.x) / 2
             if self.playing:
                 speed = settings.values["speed"]
@@ -224,7 +231,10 @@ class Page:
         if self.closed or name != self.settings.graph.name:
             return
         self.busy, self.sessions[name] = "", done.session
-        await self._locked(self._show, done, new)
+        await self.showing  # one picture is shown while the next is worked on
+        self.showing = asyncio.ensure_future(self._locked(self._show, done, new))
+        if new or not self.playing:
+            await self.showing
         if new and done.session.state is not None:
             self.wake.set()  # for what lies at one input
             self.single = self.single or single
@@ -232,13 +242,19 @@ class Page:
             loop.run_in_executor(self.pool, compile_chunk, done.session.state, 1)  # for who takes one step
 
     def _enough(self, spent: float) -> bool:
-        """True where steps stop for a picture, since the browser is ready for one."""
-        return spent > (LEAST_WORK if self.frame - self.seen < AHEAD else MOST_WORK)
+        """True where steps stop for a picture, which is ready when the browser has drawn the last."""
+        return spent > self.pace
+
+    def _drawn(self, frame: int) -> None:
+        """The browser has drawn a picture: the next is to be ready as soon as it will be wanted."""
+        self.seen = frame
+        took = np.clip(time.monotonic() - self.sent - self.picturing, LEAST_WORK, MOST_WORK)
+        self.pace += SETTLING * (float(took) - self.pace)
 
     async def _until_drawn(self) -> None:
         """The browser's word that it has drawn a picture; a hidden page draws none."""
         until = time.monotonic() + PATIENCE
-        while self.frame - self.seen >= AHEAD and not self.closed and time.monotonic() < until:
+        while self.frame > self.seen and not self.closed and time.monotonic() < until:
             await asyncio.sleep(0.002)
 
     def _show(self, done: _Done, new: bool) -> None:
@@ -246,13 +262,15 @@ class Page:
         session, name = done.session, done.session.settings.graph.name
         if new or self.shown != name:
             self._show_rows(session)
-        history, self.picture, self.at, self.above = self.histories[name], done.picture, "", ""
+        history, self.picture = self.histories[name], done.picture
         if done.picture is None:
             self.figures.clear()
+            self.at = self.above = ""
         else:
             history.add(session.step, float(done.picture.train_nll), float(done.picture.test_nll))
             self.figures.show(session.view, done.picture)
-            self.figures.show_loss(history.rows, session.oracle)
+            if not self.playing or self.frame % LOSS_EVERY == 0:
+                self.figures.show_loss(history.rows, session.oracle)
         if done.above is not None and session.data is not None:
             x, at, _ = done.above
             peaks = self.figures.show_slice(session.view, *done.above)[:MOST_MODES]
@@ -260,7 +278,7 @@ class Page:
             self.above = f"mean {at.mean:.2f}, modes {', '.join(f'{one:.2f}' for one in peaks)}"
         self._warn_if_diverged(session.diverged, history.astray)
         self.rate = 0.9 * self.rate + 0.1 * done.rate if self.rate and done.rate else done.rate or self.rate
-        self.frame += 1
+        self.frame, self.sent, self.picturing = self.frame + 1, time.monotonic(), done.seconds
         self._show_card(session, done.picture)
         self._send()
         self._answer()
@@ -342,7 +360,7 @@ def _work(
     if session.state is None:
         return _Done(session)
     spent = session.seconds - seconds
+    rate, began = (session.step - step) / spent if spent else 0.0, time.monotonic()
     above = None if x is None else (x, *session.slice(x))
-    return _Done(
-        session, session.picture(session.step, component), above, (session.step - step) / spent if spent else 0.0
-    )
+    picture = session.picture(session.step, component)
+    return _Done(session, picture, above, rate, time.monotonic() - began)
