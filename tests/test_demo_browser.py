@@ -134,6 +134,14 @@ def test_own_points_are_drawn_erased_and_fitted(visit, shots):
     one.stroke([(0.15, 0.1), (0.16, 0.11)])
     one.wait("(old) => location.search.length < old", len(urlsplit(one.page.url).query) + 1)
     assert len(one.drawn) == len(drawn)
+    one.page.check("[value=add]")
+    for _ in range(2):  # a place that was drawn, cleared and drawn again
+        one.do("clear")
+        one.wait("() => !location.search.includes('drawn')")
+        one.page.mouse.click(*one.place("samples", *CURVE[0]))
+        one.wait("() => location.search.includes('drawn')")
+    one.stroke(CURVE, rest=500)
+    one.wait("() => location.search.length > 150")
     one.do("play")
     first = one.wait_for("s.loss && !s.busy")["loss"][1]
     one.wait_for(f"s.step > 200 && s.loss[1] < {first} - 0.5")
