@@ -150,6 +150,10 @@ class Opened:
             self.page.wait_for_timeout(20)
         self.page.mouse.up()
 
+    def wait_for_points(self, count):
+        """Until the address holds so many."""
+        self.wait("(size) => (new URLSearchParams(location.search).get('drawn') ?? '').length === size", 4 * count)
+
     @property
     def drawn(self):
         """The points in the address."""
