@@ -139,15 +139,20 @@ class Opened:
         """Where data coordinates of a figure lie in the window."""
         return self.page.evaluate(PLACE, [figure, x, y])
 
-    def stroke(self, points):
-        """The mouse, pressed, along points of the canvas."""
+    def stroke(self, points, rest=0):
+        """The mouse, pressed and at rest for so many milliseconds, then along points of the canvas."""
         places = [self.place("samples", *point) for point in points]
         self.page.mouse.move(*places[0])
         self.page.mouse.down()
+        self.page.wait_for_timeout(rest)
         for place in places:
             self.page.mouse.move(*place)
             self.page.wait_for_timeout(20)
         self.page.mouse.up()
+
+    def wait_for_points(self, count):
+        """Until the address holds so many."""
+        self.wait("(size) => (new URLSearchParams(location.search).get('drawn') ?? '').length === size", 4 * count)
 
     @property
     def drawn(self):

@@ -4,7 +4,7 @@
   const $ = (id) => document.getElementById(id);
   const controls = [...document.querySelectorAll("[data-control]")];
   const cards = [...document.querySelectorAll("[data-graph]")];
-  let wire, state = {}, count = 0, last = null;
+  let wire, state = {}, count = 0, held = false, last = null;
 
   // a space at the end tells an action from the same one before it
   const ask = (what, more = {}) => { if (wire) wire.action = JSON.stringify({ do: what, ...more }) + " ".repeat(++count % 2); };
@@ -83,7 +83,11 @@
   const later = (place, x, y) => {
     if (!pointed) requestAnimationFrame(() => { ask("point", pointed); pointed = null; });
     pointed = { place, x, y };
+    if (held && place === "samples") window.mdn.brush(x, y);
   };
+  // Bokeh's own gesture of drawing is lost where the mouse rests before it moves
+  document.addEventListener("pointerdown", (event) => { held = event.button === 0; last = null; }, true);
+  for (const end of ["pointerup", "pointercancel"]) document.addEventListener(end, () => { held = false; }, true);
 
   window.mdn = {
     frames: 0,

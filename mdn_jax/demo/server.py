@@ -82,6 +82,7 @@ async def _close(pages: Iterable[Page]) -> None:
     for page in pages:
         page.close()
     await asyncio.gather(*(page.task for page in pages))
+    await asyncio.sleep(0.1)  # for what is on its way to browsers
 
 
 def _listen(port: int) -> socket.socket:
