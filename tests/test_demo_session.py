@@ -101,7 +101,7 @@ def compilations():
 def work(session):
     """All that a page does with it, after which it has taken a chunk and a step more."""
     session = session.advanced(CHUNK).advanced(1)
-    session.picture(1, 0), session.slice(0.5)
+    _ = session.picture(1, 0), session.slice(0.5)
     return session
 
 

@@ -28,7 +28,7 @@ class Control:
     Attributes:
         name: in the address and in messages.
         label: on the page.
-        low: least number; None for a choice.
+        low: least number, where it is one.
         high: largest number.
         step: what a key press adds; "any" lets every number stand.
         choices: what may be chosen, as written in the address.
@@ -38,8 +38,8 @@ class Control:
 
     name: str
     label: str
-    low: float | None = None
-    high: float | None = None
+    low: float = -math.inf
+    high: float = math.inf
     step: float | str = 1
     choices: tuple[str, ...] = ()
     anew: bool = True
@@ -53,7 +53,7 @@ class Control:
             value = float(text)
         except ValueError:
             return None
-        if not math.isfinite(value) or not self.low <= value <= self.high:  # pyright: ignore[reportOptionalOperand]
+        if not math.isfinite(value) or not self.low <= value <= self.high:
             return None
         if self.step == "any":
             return value
@@ -110,10 +110,10 @@ class Settings:
 
     def changed(self, name: str, value: Any) -> "Settings":
         """With another value of one control; least squares has one component, and more of them no least squares."""
-        values = {**self.values, name: value}
-        if name == "objective" and value == "squared_error":
+        values: dict[str, Any] = {**self.values, name: value}
+        if values["objective"] == "squared_error" and name == "objective":
             values["components"] = 1
-        if name == "components" and value > 1 and values["objective"] == "squared_error":
+        if name == "components" and values[name] > 1 and values["objective"] == "squared_error":
             values["objective"] = "nll"
         return replace(self, values=values)
 
@@ -152,7 +152,7 @@ class Settings:
         values, base = self.values, self.graph.config
         dataset = base.dataset
         if self.graph.is_problem:
-            options = {"noise": float(values["noise"])} if values["noise"] != 1 else {}
+            options: Any = {"noise": float(values["noise"])} if values["noise"] != 1 else {}
             dataset = DatasetConfig(name=dataset.name, num_points=values["points"], options=options)
         own = {"num_components": values["components"], "hidden_sizes": (values["hidden"],) * values["layers"]}
         model = ModelConfig(**{**base.model.model_dump(exclude_unset=True), **own})

@@ -53,7 +53,7 @@ class Figures:
         self._tables: dict[str, dict[str, Any]] = {}
         self._changes: dict[str, dict[str, Any]] = {}
         self.mapper = LinearColorMapper(palette=palette_of(False), low=0, high=255)
-        self.x, self.y = Range1d(0, 1), Range1d(0, 1)
+        self.x, self.y = Range1d(start=0, end=1), Range1d(start=0, end=1)
         self.samples = self._figure("samples", x_range=self.x, y_range=self.y)
         self.density = self._figure("density", x_range=self.x, y_range=self.y)
         self.above = self._figure("above", y_range=self.y, x_axis_label="density")
@@ -78,14 +78,15 @@ class Figures:
             source.data = dict(empty)
         sources["heat"].data = {"image": [np.zeros((1, 1), np.uint8)], "x": [0], "y": [0], "w": [1], "h": [1]}
         sources["parts"].data = {"xs": [], "ys": [], "colour": []}
-        over = {"level": "overlay"}  # drawn without axes and points, which stay
+        over: Any = {"level": "overlay"}  # drawn without axes and points, which stay
         self.samples.scatter(
             "x", "y", size=3, marker="square", color=RED, alpha=0.6, line_color=None, source=sources["samples"], **over
         )
         self.dots = self.samples.scatter("x", "y", size=4.5, alpha=0.4, line_color=None, source=sources["points"])
         self.kept = self.samples.scatter("x", "y", size=6, fill_color=None, source=sources["held"])
         self.cross = self.samples.scatter("x", "y", size=14, marker="cross", source=sources["pointer"], **over)
-        self.density.image("image", "x", "y", "w", "h", color_mapper=self.mapper, source=sources["heat"], **over)
+        heat: Any = {"color_mapper": self.mapper, "source": sources["heat"], **over}
+        self.density.image("image", "x", "y", "w", "h", **heat)
         self.density.scatter("x", "y", size="size", color="colour", line_color=None, source=sources["centres"], **over)
         self.density.add_layout(self.at)
         ends = ("left", "right", "top", "bottom")
@@ -101,8 +102,8 @@ class Figures:
         self.loss.line("x", "y", color="#8C8C8C", line_width=1.5, source=sources["loss"], **over)
         self.loss.line("x", "test", color=BLUE, line_width=2, source=sources["loss"], **over)
         self.loss.add_layout(self.oracle)
-        self.above.x_range = Range1d(0, 1, name="densities")
-        self.loss.x_range, self.loss.y_range = Range1d(0, 1, name="steps"), Range1d(0, 1, name="losses")
+        self.above.x_range = Range1d(start=0, end=1, name="densities")
+        self.loss.x_range, self.loss.y_range = (Range1d(start=0, end=1, name=name) for name in ("steps", "losses"))
 
     def paint(self, dark: bool) -> None:
         """In light or in dark."""

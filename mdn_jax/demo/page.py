@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from bokeh.core.properties import Any as Anything
@@ -85,7 +85,8 @@ class Page:
             write: makes a run folder of a session.
         """
         self.document, self.graphs, self.cards, self.pool, self.write = document, graphs, dict(cards), pool, write
-        self.wire, self.figures = Wire(name="wire"), Figures()
+        self.figures = Figures()
+        self.wire: Any = Wire(name="wire")
         # what is asked
         query = dict(query)
         self.dark = query.pop("theme", "light") == "dark"
@@ -212,20 +213,21 @@ class Page:
         new = before is None or self.fresh or before.settings.anew != settings.anew or (works and before.state is None)
         self.single, self.fresh = 0, False
         # programs of a shape: of the first picture, of the first steps, and of what lies at one input
-        if (works or name != OWN) and (new or (works and not before.step) or not self.at):
+        if (works or name != OWN) and (new or before is None or (works and not before.step) or not self.at):
             self.busy = "compiling for this shape, once"
             await self._locked(self._answer)
-        if new:  # the first picture waits neither for steps nor for what lies at one input
+        past = None if new else before
+        if past is None:  # the first picture waits neither for steps nor for what lies at one input
             done = await loop.run_in_executor(self.pool, lambda: _work(begin(settings, points_alone=not works)))
         else:
             x, steps, enough = None, single, None
             # training begins before the program of this one is there, and a browser draws it at every second picture
-            if not self.playing or (before.step and self.frame % 2):
-                x = self.pointer[0] if self.pointer else sum(before.view.x) / 2
+            if not self.playing or (past.step and self.frame % 2):
+                x = self.pointer[0] if self.pointer else sum(past.view.x) / 2
             if self.playing:
                 speed = settings.values["speed"]
                 steps, enough = ENDLESS if speed == "max" else int(speed), self._enough
-            work = lambda: _work(before.changed(settings), steps, enough, x, self.component)  # noqa: E731
+            work = lambda: _work(past.changed(settings), steps, enough, x, self.component)  # noqa: E731
             done = await loop.run_in_executor(self.pool, work)
         await self._until_drawn()
         if self.closed or name != self.settings.graph.name:
@@ -238,8 +240,9 @@ class Page:
         if new and done.session.state is not None:
             self.wake.set()  # for what lies at one input
             self.single = self.single or single
-        elif done.session.step and not before.step:
-            loop.run_in_executor(self.pool, compile_chunk, done.session.state, 1)  # for who takes one step
+        elif done.session.step and past is not None and not past.step:
+            state = cast(Any, done.session.state)
+            loop.run_in_executor(self.pool, compile_chunk, state, 1)  # for who takes one step
 
     def _enough(self, spent: float) -> bool:
         """True where steps stop for a picture, which is ready when the browser has drawn the last."""

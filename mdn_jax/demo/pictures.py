@@ -1,6 +1,6 @@
 """Numbers behind a picture: one compiled program for a graph, one for what lies above a single x."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from mdn_jax.statistics import highest_density, mean, modes, nll
 
 __all__ = ["COLUMNS", "EACH", "SCORED", "Picture", "Scored", "Slice", "View", "draw", "scored_rows", "slice_at"]
 
+Either = Any  # on the device, and on the host once it is shown
 COLUMNS, LINES = 120, 100  # of the heat map
 EACH = 10  # fresh samples at each x, as in Ha's post
 SCORED = 1_024  # rows on which the loss is shown
@@ -57,9 +58,9 @@ class View(NamedTuple):
 class Scored(NamedTuple):
     """Rows to score in one shape: repeated, or the first ones; weights sum to 1."""
 
-    x: Float[np.ndarray, "R 1"]
-    y: Float[np.ndarray, "R 1"]
-    weight: Float[np.ndarray, " R"]
+    x: Float[jax.Array, "R 1"]
+    y: Float[jax.Array, "R 1"]
+    weight: Float[jax.Array, " R"]
 
 
 def scored_rows(part: Part) -> Scored:
@@ -81,10 +82,10 @@ class Picture(NamedTuple):
         test_nll: nats per fresh row.
     """
 
-    density: Float[np.ndarray, "H W"]
-    samples: Float[np.ndarray, "W S"]
-    centres: Float[np.ndarray, "W K"]
-    weights: Float[np.ndarray, "W K"]
+    density: Float[Either, "H W"]
+    samples: Float[Either, "W S"]
+    centres: Float[Either, "W K"]
+    weights: Float[Either, "W K"]
     train_nll: Scalar
     test_nll: Scalar
 
@@ -101,12 +102,12 @@ class Slice(NamedTuple):
         most: the same of mass 0.9.
     """
 
-    density: Float[np.ndarray, " F"]
-    parts: Float[np.ndarray, "K F"]
+    density: Float[Either, " F"]
+    parts: Float[Either, "K F"]
     mean: Scalar
-    modes: Float[np.ndarray, " K"]
-    half: Float[np.ndarray, "K 2"]
-    most: Float[np.ndarray, "K 2"]
+    modes: Float[Either, " K"]
+    half: Float[Either, "K 2"]
+    most: Float[Either, "K 2"]
 
 
 @jit
@@ -135,8 +136,8 @@ def draw(
         values = jax.vmap(lambda x, y: nll(model(x), y))(rows.x, rows.y)
         return jnp.sum(rows.weight * values)
 
-    density, *rest = jax.vmap(column)(jax.random.split(key, columns.shape[0]), columns)
-    return Picture(density.T, *rest, score(train), score(test))
+    density, samples, centres, weights = jax.vmap(column)(jax.random.split(key, columns.shape[0]), columns)
+    return Picture(density.T, samples, centres, weights, score(train), score(test))
 
 
 @jit_quickly

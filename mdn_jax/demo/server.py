@@ -56,7 +56,8 @@ def serve(
         pages: weakref.WeakSet[Page] = weakref.WeakSet()
 
         def open_page(document: Document) -> None:
-            arguments = document.session_context.request.arguments  # pyright: ignore[reportOptionalMemberAccess]
+            context: Any = document.session_context
+            arguments = context.request.arguments
             query = {name: values[-1].decode(errors="replace") for name, values in arguments.items()}
             document.template, document.title = template, "mdn_jax: watch a mixture density network learn"
             pages.add(Page(document, query, graphs, cards, pool, lambda session: save_session(session, out)))

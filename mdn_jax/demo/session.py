@@ -4,7 +4,7 @@ import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -86,7 +86,8 @@ class Session:
     def picture(self, seed: int, component: int) -> Picture:
         """The model as it stands, on the host."""
         columns, lines = (jnp.asarray(one, float) for one in (self.view.columns, self.view.lines))
-        shown = draw(self.model, jax.random.key(seed), columns, lines, self.train, self.test, jnp.asarray(component))
+        train, test = cast(Scored, self.train), cast(Scored, self.test)
+        shown = draw(self.model, jax.random.key(seed), columns, lines, train, test, jnp.asarray(component))
         return jax.tree.map(np.asarray, shown)
 
     def slice(self, x: float) -> tuple[Slice, Float[np.ndarray, " F"] | None]:

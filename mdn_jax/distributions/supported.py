@@ -49,8 +49,11 @@ class _Supported:
     """The methods that a map, its inverse and its slope give one target."""
 
     mixture: Mixture
-    target_dim: ClassVar[int] = 1
     shapes: ClassVar[str] = "a mixture of one target and () bounds"
+
+    @property
+    def target_dim(self) -> int:
+        return 1
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
