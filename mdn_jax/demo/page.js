@@ -42,7 +42,7 @@
     if (state.copied[0] > (old.copied?.[0] ?? 0)) copy(state.copied[1], state.graph === "own" ? "This config is copied; Save run writes it beside the points themselves" : "This config is copied: save it as demo.toml, then mdn-jax run demo.toml");
     const frame = state.frame;
     // said before it is painted: the next one comes as this one is done
-    if (frame !== old.frame) {
+    if (frame !== (old.frame ?? 0)) {
       wire.seen = frame;
       requestAnimationFrame(() => setTimeout(() => { if (state.frame === frame) window.mdn.frames += 1; }));
     }

@@ -17,7 +17,7 @@ import numpy as np
 from bokeh.core.properties import Any as Anything
 from bokeh.core.properties import Int, String
 from bokeh.document import Document
-from bokeh.events import MouseLeave, MouseMove, PanStart, Press, Tap
+from bokeh.events import DoubleTap, MouseLeave, MouseMove, PanStart, Press, Tap
 from bokeh.model import DataModel
 from bokeh.models import CustomJS
 
@@ -123,7 +123,7 @@ class Page:
         for place, one in (("samples", figures.samples), ("density", figures.density)):
             one.js_on_event(MouseMove, CustomJS(code=f"window.mdn.point({place!r}, cb_obj.x, cb_obj.y)"))
             one.js_on_event(MouseLeave, CustomJS(code="window.mdn.leave()"))
-        for event in (Tap, Press, PanStart):
+        for event in (Tap, DoubleTap, Press, PanStart):
             figures.samples.js_on_event(event, CustomJS(code="window.mdn.brush(cb_obj.x, cb_obj.y)"))
         document.on_session_destroyed(lambda _: self.close())
         figures.paint(self.dark)
