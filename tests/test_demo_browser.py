@@ -196,6 +196,7 @@ def test_a_component_is_pointed_at(visit, shots):
     one.page.mouse.move(*one.place("density", x[place], y[place]))
     one.wait_for("s.component >= 0")
     assert re.fullmatch(r"component [123]'s share", one.text("component"))
+    one.at_rest()
     one.page.screenshot(path=shots / "component.png")
     one.page.mouse.move(5, 715)
     one.wait_for("s.component === -1")
@@ -290,6 +291,7 @@ def test_a_rate_that_diverges_is_told_and_reset_mends_it(visit, shots):
         "Training diverged: the loss is far above where it began. Lower the learning"
     )
     assert not one.state["playing"] and one.page.is_visible("#again")
+    one.at_rest()
     one.page.screenshot(path=shots / "diverged.png")
     one.set("rate", "0.005")
     one.wait("() => !location.search.includes('rate')")

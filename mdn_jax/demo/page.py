@@ -312,6 +312,7 @@ class Page:
         self.diverged = diverged
         if diverged != before:
             self.say()
+            self.wake.set()  # for what lies at one input
 
     def _show_card(self, session: Session, picture: Picture | None) -> None:
         """The small graph of what trains, once a second."""
