@@ -34,6 +34,7 @@
     for (const control of controls) {
       const value = String(state.values[control.dataset.control]);
       if (control !== document.activeElement || old.graph !== state.graph || state.bad) put(control, "value", value);
+      if (control.value !== value && control.tagName === "SELECT") control.add(new Option(value, value, true, true)); // a config's own
       put(control, "disabled", state.idle.includes(control.dataset.control));
     }
     for (const card of cards) put(card, "ariaCurrent", String(card.dataset.graph === state.graph));

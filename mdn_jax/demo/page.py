@@ -278,7 +278,8 @@ class Page:
             x, at, _ = done.above
             peaks = self.figures.show_slice(session.view, *done.above)[:MOST_MODES]
             self.at = f"{session.data.input_names[0]} = {x:.2f}"
-            self.above = f"mean {at.mean:.2f}, modes {', '.join(f'{one:.2f}' for one in peaks)}"
+            modes = ", ".join(f"{one:.2f}" for one in peaks) or "none in view"
+            self.above = f"mean {at.mean:.2f}, modes {modes}"
         self._warn_if_diverged(session.diverged, history.astray)
         self.rate = 0.9 * self.rate + 0.1 * done.rate if self.rate and done.rate else done.rate or self.rate
         self.frame, self.sent, self.picturing = self.frame + 1, time.monotonic(), done.seconds
