@@ -388,8 +388,8 @@ def test_a_head_of_ones_own_has_central_intervals(finished):
 
 def test_new_takes_a_target_of_kinds(finished, tmp_path):
     source = finished("mixed").parent / "table.csv"
-    columns = runs.new_config(source, ["kind", "size"], tmp_path / "new.toml")
-    assert len(columns) == 5
+    table = runs.new_config(source, ["kind", "size"], tmp_path / "new.toml")
+    assert len(table.columns) == 5
     config, _ = runs.read_config(tmp_path / "new.toml")
     assert config.dataset.targets == ("kind", "size") and config.dataset.categorical == ("kind",)
     data = load(config.dataset)
