@@ -16,10 +16,9 @@ A picture counts when the browser has drawn it. Memory of a page is what its scr
 COMMAND: python experiments/benchmarks/demo_speed.py [--only open train] [--hours 1]
 TIME:    four minutes, and --hours
 DEVICE:  CPU, with Playwright and a Chromium (`chromium` or `google-chrome` on the PATH)
-RESULT (2026-11-29, Intel Xeon, 2 cores that other work kept busy, load 2 to 5): one page 7 to 9 pictures a second and
-    0.22 to 0.39 of the steps alone (14.5 pictures a second with the other work stopped); answers within 95 ms (median)
-    and 547 ms (95 %). Before its pictures came in one message: first picture 9.9 s, with compiled programs 3.7 s; ten
-    pages 0.5 pictures a second, each its own training, memory 1.05 times that before
+RESULT (2026-11-29, Intel Xeon, 2 cores, nothing else at work): one page 14 to 15 pictures a second and 0.26 of the steps
+    alone; answers within 59 ms (median) and 237 ms (95 %); ten pages 1.5 pictures a second each, each its own training,
+    memory 1.04 times that before; first picture 2.8 s without compiled programs, 3.0 s with them (load 6, right after)
 """
 
 import os
