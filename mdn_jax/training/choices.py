@@ -51,15 +51,23 @@ def head_of(model: ModelConfig, objective: Objective, num_classes: Sequence[Coun
         blocks = []
         for plain, block in itertools.groupby(num_classes, key=lambda count: count is None):
             counts = list(block)
-            blocks += [_of_numbers(model, objective, len(counts))] if plain else [_of(one, model) for one in counts]
+            blocks += (
+                [_of_numbers(model, objective, len(counts))]
+                if plain
+                else [_of(one, model, objective) for one in counts]
+            )
         head = blocks[0] if len(blocks) == 1 else ProductSpec(tuple(blocks))
     check_objective(objective, head)
     return head
 
 
-def _of(told: int | Support | None, model: ModelConfig) -> Head:
+def _of(told: int | Support | None, model: ModelConfig, objective: Objective) -> Head:
     """The head of one target of kinds, or of one with bounds."""
     if isinstance(told, Support):
+        mean_alone = (
+            "objective squared_error trains a mean without a density, and bounds are the density's: drop support"
+        )
+        require(not objective.sees_mean_alone, mean_alone)
         return SupportSpec(model.num_components, model.min_std, **dataclasses.asdict(told))
     return CategoricalSpec(int(told or 0))
 
