@@ -51,6 +51,20 @@ def case(request):
 
 
 @pytest.fixture
+def compilations():
+    """The names of what is compiled during a test."""
+    compiled = []
+
+    def listen(event, _, **told):
+        if "backend_compile" in event:
+            compiled.append(told.get("fun_name", event))
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield compiled
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+@pytest.fixture
 def no_figures(monkeypatch):
     """Runs without figures, where they would only cost time."""
     monkeypatch.setattr(runs.writing, "_draw", lambda folder, *_: folder.mkdir(exist_ok=True))

@@ -84,20 +84,6 @@ def test_training_is_the_command_line_s():
     assert_allclose(one, other, rtol=1e-3, atol=1e-3)
 
 
-@pytest.fixture
-def compilations():
-    """The names of what is compiled during a test."""
-    compiled = []
-
-    def listen(event, _, **told):
-        if event == "/jax/core/compile/backend_compile_duration":
-            compiled.append(told["fun_name"])
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    yield compiled
-    jax.monitoring.unregister_event_duration_listener(listen)
-
-
 def work(session):
     """All that a page does with it, after which it has taken a chunk and a step more."""
     session = session.advanced(CHUNK).advanced(1)

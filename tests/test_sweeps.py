@@ -47,20 +47,6 @@ def no_members_train(monkeypatch):
     monkeypatch.setattr(training, "compile_chunk", None)
 
 
-@pytest.fixture
-def compilations():
-    """The names of what is compiled during a test."""
-    compiled = []
-
-    def listen(event, seconds, **told):
-        if event == "/jax/core/compile/backend_compile_duration":
-            compiled.append(told["fun_name"])
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    yield compiled
-    jax.monitoring.unregister_event_duration_listener(listen)
-
-
 # A member is a run
 
 

@@ -45,20 +45,6 @@ def solo():
     return fit()
 
 
-@pytest.fixture
-def compilations():
-    """Names of the programs compiled so far, as JAX reports them."""
-    seen = []
-
-    def listen(event, seconds, **_):
-        if "backend_compile" in event:
-            seen.append(event)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    yield seen
-    jax.monitoring.unregister_event_duration_listener(listen)
-
-
 # One program, the same numbers
 
 

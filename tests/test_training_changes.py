@@ -33,20 +33,6 @@ def weights(state, kind="network"):
     return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(getattr(state.lanes, kind))])
 
 
-@pytest.fixture
-def compilations():
-    """The names of what is compiled during a test."""
-    compiled = []
-
-    def listen(event, _, **told):
-        if event == "/jax/core/compile/backend_compile_duration":
-            compiled.append(told["fun_name"])
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    yield compiled
-    jax.monitoring.unregister_event_duration_listener(listen)
-
-
 # Length
 
 

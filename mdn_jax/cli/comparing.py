@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import tyro
 
 from mdn_jax.cli.flags import parse_flags
+from mdn_jax.cli.running import SCORES
 
 __all__ = ["compare"]
 
@@ -36,9 +37,7 @@ def compare(arguments: list[str]) -> int:
     table.add_row("test NLL", *(f"{nll:.4f} ± {error:.4f}" for nll, error in scores))
     pairs = list(zip(found.differences, found.errors, strict=True))[1:]
     table.add_row("minus the first, paired", "", *(f"{mean:+.4f} ± {error:.4f}" for mean, error in pairs))
-    titles = {"test_rmse": "RMSE", "test_crps": "CRPS", "coverage_90": "coverage of 90 % intervals"}
-    titles |= {"test_log_loss": "log loss", "test_accuracy": "accuracy"}
-    for name, title in titles.items():
+    for name, title in SCORES.items():
         for target in dict.fromkeys(target for one in found.metrics for target in one.get(name, {})):
             table.add_row(f"{title}, {target}", *(_number(one.get(name, {}).get(target)) for one in found.metrics))
     table.add_row("parameters", *(f"{one['num_parameters']:,}" for one in found.metrics))

@@ -44,10 +44,9 @@ def demo(arguments: list[str]) -> int:
 
 def _own(path: Path):  # noqa: ANN202
     """The graph of a config of the user's."""
+    from mdn_jax.data import load  # noqa: PLC0415
     from mdn_jax.demo.graphs import graph_of  # noqa: PLC0415
     from mdn_jax.runs import read_config, resolve  # noqa: PLC0415
 
     config, data = resolve(read_config(path)[0])
-    from mdn_jax.data import load  # noqa: PLC0415
-
     return graph_of(config, data or load(config.dataset), str(path))

@@ -13,7 +13,13 @@ import tyro
 from mdn_jax.cli.flags import config_values, parse_flags, path_first, said_by
 from mdn_jax.config import Config, DatasetConfig, validate
 
-__all__ = ["plot", "run"]
+__all__ = ["SCORES", "plot", "run"]
+
+SCORES = {
+    "test_rmse": "RMSE", "test_crps": "CRPS", "coverage_90": "coverage of 90 % intervals", "test_log_loss": "log loss",
+    "test_accuracy": "accuracy",
+}  # fmt: skip
+"""Titles of a run's scores of each target."""
 
 MINUTE = 60.0  # seconds between two lines of a run's progress in a log
 
@@ -88,9 +94,7 @@ def _print_metrics(metrics: dict[str, Any], folder: Path) -> None:
     for name, title in numbers.items():
         if name in metrics:
             table.add_row(title, f"{metrics[name]:.4f}")
-    titles = {"test_rmse": "RMSE", "test_crps": "CRPS", "coverage_90": "coverage of 90 % intervals"}
-    titles |= {"test_log_loss": "log loss", "test_accuracy": "accuracy", "calibration_error": "calibration error"}
-    for name, title in titles.items():
+    for name, title in (SCORES | {"calibration_error": "calibration error"}).items():
         for target, value in metrics.get(name, {}).items():
             table.add_row(f"{title}, {target}", "–" if value is None else f"{value:.4f}")
     table.add_row("parameters", f"{metrics['num_parameters']:,}")

@@ -10,7 +10,7 @@ from mdn_jax.data.dataset import Dataset, Part
 from mdn_jax.data.letters import draw_letters
 from mdn_jax.data.loading import load, table_checksum
 from mdn_jax.data.problems import PROBLEMS, Problem
-from mdn_jax.data.relations import is_copy, ordering, panels
+from mdn_jax.data.relations import are_copies, is_copy, ordering, panels
 from mdn_jax.data.strokes import StrokeDataset, drawings_of, pack, read_drawings, stroke_dataset
 from mdn_jax.data.summary import MANY_KINDS, ColumnSummary, TableSummary, summarise
 from mdn_jax.data.tables import Table, column_names, read_table
@@ -25,6 +25,7 @@ __all__ = [
     "StrokeDataset",
     "Table",
     "TableSummary",
+    "are_copies",
     "column_names",
     "draw_letters",
     "drawings_of",

@@ -67,6 +67,10 @@ class Part:
         """Some of the rows."""
         return replace(self, **{name: None if value is None else value[rows] for name, value in vars(self).items()})
 
+    def row_name(self, row: int, part: str) -> str:
+        """A row for messages: its place in the file, from 1, or where there is none in its part."""
+        return f"{part} row {row}" if self.place is None else f"row {self.place[row] + 1} of the table"
+
 
 def _rows_of(name: str, values: Any) -> np.ndarray:
     array = np.asarray(values, np.float64)
@@ -170,10 +174,10 @@ def _check_supports(name: str, part: Part, names: tuple[str, ...], supports: tup
     for dim, support in enumerate(supports):
         held = np.ones(1, bool) if support is None else support.holds(part.y[..., dim])
         first = int(np.argmin(held))
-        row = f"{name} row {first}" if part.place is None else f"row {part.place[first] + 1} of the table"
         require(
             bool(held.all()),
-            f"{names[dim]!r} is {support} by its support, bounds excluded, and {row} has {part.y[first, ..., dim]}: "
+            f"{names[dim]!r} is {support} by its support, bounds excluded, and {part.row_name(first, name)} has "
+            f"{part.y[first, ..., dim]}: "
             "correct it, leave the row out, or choose other bounds",
         )
 

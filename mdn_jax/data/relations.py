@@ -8,7 +8,7 @@ import numpy as np
 from mdn_jax._typing import Float
 from mdn_jax.data.summary import ColumnSummary, TableSummary
 
-__all__ = ["Panels", "is_copy", "ordering", "panels"]
+__all__ = ["Panels", "are_copies", "is_copy", "ordering", "panels"]
 
 FEWEST = 10  # groups, or dates, that are worth a split of their own, and rows that prove a copy
 COARSE = 0.05  # standard deviations: roundings so wide prove nothing
@@ -18,7 +18,11 @@ def is_copy(target: ColumnSummary, other: ColumnSummary) -> bool:
     """True for two columns of numbers of which one is the other in other units, to the rounding of both."""
     if not target.kind == other.kind == "number":
         return False
-    y, x = (column.values.cast(float).fill_null(np.nan).to_numpy() for column in (target, other))
+    return are_copies(*(column.values.cast(float).fill_null(np.nan).to_numpy() for column in (target, other)))
+
+
+def are_copies(y: Float[np.ndarray, " N"], x: Float[np.ndarray, " N"]) -> bool:
+    """True where y is x in other units, to the rounding of both; NaN where a value is missing."""
     both = ~np.isnan(x) & ~np.isnan(y)
     x, y = x[both], y[both]
     if len(x) < FEWEST or np.ptp(x) == 0 or np.ptp(y) == 0:

@@ -95,7 +95,7 @@ class Figures:
             for name, alpha in (("most", 0.14), ("half", 0.22))
         ]
         self.above.multi_line("xs", "ys", line_color="colour", alpha=0.9, source=sources["parts"], **over)
-        self.curve = self.above.line("x", "y", line_width=2, color=BLUE, source=sources["line"], **over)
+        self.above.line("x", "y", line_width=2, color=BLUE, source=sources["line"], **over)
         self.exact = self.above.line("exact", "y", line_width=1.5, line_dash="dashed", source=sources["line"], **over)
         self.peaks = self.above.scatter("x", "y", size=8, marker="diamond", source=sources["peaks"], **over)
         self.above.add_layout(self.mean)

@@ -6,14 +6,13 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
-from jax.core import Tracer
 from jax.nn import log_softmax
 
 from mdn_jax._checks import require
 from mdn_jax._pytrees import register
 from mdn_jax._typing import Bool, Float, Key, Scalar
+from mdn_jax.distributions.protocol import check_identity
 from mdn_jax.distributions.sampling import choose
 
 __all__ = ["Categorical"]
@@ -83,9 +82,7 @@ class Categorical:
 
     def affine(self, shift: Float[Array, " 1"], scale: Float[Array, " 1"]) -> "Categorical":
         """Itself: shift 0 and scale 1 are the only units of classes, and traced ones are taken to be those."""
-        if not isinstance(shift, Tracer) and not isinstance(scale, Tracer):
-            units = [np.ravel(jax.device_get(number)).tolist() for number in (shift, scale)]
-            require(units == [[0.0], [1.0]], "affine needs numbers; a categorical target has shift 0 and scale 1 only")
+        check_identity(shift, scale, "affine needs numbers; a categorical target has shift 0 and scale 1 only")
         return self
 
     def tempered(self, factor: Any, log_factor: Any) -> "Categorical":

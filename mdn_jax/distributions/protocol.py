@@ -12,11 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.core import Tracer
 
-from mdn_jax._checks import InputError, promoted
+from mdn_jax._checks import InputError, promoted, require
 from mdn_jax._typing import Float, Key, Scalar
 
-__all__ = ["Distribution", "capability", "check_target", "kinds", "of_each", "single"]
+__all__ = ["Distribution", "capability", "check_identity", "check_target", "kinds", "of_each", "single"]
 
 
 class Distribution(Protocol):
@@ -112,6 +113,13 @@ def check_target(function: str, distribution: Any, y: Any, observed: Any = None)
     distribution = single(function, distribution, **arrays)
     dtype = dtype_of((distribution, y))
     return as_dtype(distribution, dtype), y.astype(dtype), observed
+
+
+def check_identity(shift: Any, scale: Any, message: str) -> None:
+    """Refuse units other than shift 0 and scale 1, of one target that has none; traced ones are taken to be those."""
+    if not isinstance(shift, Tracer) and not isinstance(scale, Tracer):
+        units = [np.ravel(jax.device_get(number)).tolist() for number in (shift, scale)]
+        require(units == [[0.0], [1.0]], message)
 
 
 def as_dtype(tree: Any, dtype: Any) -> Any:

@@ -17,13 +17,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.core import Tracer
 
-from mdn_jax._checks import require
 from mdn_jax._pytrees import register
 from mdn_jax._typing import Bool, Float, Key, Scalar
 from mdn_jax.distributions.marginals import total_mean, total_std
 from mdn_jax.distributions.mixture import Mixture
+from mdn_jax.distributions.protocol import check_identity
 
 __all__ = ["Bounded", "Positive"]
 
@@ -118,9 +117,7 @@ class _Supported:
 
     def affine(self, shift: Float[Array, " 1"], scale: Float[Array, " 1"]) -> Self:
         """Itself: bounds are told in the target's own units, and traced ones are taken to be shift 0 and scale 1."""
-        if not isinstance(shift, Tracer) and not isinstance(scale, Tracer):
-            units = [np.ravel(jax.device_get(number)).tolist() for number in (shift, scale)]
-            require(units == [[0.0], [1.0]], "affine: a target with bounds has shift 0 and scale 1 only")
+        check_identity(shift, scale, "affine: a target with bounds has shift 0 and scale 1 only")
         return self
 
     def tempered(self, factor: Any, log_factor: Any) -> Self:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mdn_jax._typing import Float
-from mdn_jax.data import Dataset
+from mdn_jax.data import Dataset, are_copies
 from mdn_jax.judging.metrics import Scores
 from mdn_jax.judging.scoring import evaluate
 from mdn_jax.models import Model, evenly
@@ -26,7 +26,6 @@ COSTS = 0.1  # nats by which one row moves a score
 OUTSIDE, ROWS_OUTSIDE = 0.01, 1_024  # probability beyond all that was seen; rows that tell it
 FEW_OUTSIDE = 5.0  # rows' worth of probability that lies beyond N of them by chance, at most
 WILD = 1.5  # times a baseline's RMSE, from which on few rows decide both, and chance is no excuse
-TWIN = 1e-9  # share of a target's variance that a copy of it leaves open
 STEPS = 1e-6  # of a step: what is off the grid by less is on it
 
 
@@ -124,8 +123,7 @@ def _deciding(evidence: Evidence, dim: int) -> str | None:
     others = np.sqrt(np.delete(squares, row).sum() / max(np.count_nonzero(~np.isnan(y)) - 1, 1))
     if share < DECIDES or others == 0:
         return None
-    part, name = evidence.dataset.train, evidence.dataset.target_names[dim]
-    place = f"row {int(part.place[row]) + 1} of the table" if part.place is not None else f"training row {row}"
+    place, name = evidence.dataset.train.row_name(row, "training"), evidence.dataset.target_names[dim]
     return (
         f"{place} decides the units: its {name!r} is {y[row]:.6g}, {np.sqrt(squares[row]) / others:,.0f} times the "
         "spread of the others from their middle: correct it, leave it out, or set dataset.support"
@@ -185,22 +183,16 @@ def _costly(evidence: Evidence, dim: int) -> str | None:
     rest = np.average(np.delete(scores.nll, row), weights=np.delete(weight, row))
     if not whole - rest > COSTS:
         return None
-    part = evidence.dataset.test
-    place = f"row {int(part.place[row]) + 1} of the table" if part.place is not None else f"test row {row}"
+    place = evidence.dataset.test.row_name(row, "test")
     return f"{place} alone raises the test NLL from {rest:.3f} to {whole:.3f}: look at it, and compare CRPS"
 
 
 def _twin(evidence: Evidence, dim: int) -> str | None:
-    x, y = evidence.dataset.train.x, evidence.dataset.train.y[:, dim]
-    known = ~np.isnan(y)
-    x, y = x[known] - x[known].mean(axis=0), y[known] - y[known].mean()
-    squares = np.maximum((x**2).sum(axis=0), np.finfo(float).tiny)
-    open_share = 1.0 - (x.T @ y) ** 2 / (squares * (y @ y))
-    if not open_share.size or open_share.min() > TWIN:
+    train, data = evidence.dataset.train, evidence.dataset
+    twin = next((one for one, x in zip(data.input_names, train.x.T) if are_copies(train.y[:, dim], x)), None)
+    if twin is None:
         return None
-    names, name = evidence.dataset.input_names, evidence.dataset.target_names[dim]
-    twin = names[int(open_share.argmin())]
-    return f"input {twin!r} is {name!r} itself in other units: leave it out of dataset.inputs"
+    return f"input {twin!r} is {data.target_names[dim]!r} itself in other units: leave it out of dataset.inputs"
 
 
 FAULTS: Sequence[Fault] = (

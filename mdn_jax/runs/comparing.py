@@ -58,7 +58,8 @@ def compare_runs(folders: Sequence[Path]) -> Comparison:
     for place in places:
         require((place / METRICS).is_file(), f"{place}: no finished run there ({METRICS} is missing)")
     configs = [read_config(place / CONFIG)[0] for place in places]
-    parts = [load_dataset(config.dataset).test for config in configs]
+    tests = {one: load_dataset(one).test for one in dict.fromkeys(config.dataset for config in configs)}
+    parts = [tests[config.dataset] for config in configs]
     for place, part in zip(places, parts, strict=True):
         same = part.y.shape == parts[0].y.shape and np.array_equal(part.y, parts[0].y, equal_nan=True)
         require(same, f"{place}: its test rows are not those of {places[0]}: compare runs of one data set and split")
