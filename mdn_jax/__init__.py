@@ -69,7 +69,14 @@ from mdn_jax.storage import load, load_state, save, save_state
 from mdn_jax.training import Fit, Rows, TrainingState, advance, change_rates, finish, fit, fit_splits, start, stop
 
 if TYPE_CHECKING:
-    from mdn_jax.prediction import draw_strokes, paper_densities, predict, predict_samples, rollout
+    from mdn_jax.prediction import (
+        draw_strokes,
+        paper_densities,
+        predict,
+        predict_distributions,
+        predict_samples,
+        rollout,
+    )
     from mdn_jax.sweeps import sweep
 
 __all__ = [
@@ -81,9 +88,9 @@ __all__ = [
     "density_level", "draw_strokes", "energy_score", "ensemble", "evaluate", "finish", "fit", "fit_splits",
     "graves_bias", "highest_density", "highest_density_mass", "initial_bias", "interval", "load", "load_state",
     "log_cdf", "log_mass", "log_prob", "log_survival", "marginal", "mean", "merge", "mode", "modes", "nll",
-    "paper_densities", "predict", "predict_samples", "quantile", "responsibilities", "rollout", "rsample", "sample",
-    "save", "save_state", "sketch_rnn_temper", "squared_error", "start", "std", "stop", "stroke_dataset", "sweep",
-    "table_recipe", "tail_mean", "temper", "unpack",
+    "paper_densities", "predict", "predict_distributions", "predict_samples", "quantile", "responsibilities",
+    "rollout", "rsample", "sample", "save", "save_state", "sketch_rnn_temper", "squared_error", "start", "std",
+    "stop", "stroke_dataset", "sweep", "table_recipe", "tail_mean", "temper", "unpack",
 ]  # fmt: skip
 
 # who comes in by the front door may have swapped something; inside, functions call each other as they are
@@ -92,7 +99,7 @@ globals().update({name: _check_kinds(function) for name, function in _PUBLIC.ite
 
 # what brings tables, plots or searches with it is loaded by its first use (PEP 562)
 _LAZY: dict[str, str] = dict.fromkeys(
-    ("draw_strokes", "paper_densities", "predict", "predict_samples", "rollout"), "prediction"
+    ("draw_strokes", "paper_densities", "predict", "predict_distributions", "predict_samples", "rollout"), "prediction"
 )
 _LAZY["sweep"] = "sweeps"
 

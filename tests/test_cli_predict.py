@@ -80,7 +80,7 @@ def test_a_table_is_answered_row_by_row_and_what_is_strange_is_counted(place, ca
         "1 value of 'colour' is of a kind that training never saw: 'mauve' in row 2",
         "1 row lacks an input: its answers are empty",
         "2 of 3 rows are outside what training saw (outside_training): 'size' in 2 rows, 'colour' in 1 row",
-        "out.csv: 3 rows of 12 columns",
+        "out.csv: 3 rows of 14 columns",
     ]
     with Path("out.csv").open(newline="") as file:
         found = list(csv.DictReader(file))

@@ -30,6 +30,9 @@ class _Predict:
     out: Annotated[Path, tyro.conf.arg(help="Table to write: .csv or .parquet.")]
     overwrite: Annotated[bool, tyro.conf.arg(help="Replace a table that is there.")] = False
     keep: Annotated[tuple[str, ...], tyro.conf.arg(help="Columns of the table to copy; all for all of them.")] = ()
+    columns: Annotated[
+        tuple[str, ...], tyro.conf.arg(help="Columns to answer, as price_mean, or mean q50 low for all targets.")
+    ] = ()
     quantiles: Annotated[tuple[float, ...], tyro.conf.arg(help="Shares between 0 and 1.")] = (0.05, 0.5, 0.95)
     interval: Annotated[
         Kind, tyro.conf.arg(help="The smallest region, in as many pieces as it takes, or one piece with equal tails.")
@@ -81,6 +84,7 @@ def _predict(options: _Predict, samples: Path) -> int:
 
     given, keep = _given(options.given), "all" if options.keep == ("all",) else options.keep
     asked = Asked(options.quantiles, options.num_modes, options.interval, options.mass, options.calibrated)
+    asked = asked._replace(columns=options.columns or None)
     prepared = prepare(load_run(options.model), options.table, asked, given=given, keep=keep, strict=options.strict)
     with _shown_progress(prepared.wanted.num_rows) as show:
         frame = answer(prepared, show)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mdn_jax._checks import require
@@ -77,7 +76,9 @@ def evenly(count: int, most: int) -> Int[np.ndarray, " R"]:
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
 
 
-def map_rows(function: Callable[[Any, Rows], PyTree], model: Model, rows: Rows, *, once: bool = False) -> PyTree:
+def map_rows(
+    function: Callable[[Any, Rows], PyTree], model: Model, rows: Rows, *, once: bool = False, block: int | None = None
+) -> PyTree:
     """`function(distribution, row)` of N rows, all in standard units, by one program whatever N is.
 
     Args:
@@ -85,33 +86,38 @@ def map_rows(function: Callable[[Any, Rows], PyTree], model: Model, rows: Rows, 
         model: maps an x in standard units to a distribution.
         rows: on the host.
         once: asked once: few rows get a program that compiles fast and runs slowly.
+        block: rows of each call, the last filled up; chosen for N where absent.
 
     Returns:
         The results stacked along N, on the host.
     """
     # one program, however many rows calibrated it; a thread would take the host's float64 for float32
-    model = jax.device_put(replace(model, calibration=None))
-    first = jax.tree.map(lambda leaf: jnp.asarray(leaf[0], device_dtype(leaf)), rows)
-    width = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(jax.eval_shape(model.standardized, first.x)))
+    model, count = jax.device_put(replace(model, calibration=None)), len(rows.weight)
+    rows = jax.tree.map(lambda leaf: np.asarray(leaf, device_dtype(leaf)), rows)
+    one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype), rows.x)
+    leaves = jax.tree.leaves(jax.eval_shape(_distributions, model, one))
+    width = sum(math.prod(leaf.shape[1:]) for leaf in leaves)
     sizes, numbers = (ROWS_PER_CALL, 2**17) if jax.default_backend() == "cpu" else ((2**17,), 2**25)
-    quick = once and sizes == ROWS_PER_CALL and len(rows.weight) * (width // 3) ** 2 <= QUICK
-    size = sizes[0] if quick else next((size for size in sizes if size >= len(rows.weight)), sizes[-1])
+    quick = once and sizes == ROWS_PER_CALL and count * (width // 3) ** 2 <= QUICK
+    size = sizes[0] if quick else block or next((size for size in sizes if size >= count), sizes[-1])
     fitting = numbers // (POINTS_PER_COMPONENT * max(width // 3, 1))
     at_once = 2 ** min(max(fitting, 64), size).bit_length() // 2
+    ask = _map_quickly if quick else _map
 
     def chunk(start: int) -> Rows:
-        places = np.minimum(np.arange(start, start + size), len(rows.weight) - 1)
-        return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[places], device_dtype(leaf)), rows)
+        places = np.minimum(np.arange(start, start + size), count - 1)
+        return jax.tree.map(lambda leaf: leaf[places], rows)
 
-    # compiled here: threads inherit none of JAX's switches, by which a call would be traced
-    chunks = [chunk(start) for start in range(0, len(rows.weight), size)]
-    conditional = _distributions.lower(model, chunks[0].x).compile()
-    first = conditional(model, chunks[0].x)
-    answers = (_map_quickly if quick else _map).lower(function, at_once, first, chunks[0]).compile()
-    parts = [jax.device_get(answers(first, chunks[0]))]
-    with ThreadPoolExecutor() as pool:
-        parts += pool.map(lambda part: jax.device_get(answers(conditional(model, part.x), part)), chunks[1:])
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(rows.weight)], *parts)
+    chunks = [chunk(start) for start in range(0, count, size)]
+    # called here, which compiles: threads inherit none of JAX's switches, by which a call would be traced
+    first = _distributions(model, chunks[0].x)
+    parts = [jax.device_get(ask(function, at_once, first, chunks[0]))]
+    if len(chunks) > 1:
+        conditional = _distributions.lower(model, chunks[0].x).compile()
+        answers = ask.lower(function, at_once, first, chunks[0]).compile()
+        with ThreadPoolExecutor() as pool:
+            parts += pool.map(lambda part: jax.device_get(answers(conditional(model, part.x), part)), chunks[1:])
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *parts)
 
 
 @jit

@@ -1,24 +1,25 @@
 """Through the rows of a table in chunks, and back to columns in the targets' own units, in float64."""
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from mdn_jax._checks import require
 from mdn_jax._typing import Bool, Float, Key
 from mdn_jax.encoding import missing_in
-from mdn_jax.models import Model, Rows, Standardizer, in_nats, map_rows
-from mdn_jax.prediction.questions import Draw, Question, percent
+from mdn_jax.models import Model, Rows, Standardizer, device_dtype, in_nats, map_rows
+from mdn_jax.prediction.columns import Column
+from mdn_jax.prediction.questions import Draw, Question, known
 from mdn_jax.prediction.tables import Wanted
 
-__all__ = ["Prepared", "answer", "draw"]
+__all__ = ["Prepared", "answer", "distributions", "draw"]
 
-ROWS_AT_ONCE, FEWEST_AT_ONCE = 8_192, 64
-MOST_KINDS = 20  # whose probabilities have a column each
+ROWS_AT_ONCE = 8_192  # on the host
+FEW, FEW_AT_ONCE = 128, 16  # tables of few rows have a program of their own
 DIGITS = 9  # decimals of a standard unit that are kept: float32 knows 7
 SIGNIFICANT = 8  # digits that are kept of what has no origin: widths and shares
 
@@ -31,6 +32,7 @@ class Prepared:
 
     model: Model
     question: Question
+    columns: dict[str, Column]  # of the result
     wanted: Wanted
     names: tuple[str, ...]  # of the targets that are predicted
     kinds: tuple[tuple[str, ...] | None, ...]  # that each of them names, None of a number
@@ -48,29 +50,28 @@ class Prepared:
         return replace(self.model, input_names=(), target_names=(), encoding=None)
 
 
-def answer(prepared: Prepared, on_progress: OnProgress | None = None) -> Any:
-    """Every answer as a polars frame of N rows, after the columns that were to be kept."""
-    import polars as pl  # noqa: PLC0415
+def answer(prepared: Prepared, on_progress: OnProgress | None = None, *, alike: bool = False) -> Any:
+    """Every answer as a polars frame of N rows, after the columns that were to be kept.
 
-    wanted, found, outside = prepared.wanted, [], []
+    With `alike` a row is answered the same to the last digit whatever table it stands in; else few rows have a program
+    of their own, which answers sooner.
+    """
+    wanted, found, done = prepared.wanted, [], 0
+    question, program = prepared.question.on_device, jax.device_put(prepared.program)
     for count, rows, strange in _chunks(prepared):
-        answers = map_rows(prepared.question.on_device, prepared.program, rows)
-        answers = {name: np.asarray(values[:count], np.float64) for name, values in answers.items()}
-        observed = None if rows.observed is None else rows.observed[:count]
-        found.append(_in_own_units(prepared, _whole(prepared.question, answers), observed))
-        outside.append(strange[:count])
+        answers = map_rows(question, program, rows, block=_block(prepared, alike=alike))
+        answers = {name: np.asarray(values, np.float64) for name, values in answers.items()}
+        found.append(_in_own_units(prepared, _whole(prepared.question, answers), rows.observed) | {"outside": strange})
+        done += count
         if on_progress is not None:
-            on_progress(sum(map(len, outside)), wanted.num_rows)
+            on_progress(done, wanted.num_rows)
     whole = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
-    if prepared.numbers:
-        pieces = np.isfinite(whole["ends"]).any(axis=(0, 2, 3)).sum()
-        whole["ends"] = whole["ends"][:, : max(pieces, 1)]
-    columns = _columns(prepared, whole)
-    for texts in wanted.unseen.values() if "log_prob" in columns else ():
-        columns["log_prob"] = np.where(missing_in(texts), columns["log_prob"], np.nan)
+    if wanted.targets is None:
+        whole["log_prob"] = np.full(done, np.nan)
+    for texts in wanted.unseen.values():
+        whole["log_prob"] = np.where(missing_in(texts), whole["log_prob"], np.nan)
+    columns = {name: part(whole[answer]) for name, (answer, part) in prepared.columns.items()}
     frame = _frame(columns, wanted.lacking)
-    if prepared.model.encoding is not None:
-        frame = frame.with_columns(outside_training=pl.Series(np.concatenate(outside)))
     twice = [name for name in wanted.kept.columns if name in frame.columns]
     require(not twice, f"{wanted.source}: column {twice and twice[0]!r} has the name of an answer: do not keep it")
     return wanted.kept.hstack(frame) if wanted.kept.width else frame
@@ -83,7 +84,7 @@ def draw(prepared: Prepared, key: Key, count: int) -> Any:
     samples = np.empty((wanted.num_rows, count, len(prepared.names)))
     start = 0
     for size, rows, _ in _chunks(prepared, data):
-        z = np.asarray(map_rows(question, prepared.program, rows)[:size], np.float64)
+        z = np.asarray(map_rows(question, prepared.program, rows, block=_block(prepared)), np.float64)
         samples[start : start + size] = _placed(prepared.units, z)
         start += size
     columns = {
@@ -96,30 +97,59 @@ def draw(prepared: Prepared, key: Key, count: int) -> Any:
     return _frame(columns, np.repeat(wanted.lacking, count))
 
 
+def distributions(prepared: Prepared) -> Any:
+    """The distributions of all rows in the targets' own units, stacked along N."""
+    ask, program, block = _Restored(prepared.question.given), prepared.program, _block(prepared)
+    units = prepared.units
+    units.warn_unless_held("target", device_dtype(np.zeros(0)))
+    parts = []
+    for size, rows, _ in _chunks(prepared):
+        own = {name: np.broadcast_to(getattr(units, name), (size, len(units.shift))) for name in ("shift", "scale")}
+        parts.append(map_rows(ask, program, rows._replace(y=rows.y | own), block=block))
+    return jax.tree.map(lambda *leaves: jnp.asarray(np.concatenate(leaves)), *parts)
+
+
+@dataclass(frozen=True)
+class _Restored:
+    """The distribution of each row in units that come with it, so that models share a program."""
+
+    given: tuple[int, ...]
+
+    def __call__(self, distribution: Any, row: Rows) -> Any:
+        return Standardizer(row.y["shift"], row.y["scale"]).restore(known(distribution, self.given, row.y["given"]))
+
+
+def _block(prepared: Prepared, *, alike: bool = False) -> int:
+    """Rows of one call of a program: two sizes serve tables of any length."""
+    if prepared.wanted.num_rows <= FEW and not alike:
+        return FEW_AT_ONCE
+    return 512 if jax.default_backend() == "cpu" else ROWS_AT_ONCE  # as many as fit a core's cache
+
+
 def _chunks(prepared: Prepared, key: np.ndarray | None = None) -> Iterator[tuple[int, Rows, Bool[np.ndarray, " R"]]]:
-    """Yield a table in parts, the last filled up so that few programs serve any: row count, rows, unseen ones."""
-    model, wanted, count = prepared.model, prepared.wanted, prepared.wanted.num_rows
-    size = min(ROWS_AT_ONCE, max(FEWEST_AT_ONCE, 2 ** math.ceil(math.log2(count))))
-    for start in range(0, count, size):
-        places = np.minimum(np.arange(start, start + size), count - 1)
-        columns = {name: values[places] for name, values in wanted.inputs.items()}
+    """Yield a table in parts that fit the host: row count, rows, unseen ones."""
+    model, wanted, masses = prepared.model, prepared.wanted, np.asarray(prepared.question.masses)
+    for start in range(0, wanted.num_rows, ROWS_AT_ONCE):
+        part = slice(start, min(start + ROWS_AT_ONCE, wanted.num_rows))
+        size = part.stop - start
+        columns = {name: values[part] for name, values in wanted.inputs.items()}
         if model.encoding is None:
             x = np.stack(list(columns.values()), axis=1) if columns else np.empty((size, 0))
             outside = np.zeros(size, bool)
         else:
             # the empty name: rows are counted even where a model has no inputs
             x, outside, _, _ = model.encoding.encode({"": np.zeros(size), **columns})
-        y: dict[str, np.ndarray] = {"given": prepared.given_units.standardize(wanted.given[places])}
-        y["mass"] = np.broadcast_to(np.asarray(prepared.question.masses), (size, len(prepared.question.masses)))
+        y: dict[str, np.ndarray] = {"given": prepared.given_units.standardize(wanted.given[part])}
+        y["mass"] = np.broadcast_to(masses, (size, len(masses)))
         observed = None
         if wanted.targets is not None:
-            z = prepared.units.standardize(wanted.targets[places])
+            z = prepared.units.standardize(wanted.targets[part])
             observed = ~np.isnan(z)
             y["targets"] = np.where(observed, z, 0.0)
         if key is not None:
-            y |= {"key": np.broadcast_to(key, (size, 2)), "place": places.astype(np.uint32)}
+            y |= {"key": np.broadcast_to(key, (size, 2)), "place": np.arange(start, part.stop, dtype=np.uint32)}
         x = model.inputs.standardize(x)  # pyright: ignore[reportOptionalMemberAccess]
-        yield min(size, count - start), Rows(x, y, np.ones(size), observed), outside
+        yield size, Rows(x, y, np.ones(size), observed), outside
 
 
 def _whole(question: Question, answers: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -128,7 +158,7 @@ def _whole(question: Question, answers: dict[str, np.ndarray]) -> dict[str, np.n
         return answers
     values, num_quantiles = answers["quantile"], len(question.quantiles)
     answers["quantile"] = values[:, :num_quantiles]
-    if question.interval == "central":
+    if len(question.levels) > num_quantiles:
         size = values.shape[-1]
         ends = values[:, num_quantiles:].reshape(-1, 2, size, size)
         answers["ends"] = np.diagonal(ends, axis1=2, axis2=3)[:, None]
@@ -168,47 +198,6 @@ def _significant(values: np.ndarray) -> np.ndarray:
         power = np.where(values == 0, 0, np.floor(np.log10(np.abs(values))))
     step = 10.0 ** np.nan_to_num(SIGNIFICANT - 1 - power)
     return np.round(values * step) / step
-
-
-def _columns(prepared: Prepared, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Answers by the names of their columns."""
-    question, columns = prepared.question, {}
-    several, shared = (
-        question.num_modes if question.num_modes > 1 else 0,
-        found.get("mode_weight", np.empty(0)).ndim == 2,
-    )
-    for target, (name, kinds) in enumerate(zip(prepared.names, prepared.kinds, strict=True)):
-        if kinds is not None:
-            columns |= _columns_of_kinds(name, kinds, found[f"probs_{target}"])
-            continue
-        dim = prepared.numbers.index(target)
-        columns[f"{name}_mean"] = found["mean"][:, dim]
-        columns[f"{name}_std"] = found["std"][:, dim]
-        for place, q in enumerate(question.quantiles):
-            columns[f"{name}_q{percent(q)}"] = found["quantile"][:, place, dim]
-        columns[f"{name}_mode"] = found["mode"][:, 0, dim]
-        for place in range(several):
-            columns[f"{name}_mode_{place + 1}"] = found["mode"][:, place, dim]
-            if not shared:
-                columns[f"{name}_mode_weight_{place + 1}"] = found["mode_weight"][:, place, dim]
-        for piece in range(found["ends"].shape[1]):
-            number = "" if question.interval == "central" else f"_{piece + 1}"
-            columns[f"{name}_low{number}"] = found["ends"][:, piece, 0, dim]
-            columns[f"{name}_high{number}"] = found["ends"][:, piece, 1, dim]
-        if question.networks:
-            columns[f"{name}_disagreement"] = found["disagreement"][:, dim]
-    for place in range(several if shared else 0):
-        columns[f"mode_weight_{place + 1}"] = found["mode_weight"][:, place]
-    if question.scored:
-        columns["log_prob"] = found["log_prob"]
-    return columns
-
-
-def _columns_of_kinds(name: str, kinds: tuple[str, ...], probs: Float[np.ndarray, "N C"]) -> dict[str, np.ndarray]:
-    """The most probable kind, its probability, and those of all where they are few."""
-    each = {f"{name}_is_{kind}": probs[:, code] for code, kind in enumerate(kinds)}
-    best = {name: np.array(kinds)[probs.argmax(axis=1)], f"{name}_probability": probs.max(axis=1)}
-    return best | (each if len(kinds) <= MOST_KINDS else {})
 
 
 def _frame(columns: dict[str, np.ndarray], lacking: Bool[np.ndarray, " N"]) -> Any:

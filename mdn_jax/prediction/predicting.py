@@ -1,7 +1,9 @@
-"""`mdn.predict` and `mdn.predict_samples`: tables in, tables out."""
+"""`mdn.predict` and its siblings: tables in; tables, or the distributions themselves, out."""
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,22 +11,26 @@ import numpy as np
 
 from mdn_jax._checks import nearest, require
 from mdn_jax._typing import Key
-from mdn_jax.judging import classes_of, components_of, has_regions, names_of_kinds
+from mdn_jax.judging import names_of_kinds
 from mdn_jax.models import Kind, Model
-from mdn_jax.prediction.answers import OnProgress, Prepared, answer, draw
-from mdn_jax.prediction.questions import Asked, Question, check_asked
+from mdn_jax.prediction.answers import OnProgress, Prepared, answer, distributions, draw
+from mdn_jax.prediction.columns import choose_columns, columns_of, implied_quantiles
+from mdn_jax.prediction.facts import facts_of
+from mdn_jax.prediction.questions import Asked, Question, check_asked, percent
 from mdn_jax.prediction.tables import Given, TableLike, read_wanted, typed
 from mdn_jax.storage import load
 
-__all__ = ["predict", "predict_samples", "prepare"]
+__all__ = ["predict", "predict_distributions", "predict_samples", "prepare"]
 
 AnyModel = Model | str | os.PathLike
+ALONE = ("log_prob",)  # where no column is asked for
 
 
 def predict(
     model: AnyModel,
     table: TableLike,
     *,
+    columns: Sequence[str] | None = None,
     quantiles: Sequence[float] = (0.05, 0.5, 0.95),
     num_modes: int = 1,
     interval: Kind = "highest-density",
@@ -39,10 +45,11 @@ def predict(
 
     The columns of the result, for each target NAME: `NAME_mean`, `NAME_std`, its quantiles `NAME_q05`, ...; `NAME_mode`
     of the best joint mode; the ends of an interval, `NAME_low` and `NAME_high` of a central one, `NAME_low_1`,
-    `NAME_high_1`, `NAME_low_2`, ... of the pieces of a highest-density region (as many as any row has, the others
-    empty); of an ensemble `NAME_disagreement`, the standard deviation over its networks of their means. Then, once:
-    `log_prob` in nats of the targets as they are, where the table holds all of them (missing ones integrated out), and
-    `outside_training`: whether an input is beyond what training saw.
+    `NAME_high_1`, `NAME_low_2`, ... of the pieces of a highest-density region (as many as the model has components, 5
+    at most: where there are more, those with the narrowest gaps between them are one); of an ensemble
+    `NAME_disagreement`, the standard deviation over its networks of their means. Then, once:
+    `log_prob` in nats of the targets as they are, empty unless the table holds all of them (missing ones integrated
+    out), and `outside_training`: whether an input is beyond what training saw. They are the same for every table.
 
     Of a target of kinds: `NAME`, the most probable one, `NAME_probability` of it, and the probability of each of up to
     20, `NAME_is_KIND`. Where numbers share no components, modes are those of each, with `NAME_mode_weight_1`, ...;
@@ -50,7 +57,11 @@ def predict(
 
     Args:
         model: from `fit` or `load`, or the path of a run or a saved model. It must know the names of its columns.
-        table: a .csv, .parquet or .npz file, a polars DataFrame, or a mapping of name -> (N,) values.
+        table: a .csv, .parquet or .npz file, a polars or pandas DataFrame, or a mapping of name -> (N,) values, or of
+            name -> value for one row.
+        columns: those to answer, in this order; nothing else is computed. An entry is the name of a column, or what
+            follows `NAME_`, for all targets: "mean", "q50" (any quantile), "low" (`low_1`, ... of all pieces); all
+            columns where absent.
         quantiles: shares in (0, 1).
         num_modes: with 2 or more, also `NAME_mode_1`, ... and `mode_weight_1`, ...: the best modes, and the total
             weight of the components that lead uphill to each.
@@ -76,10 +87,46 @@ def predict(
         >>> training = mdn.TrainingConfig(num_steps=2, evaluate_every=1)
         >>> fit = mdn.fit(jax.random.key(0), x, x**2, training=training, input_names=("x",), target_names=("y",))
         >>> mdn.predict(fit.model, {"x": [0.5, 1.5]}, interval="central", keep=["x"]).columns
-        ['x', 'y_mean', 'y_std', 'y_q05', 'y_q50', 'y_q95', 'y_mode', 'y_low', 'y_high']
+        ['x', 'y_mean', 'y_std', 'y_q05', 'y_q50', 'y_q95', 'y_mode', 'y_low', 'y_high', 'log_prob']
+        >>> mdn.predict(fit.model, {"x": 0.5}, columns=["mean", "q2.5"]).columns
+        ['y_mean', 'y_q2.5']
     """
-    asked = Asked(quantiles, num_modes, interval, mass, calibrated)
+    asked = Asked(quantiles, num_modes, interval, mass, calibrated, columns)
     return typed(answer(prepare(model, table, asked, given=given, keep=keep, strict=strict), on_progress))
+
+
+def predict_distributions(
+    model: AnyModel, table: TableLike, *, given: Given | None = None, strict: bool = False
+) -> Any:
+    """Predict each row of a table as a distribution, for whatever `predict` has no column for.
+
+    Args:
+        model: as for `predict`.
+        table: as for `predict`.
+        given: targets that are known, as for `predict`; without them the distribution is of all targets.
+        strict: refuse categories that training never saw.
+
+    Returns:
+        A batch of distributions in the targets' own units, its arrays leading with N: ask it with `jax.vmap`. Targets
+        that name kinds are codes.
+
+    Raises:
+        InputError: as `predict`, and where a row lacks an input that the model needs.
+
+    Example:
+        >>> import jax, numpy as np, mdn_jax as mdn
+        >>> x = np.linspace(-1, 1, 64)[:, None]
+        >>> training = mdn.TrainingConfig(num_steps=2, evaluate_every=1)
+        >>> fit = mdn.fit(jax.random.key(0), x, x**2, training=training, input_names=("x",), target_names=("y",))
+        >>> batch = mdn.predict_distributions(fit.model, {"x": [0.5, 1.5]})
+        >>> jax.vmap(lambda one: mdn.tail_mean(one, 0.1))(batch).shape
+        (2, 1)
+    """
+    prepared = prepare(model, table, Asked(columns=ALONE), given=given, strict=strict)
+    lacking = np.flatnonzero(prepared.wanted.lacking)
+    row = lacking[0] + 1 if lacking.size else 0
+    require(not row, f"{prepared.wanted.source}: row {row} lacks an input: fill it in, or drop it")
+    return distributions(prepared)
 
 
 def predict_samples(
@@ -125,23 +172,32 @@ def prepare(
 ) -> Prepared:
     """Everything that can be refused, checked; the arguments are those of `predict`."""
     model, asked, given = _model_of(model), asked or Asked(), dict(given or {})
-    quantiles = check_asked(asked)
-    zeros = np.zeros(len(model.inputs.shift))  # pyright: ignore[reportOptionalMemberAccess]
-    kinds = names_of_kinds(model.encoding, classes_of(model, zeros))
+    columns = None if asked.columns is None else tuple(asked.columns)
+    quantiles = check_asked(asked, implied_quantiles(columns or (), model.target_names))
+    dims = _given_dims(model, given)
+    facts = facts_of(model, dims)
+    kinds = names_of_kinds(model.encoding, facts.classes)
     named = {name: own for name, own in zip(model.target_names, kinds, strict=True) if own is not None}
     # a kind that is spelled as a number
     given |= {name: f"{given[name]:g}" for name in named if isinstance(given.get(name), int | float)}
-    if asked.interval == "highest-density" and not has_regions(model, zeros):
-        asked = asked._replace(interval="central")
-    dims = _given_dims(model, given)
     free = tuple(dim for dim in range(len(model.target_names)) if dim not in dims)
     masses = _masses(model, asked, given=bool(given))
-    wanted = read_wanted(model, table, given, keep, named, strict=strict)
-    scored, networks = wanted.targets is not None, _network_sizes(model)
     own = tuple(masses[dim] for dim in free if kinds[dim] is None)
-    question = Question(quantiles, asked.num_modes, asked.interval, own, dims, scored, networks)
+    interval = asked.interval if facts.pieces else "central"
+    question = Question((), quantiles, asked.num_modes, interval, own, dims, facts.networks)
     names, left = tuple(model.target_names[dim] for dim in free), tuple(kinds[dim] for dim in free)
-    return Prepared(model, question, wanted, names, left, model.targets.part(free), model.targets.part(dims))
+    layout = partial(columns_of, names=names, kinds=left, facts=facts, encoded=model.encoding is not None)
+    chosen = list(layout(question))
+    if columns is not None:
+        chosen = choose_columns(chosen, columns, names)
+        said = [q for q in quantiles if {f"{name}_q{percent(q)}" for name in names} & set(chosen)]
+        question = replace(question, quantiles=tuple(said))
+    found = layout(question)
+    wanted = read_wanted(model, table, given, keep, named, strict=strict, scored="log_prob" in chosen)
+    parts = {found[name][0] for name in chosen} - ({"log_prob"} if wanted.targets is None else set())
+    question = replace(question, parts=tuple(sorted(parts)))
+    columns = {name: found[name] for name in chosen}
+    return Prepared(model, question, columns, wanted, names, left, model.targets.part(free), model.targets.part(dims))
 
 
 def _model_of(model: AnyModel) -> Model:
@@ -177,11 +233,3 @@ def _masses(model: Model, asked: Asked, *, given: bool) -> list[float]:
     )
     require(not given, "calibrated intervals hold without given targets only: drop one of the two")
     return [float(needed) for needed in model.calibration.mass(asked.interval, asked.mass)]  # pyright: ignore
-
-
-def _network_sizes(model: Model) -> tuple[int, ...]:
-    """Components of each network of an ensemble, 0 where its numbers share none; none of a network alone."""
-    if len(model.networks) == 1:
-        return ()
-    x = np.zeros(len(model.inputs.shift))  # pyright: ignore[reportOptionalMemberAccess]
-    return tuple(components_of(network, x) for network in model.networks)

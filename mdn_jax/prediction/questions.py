@@ -1,7 +1,7 @@
 """The questions about each row, and one distribution's answers to them, in standard units."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self, get_args
 
@@ -17,7 +17,9 @@ from mdn_jax.models import Kind, Rows
 from mdn_jax.statistics import mean, quantile, std, weighted_modes
 from mdn_jax.statistics.line import peaks, profile, region
 
-__all__ = ["Asked", "Draw", "Question", "check_asked", "percent"]
+__all__ = ["MOST_PIECES", "Asked", "Draw", "Question", "check_asked", "known", "percent"]
+
+MOST_PIECES = 5  # of a highest-density region
 
 
 class Asked(NamedTuple):
@@ -28,68 +30,74 @@ class Asked(NamedTuple):
     interval: Kind = "highest-density"
     mass: float = 0.9
     calibrated: bool = False
+    columns: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
 class Question:
     """The question about each row; equal questions share one compiled program."""
 
+    parts: tuple[str, ...]  # names of what is computed
     quantiles: tuple[float, ...]  # shares in (0, 1)
     num_modes: int  # how many of the best modes
     interval: Kind
     masses: tuple[float, ...]  # of the interval of each number that is left
     given: tuple[int, ...]  # indices of the targets that are known
-    scored: bool  # whether the targets that are left are known too, so that they have a density
     networks: tuple[int, ...]  # components of each network of an ensemble, 0 of other numbers; none for a single model
 
     @property
     def levels(self) -> tuple[float, ...]:
         """The quantiles, then of a central interval all lower ends and all upper ends."""
-        if self.interval != "central":
+        if self.interval != "central" or "ends" not in self.parts:
             return self.quantiles
         return (*self.quantiles, *((1 - mass) / 2 for mass in self.masses), *((1 + mass) / 2 for mass in self.masses))
 
     @property
     def on_device(self) -> Self:
         """The compiled program's question: masses of regions are data, so that calibrated models share it."""
-        return replace(self, quantiles=self.levels, masses=())
+        parts = set(self.parts) - ({"ends"} if self.interval == "central" else set())
+        parts |= {"quantile"} if self.levels else set()
+        return replace(self, quantiles=self.levels, masses=(), parts=tuple(sorted(parts)))
 
     def __call__(self, distribution: Distribution, row: Rows) -> dict[str, Float[Array, "..."]]:
         """The answers for one row: numbers in standard units by name, and the probabilities of kinds."""
-        distribution = _known(distribution, self.given, row)
-        answers = {f"probs_{dim}": one.probs for dim, one in kinds_of(distribution).items()}
+        distribution = known(distribution, self.given, row.y["given"])
+        answers = {f"probs_{dim}": lambda one=one: one.probs for dim, one in kinds_of(distribution).items()}
         _, numbers = numbers_of(distribution)
         if numbers is not None:
             answers |= self._of_numbers(numbers, row)
-        if self.scored:
-            answers["log_prob"] = _log_prob(distribution, row.y["targets"], row.observed)
-        return answers
+        answers["log_prob"] = lambda: _log_prob(distribution, row.y["targets"], row.observed)
+        return {name: ask() for name, ask in answers.items() if name in self.parts}
 
-    def _of_numbers(self, numbers: Distribution, row: Rows) -> dict[str, Float[Array, "..."]]:
-        answers = {"mean": of_targets(mean, numbers), "std": of_targets(std, numbers)}
-        ask = lambda q: of_targets(lambda one: quantile(one, q), numbers)  # noqa: E731
-        answers["quantile"] = jax.vmap(ask)(jnp.array(self.quantiles))
-        highest, mixture = self.interval == "highest-density", mixture_of(numbers)
+    def _of_numbers(self, numbers: Distribution, row: Rows) -> dict[str, Callable[[], Float[Array, "..."]]]:
+        """The ways to answer; what nobody asks is not even traced."""
+        mixture = mixture_of(numbers)
         joint = mixture is not None and mixture.target_dim > 1
         each = [mixture_of(target_of(numbers, dim)) for dim in range(numbers.target_dim)]
-        lines: list[Any] = [one and profile(one) for one in each] if highest or not joint else []
-        if highest:
-            found = [region(line, mass) for line, mass in zip(lines, row.y["mass"], strict=True)]
-            most = max(len(used) for _, used, _ in found)  # pieces; blocks may differ in their components
-            ends = [jnp.where(used[:, None], ends, jnp.nan) for ends, used, _ in found]
-            more = [jnp.full((most - len(own), 2), jnp.nan, own.dtype) for own in ends]
-            answers["ends"] = jnp.stack([jnp.concatenate(own) for own in zip(ends, more)], axis=-1)
-        if mixture is not None and joint:
-            answers["mode"], answers["mode_weight"] = self._best(*weighted_modes(mixture))
-        else:
-            none = jnp.full((self.num_modes, 2), jnp.nan)
-            best = jnp.stack([none if line is None else jnp.stack(self._best(*peaks(line)), axis=1) for line in lines])
-            modes, weights = jnp.moveaxis(best, (2, 0), (0, 2))
-            alone = numbers.target_dim == 1
-            answers |= {"mode": modes, "mode_weight": weights[:, 0] if alone else weights}
-        if self.networks:
-            answers["disagreement"] = _disagreement(numbers, self.networks)
-        return answers
+        asked = {"ends"} | (set() if joint else {"mode", "mode_weight"})
+        lines: list[Any] = [one and profile(one) for one in each] if asked & set(self.parts) else []
+        alone, best = numbers.target_dim == 1, {}
+        if {"mode", "mode_weight"} & set(self.parts):
+            best = dict(zip(("mode", "mode_weight"), self._modes(mixture if joint else None, lines)))
+        ask = lambda q: of_targets(lambda one: quantile(one, q), numbers)  # noqa: E731
+        return {
+            "mean": lambda: of_targets(mean, numbers),
+            "std": lambda: of_targets(std, numbers),
+            "quantile": lambda: jax.vmap(ask)(jnp.array(self.quantiles)),
+            "ends": lambda: _pieces(lines, row.y["mass"]),
+            "mode": lambda: best["mode"],
+            "mode_weight": lambda: best["mode_weight"][:, 0] if alone else best["mode_weight"],
+            "disagreement": lambda: _disagreement(numbers, self.networks),
+        }
+
+    def _modes(self, mixture: Any, lines: list[Any]) -> tuple[Array, Array]:
+        """The best joint modes (M, D) with their weights (M,), or those of each line, with weights (M, D)."""
+        if mixture is not None:
+            return self._best(*weighted_modes(mixture))
+        none = jnp.full((self.num_modes, 2), jnp.nan)
+        best = jnp.stack([none if line is None else jnp.stack(self._best(*peaks(line)), axis=1) for line in lines])
+        modes, weights = jnp.moveaxis(best, (2, 0), (0, 2))
+        return modes, weights
 
     def _best(self, points: Array, weights: Float[Array, " K"], distinct: Bool[Array, " K"]) -> tuple[Array, Array]:
         """As many of the best modes as are asked for, with their weights; NaN where there are fewer."""
@@ -111,12 +119,16 @@ class Draw:
     def __call__(self, distribution: Distribution, row: Rows) -> Float[Array, "S D"]:
         """The samples of one row in standard units."""
         key = jax.random.wrap_key_data(row.y["key"], impl="threefry2x32")
-        return sample(jax.random.fold_in(key, row.y["place"]), _known(distribution, self.given, row), (self.count,))
+        return sample(
+            jax.random.fold_in(key, row.y["place"]), known(distribution, self.given, row.y["given"]), (self.count,)
+        )
 
 
-def check_asked(asked: Asked) -> tuple[float, ...]:
-    """The quantiles in the order given, once what a user asked has been found possible."""
+def check_asked(asked: Asked, implied: Sequence[float] = ()) -> tuple[float, ...]:
+    """The quantiles in the order given, then those implied, once what a user asked has been found possible."""
     quantiles, kinds = tuple(float(q) for q in asked.quantiles), get_args(Kind)
+    there = set(map(percent, quantiles))
+    quantiles += tuple(q for q in implied if percent(q) not in there)
     for q in quantiles:
         require(0 < q < 1, f"quantiles lie between 0 and 1, both excluded; got {q:g}")
     require(len(set(map(percent, quantiles))) == len(quantiles), f"quantiles are named twice: {quantiles}")
@@ -132,8 +144,30 @@ def percent(share: float) -> str:
     return f"{value:02.0f}" if value == math.floor(value) else f"{value:.10g}"
 
 
-def _known(distribution: Distribution, given: tuple[int, ...], row: Rows) -> Distribution:
-    return condition(distribution, given, row.y["given"]) if given else distribution
+def known(distribution: Distribution, given: tuple[int, ...], values: Float[Array, " G"]) -> Distribution:
+    """The distribution of the targets that are left, where those at the indices `given` are known."""
+    return condition(distribution, given, values) if given else distribution
+
+
+def _pieces(lines: Sequence[Any], masses: Float[Array, " F"]) -> Float[Array, "P 2 F"]:
+    """The highest-density regions of lines, NaN in place of pieces that one has fewer."""
+    found = [region(line, mass) for line, mass in zip(lines, masses, strict=True)]
+    each = [_joined(jnp.where(used[:, None], ends, jnp.nan), used) for ends, used, _ in found]
+    most = max(len(own) for own in each)  # blocks may differ in their components
+    more = [jnp.full((most - len(own), 2), jnp.nan, own.dtype) for own in each]
+    return jnp.stack([jnp.concatenate(own) for own in zip(each, more)], axis=-1)
+
+
+def _joined(ends: Float[Array, "K 2"], used: Bool[Array, " K"]) -> Float[Array, "P 2"]:
+    """A few pieces at most: those with the narrowest gaps between them are one, so that no mass is lost."""
+    if len(ends) <= MOST_PIECES:
+        return ends
+    gaps, last = jnp.nan_to_num(ends[1:, 0] - ends[:-1, 1], nan=-1.0), jnp.sum(used) - 1
+    before = jnp.sort(jax.lax.top_k(gaps, MOST_PIECES - 1)[1])  # unused pieces come last, and so do gaps to them
+    zero, end = jnp.zeros(1, before.dtype), jnp.full(1, len(ends) - 1, before.dtype)
+    lows = ends[jnp.concatenate([zero, before + 1]), 0]
+    highs = ends[jnp.minimum(jnp.concatenate([before, end]), last), 1]
+    return jnp.stack([lows, jnp.where(jnp.isnan(lows), jnp.nan, highs)], axis=1)
 
 
 def _log_prob(distribution: Distribution, y: Float[Array, " D"], observed: Any) -> Float[Array, ""]:

@@ -19,7 +19,7 @@ from mdn_jax.models import Model
 
 __all__ = ["Given", "TableLike", "Wanted", "read_wanted", "typed"]
 
-TableLike = Any  # a path, a polars.DataFrame, or a mapping of name -> (N,) values
+TableLike = Any  # a path, a polars or pandas DataFrame, or a mapping of name -> (N,) values, or of one row's
 Given = Mapping[str, float | str]
 
 
@@ -46,8 +46,9 @@ def read_wanted(
     kinds: Mapping[str, tuple[str, ...]],
     *,
     strict: bool,
+    scored: bool = True,
 ) -> Wanted:
-    """Read what a model needs of a table; `kinds` of each target that names such.
+    """Read what a model needs of a table; `kinds` of each target that names such; the targets where `scored`.
 
     Raises:
         InputError: for a missing column, values that are missing where the model refuses that, no rows, or (strict) a
@@ -59,7 +60,7 @@ def read_wanted(
     ]
     encoding = model.encoding
     names = list(encoding.inputs if encoding else model.input_names)
-    scored, kept = [], []
+    known_targets, kept = [], []
 
     def choose(found: Sequence[str]) -> list[str]:
         for name, value in given.items():
@@ -68,8 +69,8 @@ def read_wanted(
             require(known, f"{line}: {nearest(str(value), kinds.get(name, ()))}")
         others = [name for name in found if name not in kinds]  # an answer has the name of its target
         kept.extend(others if keep == "all" else [keep] if isinstance(keep, str) else keep)
-        scored.extend(free if set(free) <= set(found) else [])
-        return [*names, *from_columns, *scored, *kept]
+        known_targets.extend(free if scored and set(free) <= set(found) else [])
+        return [*names, *from_columns, *known_targets, *kept]
 
     dialect = encoding.dialect if encoding else Dialect()
     source, frame = _frame_of(table, choose, dialect)
@@ -98,7 +99,8 @@ def read_wanted(
         else:
             known.append(target(name, value, strict=True))
             refuse_missing(source, f"{value!r}, given as {name!r}", missing_in(known[-1]))
-    targets = np.stack([target(name, name, strict=strict) for name in scored], axis=1) if scored else None
+    each = [target(name, name, strict=strict) for name in known_targets]
+    targets = np.stack(each, axis=1) if each else None
     table_given = np.stack(known, axis=1) if known else np.empty((count, 0))
     return Wanted(str(source), inputs, lacking, table_given, targets, unseen, unknown, frame.select(kept), count)
 
@@ -153,14 +155,17 @@ def _frame_of(table: TableLike, choose: Callable[[Sequence[str]], list[str]], di
             written = f"{dialect.separator or ','!r} between cells, {dialect.decimal!r} in numbers, {dialect.encoding}"
             raise InputError(f"{fault}: save it as the training table was ({written})" if other else fault) from None
     source = Path("table")
+    if not isinstance(table, Mapping | pl.DataFrame) and hasattr(table, "columns") and hasattr(table, "to_numpy"):
+        table = {str(name): table[name].to_numpy() for name in table.columns}  # of pandas
     if isinstance(table, Mapping):
-        columns = [_series(name, values) for name, values in table.items()]
+        one = all(np.ndim(values) == 0 for values in table.values())
+        columns = [_series(name, [values] if one else values) for name, values in table.items()]
         lengths = {column.name: len(column) for column in columns}
         require(len(set(lengths.values())) <= 1, f"{source}: columns of different lengths: {lengths}")
         table = pl.DataFrame(columns)
     require(
         isinstance(table, pl.DataFrame),
-        f"predict takes a path, a polars DataFrame or a mapping of columns; got {type(table).__name__}",
+        f"predict takes a path, a polars or pandas DataFrame or a mapping of columns; got {type(table).__name__}",
     )
     wanted = choose(table.columns)
     for name in wanted:

@@ -1,0 +1,110 @@
+"""Columns that are chosen, tables of any kind and length, and the distributions of a table."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from test_prediction import START, mixtures, rows, trained
+
+import mdn_jax as mdn
+from mdn_jax.prediction import questions
+
+
+@pytest.fixture(scope="module")
+def one():
+    """One target, one network."""
+    return trained("price", num_components=3)
+
+
+@pytest.fixture(scope="module")
+def two():
+    """Two targets: an ensemble of two networks of different sizes."""
+    return mdn.ensemble([trained("price", "time", num_components=count, covariance="full") for count in (2, 3)])
+
+
+def test_columns_are_chosen_by_name_or_for_all_targets(two):
+    table = rows(5, seed=11)
+    whole = mdn.predict(two, table, quantiles=(0.025, 0.5), num_modes=2)
+    found = mdn.predict(two, table, columns=["q2.5", "time_mean", "low", "mode_weight", "log_prob"], num_modes=2)
+    pieces = [f"{name}_low_{piece}" for name in two.target_names for piece in range(1, 6)]
+    weights = ["mode_weight_1", "mode_weight_2"]
+    assert found.columns == ["price_q2.5", "time_q2.5", "time_mean", *pieces, *weights, "log_prob"]
+    for column in found.columns:
+        assert_allclose(found[column].to_numpy(), whole[column].to_numpy(), rtol=1e-5, atol=1e-5)
+    with pytest.raises(mdn.InputError, match="columns: 'maen' is no column of this answer: did you mean"):
+        mdn.predict(two, table, columns=["maen"])
+    with pytest.raises(mdn.InputError, match="columns chooses none"):
+        mdn.predict(two, table, columns=[])
+
+
+def test_a_mean_alone_asks_for_no_region(one, monkeypatch):
+    def fail(*_):
+        raise AssertionError("profiled")
+
+    for name in ("profile", "quantile", "std", "region"):
+        monkeypatch.setattr(questions, name, fail)
+    assert mdn.predict(one, rows(3), columns=["mean"], num_modes=3).columns == ["price_mean"]
+
+
+def test_columns_are_the_same_for_every_table_of_a_model(one):
+    without = {"size": [5.0], "colour": ["red"]}
+    assert mdn.predict(one, rows(40)).columns == mdn.predict(one, without).columns
+    assert mdn.predict(one, rows(40)).columns[-4:] == ["price_low_3", "price_high_3", "log_prob", "outside_training"]
+
+
+def test_pieces_across_the_narrowest_gaps_are_one():
+    nan = np.nan
+    ends = np.array([[0, 1], [1.1, 2], [4, 5], [5.2, 6], [9, 10], [13, 14], [20, 21], [nan, nan]], np.float32)
+    found = questions._joined(jnp.array(ends), jnp.array([True] * 7 + [False]))
+    assert_allclose(found, [[0, 2], [4, 6], [9, 10], [13, 14], [20, 21]])
+    few = np.where(np.arange(8)[:, None] < 2, ends, nan)
+    found = questions._joined(jnp.array(few), jnp.array([True] * 2 + [False] * 6))
+    assert_allclose(found, [*ends[:2], *[[nan, nan]] * 3])
+
+
+def test_one_row_of_scalars_is_a_table(one):
+    found = mdn.predict(one, {"size": 5.0, "colour": "red"}, keep="all")
+    assert found.equals(mdn.predict(one, {"size": [5.0], "colour": ["red"]}, keep="all")) and found.height == 1
+
+
+def test_frames_of_pandas_are_tables(one):
+    pandas = pytest.importorskip("pandas")
+    table = rows(5, seed=5)
+    frame = pandas.DataFrame(table.to_dict(as_series=False), index=list("vwxyz"))
+    assert mdn.predict(one, frame).equals(mdn.predict(one, table))
+    kept = frame.astype({"colour": "category", "size": "Float64"})
+    kept.loc["w", "size"] = pandas.NA
+    dropping = replace(one, encoding=replace(one.encoding, missing_inputs="drop"))
+    assert mdn.predict(dropping, kept)["price_mean"].is_null().to_list() == [False, True, False, False, False]
+
+
+def test_no_number_of_rows_compiles_a_program(one, compilations):
+    mdn.predict(one, rows(2)), mdn.predict(one, rows(200))
+    compilations.clear()
+    for count in (1, 3, 16, 17, 128, 129, 513, 1_025):
+        assert mdn.predict(one, rows(count)).height == count
+    assert not compilations
+
+
+def test_distributions_are_the_models_own(one, two):
+    table = rows(6, seed=12)
+    batch = mdn.predict_distributions(one, table)
+    for row, (weights, locs, covariances) in enumerate(mixtures(one, table)):
+        assert_allclose(batch.weights[row], weights, rtol=1e-5, atol=1e-7)
+        assert_allclose(batch.locs[row], locs, rtol=1e-4, atol=1e-5)
+        assert_allclose(np.exp(2 * batch.scale.log_std[row, :, 0]), covariances[:, 0, 0], rtol=1e-4)
+    given = mdn.predict_distributions(two, table, given={"time": START})
+    assert given.locs.shape == (6, 5, 1)
+    expected = mdn.predict(two, table, given={"time": START}, columns=["mean"])["price_mean"]
+    assert_allclose(jax.jit(jax.vmap(mdn.mean))(given)[:, 0], expected, rtol=1e-4, atol=1e-5)
+    with pytest.warns(UserWarning, match="target 1 is 1.7e.09"):
+        mdn.predict_distributions(two, table)
+
+
+def test_a_distribution_of_a_row_without_an_input_is_refused(one):
+    dropping = replace(one, encoding=replace(one.encoding, missing_inputs="drop"))
+    with pytest.raises(mdn.InputError, match="table: row 2 lacks an input: fill it in, or drop it"):
+        mdn.predict_distributions(dropping, {"size": [5.0, None], "colour": ["red", "red"]})
