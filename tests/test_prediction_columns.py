@@ -82,7 +82,8 @@ def test_frames_of_pandas_are_tables(one):
 
 
 def test_no_number_of_rows_compiles_a_program(one, compilations):
-    mdn.predict(one, rows(2)), mdn.predict(one, rows(200))
+    for count in (2, 200):
+        mdn.predict(one, rows(count))
     compilations.clear()
     for count in (1, 3, 16, 17, 128, 129, 513, 1_025):
         assert mdn.predict(one, rows(count)).height == count

@@ -62,7 +62,9 @@ class Question:
     def __call__(self, distribution: Distribution, row: Rows) -> dict[str, Float[Array, "..."]]:
         """The answers for one row: numbers in standard units by name, and the probabilities of kinds."""
         distribution = known(distribution, self.given, row.y["given"])
-        answers = {f"probs_{dim}": lambda one=one: one.probs for dim, one in kinds_of(distribution).items()}
+        answers: dict[str, Any] = {
+            f"probs_{dim}": lambda one=one: one.probs for dim, one in kinds_of(distribution).items()
+        }
         _, numbers = numbers_of(distribution)
         if numbers is not None:
             answers |= self._of_numbers(numbers, row)
