@@ -16,8 +16,9 @@ MOST_INPUTS = 3  # that are named
 def notices_of(prepared: Prepared, frame: Any) -> list[str]:
     """Lines about a table and the frame that `answer` made of it; none where nothing is strange."""
     wanted, encoding = prepared.wanted, prepared.model.encoding
-    outside = int(frame["outside_training"].sum()) if encoding is not None else 0
-    strange = {c.name: _strange(c, wanted.inputs[c.name]) for c in encoding.columns} if encoding and outside else {}
+    outside = int(frame["outside_training"].sum()) if "outside_training" in frame.columns else 0
+    told = outside or wanted.unknown
+    strange = {c.name: _strange(c, wanted.inputs[c.name]) for c in encoding.columns} if encoding and told else {}
     lines = []
     for name, count in wanted.unknown.items():
         row = int((strange[name] & ~missing_in(wanted.inputs[name])).argmax())
