@@ -50,9 +50,9 @@ def planted(name):
         return evidence_of(y, x), ["input 'x2' is 'y' itself", "dataset.inputs"]
     if name == "repeated":
         y[:570] = 0.0
-        return evidence_of(y), ["exactly 0 in 57 %", "CRPS", "whether it is 0"]
+        return evidence_of(y), ["exactly 0 in 57 %", "set dataset.atoms = { y = [0] }"]
     if name == "stepped":
-        return evidence_of(np.round(2 * y) / 2), ["multiples of 0.5", "RMSE and CRPS"]
+        return evidence_of(np.round(2 * y) / 2), ["multiples of 0.5", "set dataset.support = { y = { step = 0.5 } }"]
     if name == "outside":
         return evidence_of(np.exp(y - 10.0), outside=(0.12, 0.001)), [
             "12.0 % below",

@@ -34,7 +34,7 @@ __all__ = [
 
 TABLES = ("dataset.path", "dataset.test_path")
 SOURCES = ("dataset.name", "model.network", "model.head", "training.objective")  # that may be import paths
-OPTIONS = ("dataset.options", "dataset.support", "model.network_options", "model.head_options")
+OPTIONS = ("dataset.options", "dataset.support", "dataset.atoms", "model.network_options", "model.head_options")
 PROBLEMS = (  # built-in ones, of any number of points
     "sinusoid", "inverse_sinusoid", "bishop", "inverse_bishop", "sinusoid_marginal", "robot_arm", "correlated_branches",
     "parallel_branches",
@@ -131,7 +131,10 @@ class DatasetConfig(Strict):
     categorical: Names = ()
     """Columns whose values name kinds: an input has one 0/1 column for each kind, a target the kind's code."""
     support: Table = Options()
-    """Bounds of targets, open: { price = "positive", share = [0, 1] }, each as --dataset.support.NAME VALUE."""
+    """Values that targets can have: { price = "positive", share = [0, 1], visits = "count", height = { step = 0.5 } },
+    bounds open, each as --dataset.support.NAME VALUE."""
+    atoms: Table = Options()
+    """Values of targets that have a probability of their own: { rain = [0] }, each as --dataset.atoms.NAME VALUE."""
     weight: str | None = None
     """Column that says how much each row counts, in training and in scores."""
     separator: Literal[",", ";", "\t", "|"] | None = None
@@ -210,11 +213,12 @@ class DatasetConfig(Strict):
         if strange:
             where = "neither among inputs nor targets: add it there, or drop it"
             raise ValueError(f"categorical names {strange[0]!r}, which is {where}")
-        for name, bounds in self.support.items():
-            if name not in self.targets or name in self.categorical:
-                raise ValueError(f"support names {name!r}, which is no target that is a number: drop it")
-            if bounds != "positive" and not _are_bounds(bounds):
-                raise ValueError(f'support of {name!r} is {bounds!r}: give "positive" or [low, high]')
+        for field, cure in _OF_NUMBERS.items():
+            for name, told in getattr(self, field).items():
+                if name not in self.targets or name in self.categorical:
+                    raise ValueError(f"{field} names {name!r}, which is no target that is a number: drop it")
+                if not (_are_atoms(told) if field == "atoms" else _is_support(told)):
+                    raise ValueError(f"{field} of {name!r} is {told!r}: give {cure}")
         uncoded = [name for name in self.codes if name not in self.categorical]
         if uncoded:
             raise ValueError(f"codes names {uncoded[0]!r}, which is not among categorical: add it there, or drop it")
@@ -225,14 +229,29 @@ class DatasetConfig(Strict):
         return self
 
 
-def _are_bounds(value: Any) -> bool:
-    """True for two finite numbers in order."""
-    numbers = isinstance(value, tuple) and len(value) == 2 and all(type(one) in (int, float) for one in value)
-    return numbers and -math.inf < value[0] < value[1] < math.inf
+_OF_NUMBERS = {"support": '"positive", [low, high], "count" or { step = ... }', "atoms": "a list of different numbers"}
+
+
+def _is_support(told: Any) -> bool:
+    """True for a word, two finite numbers in order, or a step."""
+    if isinstance(told, str):
+        return told in ("positive", "count")
+    if isinstance(told, Mapping):
+        return set(told) == {"step"} and _are_numbers(tuple(told.values())) and told["step"] > 0
+    return _are_numbers(told) and len(told) == 2 and told[0] < told[1]
+
+
+def _are_atoms(told: Any) -> bool:
+    """True for one or more numbers, no two of them equal."""
+    return _are_numbers(told) and 0 < len(told) == len(set(told))
+
+
+def _are_numbers(told: Any) -> bool:
+    return isinstance(told, tuple) and all(type(one) in (int, float) and math.isfinite(one) for one in told)
 
 
 _OF_TABLES = (
-    "inputs", "targets", "categorical", "support", "weight", "separator", "decimal", "encoding", "codes",
+    "inputs", "targets", "categorical", "support", "atoms", "weight", "separator", "decimal", "encoding", "codes",
     "missing_values", "split", "split_column", "test_path", "table_checksum",
 )  # fmt: skip
 

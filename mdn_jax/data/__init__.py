@@ -1,9 +1,9 @@
 """Data: synthetic problems with their exact optimum, tables split into training and test rows, and drawings of a pen.
 
 `dataset` says what data are, `problems` draws them and knows their density, `tables`, `texts` and `cells` read
-columns, `summary` and `relations` tell what stands in them, `splits` chooses rows, `strokes` packs drawings in rows,
-`letters` draws some, `loading` makes training, calibration and test rows of any of them, or by a function of the
-user's. Everything here is numpy float64 on the host.
+columns, `summary`, `relations` and `values` tell what stands in them, `splits` chooses rows, `strokes` packs drawings
+in rows, `letters` draws some, `loading` makes training, calibration and test rows of any of them, or by a function of
+the user's. Everything here is numpy float64 on the host.
 """
 
 from mdn_jax.data.dataset import Dataset, Part
@@ -14,6 +14,7 @@ from mdn_jax.data.relations import are_copies, is_copy, ordering, panels
 from mdn_jax.data.strokes import StrokeDataset, drawings_of, pack, read_drawings, stroke_dataset
 from mdn_jax.data.summary import MANY_KINDS, ColumnSummary, TableSummary, summarise
 from mdn_jax.data.tables import Table, column_names, read_table
+from mdn_jax.data.values import Values, grid, values_of
 
 __all__ = [
     "MANY_KINDS",
@@ -25,10 +26,12 @@ __all__ = [
     "StrokeDataset",
     "Table",
     "TableSummary",
+    "Values",
     "are_copies",
     "column_names",
     "draw_letters",
     "drawings_of",
+    "grid",
     "is_copy",
     "load",
     "ordering",
@@ -39,4 +42,5 @@ __all__ = [
     "stroke_dataset",
     "summarise",
     "table_checksum",
+    "values_of",
 ]

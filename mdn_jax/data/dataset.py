@@ -177,8 +177,8 @@ def _check_supports(name: str, part: Part, names: tuple[str, ...], supports: tup
         require(
             bool(held.all()),
             f"{names[dim]!r} is {support} by its support, bounds excluded, and {part.row_name(first, name)} has "
-            f"{part.y[first, ..., dim]}: "
-            "correct it, leave the row out, or choose other bounds",
+            f"{part.y[first, ..., dim]}: correct it, leave the row out, choose another support, or make it an atom "
+            f"(dataset.atoms)",
         )
 
 

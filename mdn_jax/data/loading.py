@@ -2,9 +2,11 @@
 
 import functools
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -151,8 +153,7 @@ def _load_table(config: DatasetConfig, paths: list[Path]) -> Dataset:
     warnings = _warnings(config, train)
     if dropped:
         warnings = (f"{dropped:,} rows with missing values were dropped", *warnings)
-    bounds = [config.support.get(name) for name in config.targets]
-    supports = tuple(one and (Support() if one == "positive" else Support(*map(float, one))) for one in bounds)
+    supports = tuple(_support(config.support.get(name), config.atoms.get(name)) for name in config.targets)
     try:
         return Dataset(
             rows["train"], rows["test"], encoding.names, config.targets, supports=supports,
@@ -160,6 +161,21 @@ def _load_table(config: DatasetConfig, paths: list[Path]) -> Dataset:
         )  # fmt: skip
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+
+
+def _support(told: Any, atoms: tuple[float, ...] | None) -> Support | None:
+    """The values that a target can have, as a config says it."""
+    if told is None and not atoms:
+        return None
+    named = {None: {"low": -math.inf}, "positive": {}, "count": {"low": -0.5, "step": 1.0}}
+    bounds = named.get(told) if told is None or isinstance(told, str) else None
+    if bounds is None:
+        bounds = (
+            {"low": -math.inf, "step": float(told["step"])}
+            if isinstance(told, Mapping)
+            else dict(zip(("low", "high"), map(float, told)))
+        )
+    return Support(**bounds, atoms=tuple(sorted(map(float, atoms or ()))))
 
 
 def table_checksum(*configs: DatasetConfig) -> str | None:

@@ -3,6 +3,7 @@
 from mdn_jax.distributions.categorical import Categorical
 from mdn_jax.distributions.functions import affine, condition, log_prob, marginal, responsibilities
 from mdn_jax.distributions.independent import Independent
+from mdn_jax.distributions.inflated import Inflated
 from mdn_jax.distributions.merged import Merged, merge
 from mdn_jax.distributions.mixture import Mixture
 from mdn_jax.distributions.observed import Observed
@@ -10,10 +11,11 @@ from mdn_jax.distributions.product import Product
 from mdn_jax.distributions.protocol import Distribution
 from mdn_jax.distributions.sampling import graves_bias, rsample, sample, sketch_rnn_temper, temper
 from mdn_jax.distributions.scales import Diagonal, Isotropic, Triangular
+from mdn_jax.distributions.stepped import Stepped
 from mdn_jax.distributions.supported import Bounded, Positive
 
 __all__ = [
-    "Bounded", "Categorical", "Diagonal", "Distribution", "Independent", "Isotropic", "Merged", "Mixture", "Observed",
-    "Positive", "Product", "Triangular", "affine", "condition", "graves_bias", "log_prob", "marginal", "merge",
-    "responsibilities", "rsample", "sample", "sketch_rnn_temper", "temper",
+    "Bounded", "Categorical", "Diagonal", "Distribution", "Independent", "Inflated", "Isotropic", "Merged", "Mixture",
+    "Observed", "Positive", "Product", "Stepped", "Triangular", "affine", "condition", "graves_bias", "log_prob",
+    "marginal", "merge", "responsibilities", "rsample", "sample", "sketch_rnn_temper", "temper",
 ]  # fmt: skip

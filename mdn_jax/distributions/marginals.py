@@ -1,27 +1,34 @@
 """Closed forms of a mixture of Gaussians' marginals: moments, distribution function, quantiles."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.nn import log_softmax, logsumexp, softmax
-from jax.scipy.special import ndtr, ndtri
+from jax.scipy.special import erf, ndtr, ndtri
+from jax.scipy.stats import norm
 
+from mdn_jax._checks import require
 from mdn_jax._typing import Float, Scalar
-from mdn_jax.distributions.scales import LOG_2PI, PRECISION, length
+from mdn_jax.distributions.scales import LOG_2PI, PRECISION, Triangular, length
 
 if TYPE_CHECKING:
     from mdn_jax.distributions.mixture import Mixture
 
 __all__ = [
-    "bisect", "cdf", "covariance", "log_cdf", "log_ndtr", "log_survival", "mean", "quantile", "standardised", "std",
-    "total_covariance", "total_mean", "total_std",
+    "bisect", "cdf", "covariance", "crps", "log_cdf", "log_mass", "log_ndtr", "log_survival", "mean",
+    "quantile", "standardised", "std", "total_covariance", "total_mean", "total_std",
 ]  # fmt: skip
 
+NARROWEST = 1e-18  # of the widest component's standard deviation: its square is still a float32
 TAIL = -12.0  # standard deviations where log Phi turns to its series: Phi is still a float32
+# nodes and weights on one side of the middle, exact to rounding across one standard deviation
+GAUSS_LEGENDRE = list(zip(*(half[4:].tolist() for half in np.polynomial.legendre.leggauss(8))))
 SERIES = range(23, 0, -2)  # whose first twelve terms leave 4e-15 there
 
 
@@ -92,6 +99,38 @@ def quantile(mixture: "Mixture", q: Scalar) -> Float[Array, " D"]:
     )
 
 
+def log_mass(mixture: "Mixture", lower: Float[Array, " D"], upper: Float[Array, " D"]) -> Scalar:
+    """log P(lower < Y <= upper) of a box."""
+    require(
+        mixture.target_dim == 1 or not isinstance(mixture.scale, Triangular),
+        "log_mass needs independent targets, not a Triangular scale: take mdn.marginal(mixture, d) first",
+    )
+    span = upper - lower
+    bounded = jnp.isfinite(span)[None, :]
+    width = jnp.where(bounded, span[None, :], 0.0) / mixture.scale.std(mixture.target_dim)
+    # the box's mirror image where its middle is above the centre: log Phi keeps its digits below
+    low, high = standardised(mixture, lower), standardised(mixture, upper)
+    low, high = jnp.where(low + high > 0, -high, low), jnp.where(low + high > 0, -low, high)
+    narrow = bounded & (width * (1 - 0.5 * (low + high)) < 1)  # a difference of Phi would lose digits
+    inside = _log_density_integral(jnp.where(narrow, 0.5 * (low + high), 0.0), jnp.where(narrow, width, 1.0))
+    below, up_to = log_ndtr(jnp.where(narrow, -1.0, low)), log_ndtr(jnp.where(narrow, 0.0, high))
+    each = jnp.where(narrow, inside, up_to + jnp.log1p(-jnp.exp(below - up_to)))
+    return logsumexp(log_softmax(mixture.logits) + jnp.sum(each, axis=-1))
+
+
+def crps(mixture: "Mixture", y: Float[Array, " D"]) -> Float[Array, " D"]:
+    """E|Y - y| - E|Y - Y'| / 2 of each marginal."""
+    weights, stds = mixture.weights, mixture.scale.std(mixture.target_dim)
+    unit = jax.lax.stop_gradient(jnp.max(stds, axis=0))  # in units of the widest, squares are neither large nor tiny
+    variances = jnp.maximum(stds / unit[None, :], NARROWEST) ** 2
+    to_target = _mean_distance((y[None, :] - mixture.locs) / unit[None, :], variances)
+    apart = (mixture.locs[:, None, :] - mixture.locs[None, :, :]) / unit[None, None, :]
+    to_other = _mean_distance(apart, variances[:, None, :] + variances[None, :, :])
+    first = jnp.einsum("k,kd->d", weights, to_target, precision=PRECISION)
+    second = jnp.einsum("k,l,kld->d", weights, weights, to_other, precision=PRECISION)
+    return unit * (first - 0.5 * second)
+
+
 def bisect(function: Callable[[Array], Array], low: Array, high: Array, more: int = 0) -> Array:
     """Roots of an elementwise rising function between `low` and `high`, to the last digits of the dtype.
 
@@ -151,3 +190,17 @@ def _about_the_mean(
     apart = means - near[None, :]
     beyond = average(apart)
     return near + beyond, apart - beyond[None, :]
+
+
+def _log_density_integral(middle: Float[Array, "..."], width: Float[Array, "..."]) -> Float[Array, "..."]:
+    """log of the integral of phi over a narrow interval, by Gauss and Legendre's rule about its middle."""
+    steps = [(0.5 * node * width, weight) for node, weight in GAUSS_LEGENDRE]
+    ratio = sum(weight * jnp.exp(-0.5 * step**2) * jnp.cosh(middle * step) for step, weight in steps)
+    return jnp.log(width) - 0.5 * middle**2 - 0.5 * LOG_2PI + jnp.log(ratio)
+
+
+def _mean_distance(shift: Float[Array, "..."], variance: Float[Array, "..."]) -> Float[Array, "..."]:
+    """E|X| for X normal with mean `shift`: 2 s phi(m / s) + m erf(m / (s sqrt(2)))."""
+    scale = jnp.sqrt(variance)
+    z = shift / scale
+    return 2 * scale * norm.pdf(z) + shift * erf(math.sqrt(0.5) * z)

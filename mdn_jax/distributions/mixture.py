@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from mdn_jax._pytrees import register
@@ -118,6 +119,16 @@ class Mixture:
     def affine(self, shift: Float[Array, " D"], scale: Float[Array, " D"]) -> "Mixture":
         """The mixture of shift + scale * y; `Isotropic` becomes `Diagonal`."""
         return Mixture(self.logits, shift[None, :] + scale[None, :] * self.locs, self.scale.stretch(scale))
+
+    def crps(self, y: Float[Array, " D"]) -> Float[Array, " D"]:
+        return marginals.crps(self, y)
+
+    def log_mass(self, lower: Float[Array, " D"], upper: Float[Array, " D"]) -> Scalar:
+        return marginals.log_mass(self, lower, upper)
+
+    def places(self, z: Float[np.ndarray, " Z"]) -> Float[Array, "K Z"]:
+        """Values that lie `z` standard deviations from each component's centre, of one target."""
+        return self.locs + self.scale.std(1) * np.asarray(z, self.locs.dtype)[None, :]
 
     def tempered(self, factor: Any, log_factor: Any) -> "Mixture":
         return Mixture(self.logits * factor, self.locs, self.scale.temper(log_factor))

@@ -20,7 +20,7 @@ from jax import Array
 
 from mdn_jax._pytrees import register
 from mdn_jax._typing import Bool, Float, Key, Scalar
-from mdn_jax.distributions.marginals import total_mean, total_std
+from mdn_jax.distributions.marginals import log_mass, total_mean, total_std
 from mdn_jax.distributions.mixture import Mixture
 from mdn_jax.distributions.protocol import check_identity
 
@@ -85,6 +85,15 @@ class _Supported:
         t, _, side = self._seen(y)
         return jnp.where(side == 0, self.mixture.log_survival(t), jnp.where(side > 0, -jnp.inf, 0.0))
 
+    def log_mass(self, lower: Float[Array, " 1"], upper: Float[Array, " 1"]) -> Scalar:
+        (low, _, below), (high, _, above) = self._seen(lower), self._seen(upper)
+        ends = (
+            jnp.where(side == 0, t, side * jnp.asarray(np.inf, t.dtype)) for t, side in ((low, below), (high, above))
+        )
+        outside = (below * above > 0)[0]  # both ends beyond one bound
+        low, high = (jnp.where(outside, at, end) for end, at in zip(ends, (-1.0, 1.0)))
+        return jnp.where(outside, -jnp.inf, log_mass(self.mixture, low, high))
+
     def quantile(self, q: Scalar) -> Float[Array, " 1"]:
         return self._value(self.mixture.quantile(q))
 
@@ -119,6 +128,10 @@ class _Supported:
         """Itself: bounds are told in the target's own units, and traced ones are taken to be shift 0 and scale 1."""
         check_identity(shift, scale, "affine: a target with bounds has shift 0 and scale 1 only")
         return self
+
+    def places(self, z: Float[np.ndarray, " Z"]) -> Float[Array, "K Z"]:
+        """Values that lie `z` standard deviations from each component's centre, behind the map."""
+        return self._value(self.mixture.places(z))
 
     def tempered(self, factor: Any, log_factor: Any) -> Self:
         return replace(self, mixture=self.mixture.tempered(factor, log_factor))  # pyright: ignore

@@ -5,6 +5,7 @@ least_squares   N(a + B x, s), linear, s the std of the training residuals; of k
 one_gaussian    the same network with one component
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,14 +27,8 @@ from mdn_jax.models import Model, Standardizer, evenly
 from mdn_jax.training import fit
 
 __all__ = [
-    "TITLES",
-    "baseline_report",
-    "baseline_scores",
-    "baseline_sentences",
-    "linear",
-    "one_gaussian",
-    "without_inputs",
-]
+    "TITLES", "baseline_report", "baseline_scores", "baseline_sentences", "linear", "one_gaussian", "without_inputs",
+]  # fmt: skip
 
 Classes = tuple[int | None, ...]
 
@@ -68,6 +63,9 @@ def baseline_scores(config: Config, dataset: Dataset) -> dict[str, Scores | None
 def baseline_report(config: Config, dataset: Dataset, found: Mapping[str, Scores | None]) -> dict[str, Any]:
     """The baselines' scores (nats per row, {target: value}) as plain values, None with the reason under `skipped`."""
     report: dict[str, Any] = {name: scores and _report(scores, dataset.target_names) for name, scores in found.items()}
+    if any(one is not None and one.has_mass for one in dataset.supports):  # a density is no probability
+        for name in (*WITHOUT, *LINEAR):
+            (report.get(name) or {}).pop("test_nll", None)
     if report["one_gaussian"]:
         report["one_gaussian"]["num_steps"] = _one_gaussian_config(config)[1].num_steps
     reasons = {LINEAR[_sort_of(dataset)]: "no more training rows than inputs"}
@@ -80,7 +78,7 @@ def baseline_sentences(baselines: Mapping[str, Any], test_nll: float) -> list[st
     cures = dict.fromkeys(WITHOUT, "the inputs tell nothing about the targets, or the model overfits")
     cures |= dict.fromkeys(LINEAR, "the model overfits, or was trained too little")
     cures |= {"one_gaussian": "model.num_components = 1 may do"}
-    better = [name for name in cures if baselines.get(name) and baselines[name]["test_nll"] <= test_nll]
+    better = [name for name in cures if baselines.get(name) and baselines[name].get("test_nll", math.inf) <= test_nll]
     if not better:
         return []
     name = better[0]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mdn_jax._typing import Float
-from mdn_jax.data import Dataset, are_copies
+from mdn_jax.data import Dataset, are_copies, grid
 from mdn_jax.judging.metrics import Scores
 from mdn_jax.judging.scoring import evaluate
 from mdn_jax.models import Model, evenly
@@ -20,13 +20,12 @@ __all__ = ["FAULTS", "Evidence", "Fault", "fault_sentences", "outside_mass"]
 
 CLEAR, WORTH = 4.0, 0.02  # standard errors, and share of a baseline's score, that are worth a word
 REPEATED = 0.05  # share of the rows that one value may have
-FEW = 10  # rows at least to each value of a target that is counted or rounded
+FEW = 10  # rows at least that tell a mean
 DECIDES = 0.2  # share of a column's variance, of one row
 COSTS = 0.1  # nats by which one row moves a score
 OUTSIDE, ROWS_OUTSIDE = 0.01, 1_024  # probability beyond all that was seen; rows that tell it
 FEW_OUTSIDE = 5.0  # rows' worth of probability that lies beyond N of them by chance, at most
 WILD = 1.5  # times a baseline's RMSE, from which on few rows decide both, and chance is no excuse
-STEPS = 1e-6  # of a step: what is off the grid by less is on it
 
 
 class Evidence(NamedTuple):
@@ -73,8 +72,8 @@ def outside_mass(model: Model, dataset: Dataset) -> Float[np.ndarray, "2 D"]:
     """Probability below the least and above the largest training value of each target, mean over test rows."""
     rows = evenly(len(dataset.test), ROWS_OUTSIDE)
     x, ends = dataset.test.x[rows], np.stack([np.nanmin(dataset.train.y, axis=0), np.nanmax(dataset.train.y, axis=0)])
-    below, inside = (evaluate(model, x, np.broadcast_to(end, (len(x), len(end)))).pit.mean(axis=0) for end in ends)
-    return np.stack([below, 1.0 - inside])
+    least, largest = (evaluate(model, x, np.broadcast_to(end, (len(x), len(end)))) for end in ends)
+    return np.stack([(least.cdf - least.mass).mean(axis=0), 1.0 - largest.cdf.mean(axis=0)])  # pyright: ignore
 
 
 def _repeated(evidence: Evidence, dim: int) -> str | None:
@@ -82,36 +81,33 @@ def _repeated(evidence: Evidence, dim: int) -> str | None:
     values, counts = np.unique(y, return_counts=True)
     share, most = counts.max() / len(y), values[counts.argmax()]
     error = np.sqrt(REPEATED * (1 - REPEATED) / len(y))
-    if share < REPEATED + CLEAR * error or _step(y) is not None:
+    if share < REPEATED + CLEAR * error or grid(y) is not None or most in _atoms(evidence, dim):
         return None
     name = evidence.dataset.target_names[dim]
     return (
         f"{name!r} is exactly {most:g} in {100 * share:.0f} % of the training rows: a density cannot give one value a "
-        "probability, and its NLL only rewards an ever narrower spike there; compare CRPS, or make a target of kinds "
-        f"that says whether it is {most:g}"
+        "probability, and its NLL only rewards an ever narrower spike there: set "
+        f"dataset.atoms = {{ {name} = [{most:g}] }}, and it has one"
     )
 
 
 def _stepped(evidence: Evidence, dim: int) -> str | None:
     y = evidence.column(dim)
-    step = _step(y)
-    if step is None:
+    step, support = grid(y), evidence.dataset.supports[dim]
+    if step is None or (support is not None and support.step):
         return None
     name, count = evidence.dataset.target_names[dim], len(np.unique(y))
+    told = '"count"' if step == 1 and y.min() >= 0 else f"{{ step = {step:g} }}"
     return (
         f"all values of {name!r} are multiples of {step:g}, and only {count} of them differ: it is counted or rounded, "
-        "and the NLL of a density follows the width of its spikes; compare RMSE and CRPS"
+        "and the NLL of a density follows the width of its spikes: set dataset.support = "
+        f"{{ {name} = {told} }}"
     )
 
 
-def _step(y: Float[np.ndarray, " N"]) -> float | None:
-    """The grid on which all of a column's few values lie, or None."""
-    values = np.unique(y)
-    if not 2 < len(values) < len(y) / FEW:
-        return None
-    step = float(np.diff(values).min())
-    places = (values - values[0]) / step
-    return step if np.abs(places - np.round(places)).max() < STEPS * max(places[-1], 1.0) else None
+def _atoms(evidence: Evidence, dim: int) -> tuple[float, ...]:
+    support = evidence.dataset.supports[dim]
+    return () if support is None else support.atoms
 
 
 def _deciding(evidence: Evidence, dim: int) -> str | None:

@@ -18,9 +18,10 @@ from mdn_jax.distributions import Distribution, log_prob, responsibilities
 from mdn_jax.judging.kinds import calibration_error, weighted_mean
 from mdn_jax.judging.targets import kinds_of, mixture_of, numbers_of, of_targets
 from mdn_jax.statistics import cdf, interval, mean
+from mdn_jax.statistics.quantiles import mass_at
 from mdn_jax.statistics.scores import marginal_crps, nll
 
-__all__ = ["Scores", "deviation", "score"]
+__all__ = ["Scores", "deviation", "placed", "score"]
 
 OF_KINDS = ("log_loss", "hit", "confidence", "kind")
 LIVE_SHARE = 0.01  # a component is alive where it is responsible for this share of a fair one's rows
@@ -34,7 +35,8 @@ class Scores(ShortRepr):
         nll: (N,) nats.
         error: (N, D) mean minus target.
         crps: (N, D) of each target's marginal.
-        pit: (N, D) the marginals' distribution functions at the targets: uniform where the model is calibrated.
+        pit: (N, D) the marginals' distribution functions at the targets: uniform where the model is calibrated. Where
+            a target has a probability of its own, a place drawn within it.
         width_90: (N, D) width of the central 90 % intervals.
         responsibilities: (N, K) posterior probability of each component of the numbers' mixture; None without one.
         weight: (N,) how much each row counts in the report; None where all count alike.
@@ -43,6 +45,8 @@ class Scores(ShortRepr):
         confidence: (N, D) probability of the most probable kind.
         kind: (N, D) its code.
         classes: of each target how many kinds it names, None of a number; () where all are numbers.
+        cdf: (N, D) the marginals' distribution functions at the targets.
+        mass: (N, D) probability of each target itself: 0 where it has a density.
     """
 
     nll: np.ndarray
@@ -57,11 +61,19 @@ class Scores(ShortRepr):
     confidence: np.ndarray | None = None
     kind: np.ndarray | None = None
     classes: tuple[int | None, ...] = field(default=(), repr=False)
+    cdf: np.ndarray | None = None
+    mass: np.ndarray | None = None
 
     @property
     def weights(self) -> Float[np.ndarray, " N"]:
         """The weight of each row."""
         return np.ones(len(self.nll)) if self.weight is None else self.weight
+
+    @property
+    def measure(self) -> str:
+        """Of `nll`: "density", "mass", or "mixed" where some values have a mass and others a density."""
+        known = np.zeros(1) if self.mass is None else self.mass[~np.isnan(self.mass)]
+        return "mass" if known.size and (known > 0).all() else "mixed" if (known > 0).any() else "density"
 
     @property
     def numbers(self) -> list[int]:
@@ -81,7 +93,7 @@ class Scores(ShortRepr):
             prefix: of the names of the scores: `test_nll`, `test_rmse`, ...
 
         Returns:
-            `{prefix}_nll` (mean nats per row) with its standard error; `{prefix}_rmse`, `{prefix}_crps`,
+            `measure` and `{prefix}_nll` (mean nats per row) with its standard error; `{prefix}_rmse`, `{prefix}_crps`,
             `coverage_90`, `width_90` and `pit_deviation` (largest distance of the PIT's distribution from uniform)
             as {target: value} of the numbers; `{prefix}_log_loss`, `{prefix}_accuracy` and `calibration_error` of
             the targets of kinds, where there are any; `live_components` of a mixture.
@@ -97,6 +109,7 @@ class Scores(ShortRepr):
         variance = np.sum(weight**2 * (self.nll - nll) ** 2) / weight.sum() ** 2
         inside = np.where(np.isnan(self.pit), np.nan, (self.pit >= 0.05) & (self.pit <= 0.95))
         report: dict[str, Any] = {
+            "measure": self.measure,
             f"{prefix}_nll": float(nll),
             f"{prefix}_nll_standard_error": float(np.sqrt(variance)),
             f"{prefix}_rmse": named(numbers, np.sqrt(weighted_mean(self.error**2, weight))),
@@ -128,6 +141,16 @@ def deviation(pit: Float[np.ndarray, " N"], weight: Float[np.ndarray, " N"]) -> 
     return float(np.abs(known - (np.cumsum(weight) - 0.5 * weight) / weight.sum()).max())
 
 
+def placed(cdf: Float[np.ndarray, "N D"], mass: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:
+    """The probability integral transform: where y has a mass, a place within it, the same at every call.
+
+    References:
+        C. Czado, T. Gneiting and L. Held, "Predictive model assessment for count data", 2009 (randomised PIT).
+    """
+    within = np.random.default_rng(0).uniform(size=cdf.shape)
+    return np.clip(cdf - within * np.nan_to_num(mass), 0.0, 1.0)
+
+
 def score(
     distribution: Distribution, y: Float[Array, " D"], *, observed: Bool[Array, " D"] | None = None
 ) -> dict[str, Float[Array, "..."]]:
@@ -139,8 +162,8 @@ def score(
         observed: (D,) which targets are known, for the likelihood; the other scores of an unknown one mean nothing.
 
     Returns:
-        nll (); error, crps, pit, width_90, log_loss, hit, confidence, kind (D,), NaN for what a target does not have;
-        where the numbers are a mixture responsibilities (K,).
+        nll (); error, crps, pit, mass, width_90, log_loss, hit, confidence, kind (D,), NaN for what a target does not
+        have; where the numbers are a mixture responsibilities (K,).
 
     Raises:
         InputError: for a batch (use `jax.vmap`).
@@ -158,6 +181,7 @@ def score(
         "error": of_targets(mean, distribution) - y,
         "crps": of_targets(marginal_crps, distribution, y),
         "pit": jnp.clip(of_targets(cdf, distribution, y), 0.0, 1.0),
+        "mass": of_targets(mass_at, distribution, y),
         "width_90": ends[1] - ends[0],
     }
     scores |= dict.fromkeys(OF_KINDS, jnp.full(y.shape, jnp.nan))

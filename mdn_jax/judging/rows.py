@@ -9,9 +9,11 @@ from jax import Array
 
 from mdn_jax._typing import ArrayLike, Bool, Float, Int, PyTree
 from mdn_jax.distributions import Distribution, log_prob, responsibilities, sample
+from mdn_jax.judging.metrics import placed
 from mdn_jax.judging.targets import mixture_of, numbers_alone, of_targets
 from mdn_jax.models import Model, Rows, evenly, map_rows, standard_rows
 from mdn_jax.statistics import cdf, highest_density_mass
+from mdn_jax.statistics.quantiles import mass_at
 
 __all__ = ["Judged", "judge"]
 
@@ -79,7 +81,7 @@ def judge(
     found: dict[str, Any] = map_rows(_judged, model, rows, once=True)
     together = map_rows(_needed_jointly, model, rows) if len(numbers) > 1 else found["highest_density"][:, 0]
     known = np.ones((len(y), len(numbers)), bool) if rows.observed is None else rows.observed
-    central[:, numbers] = np.where(known, found["central"], np.nan)
+    central[:, numbers] = np.where(known, np.abs(2.0 * placed(found["cdf"], found["mass"]) - 1.0), np.nan)
     highest[:, numbers] = np.where(known, found["highest_density"], np.nan)
     joint = np.where(known.any(axis=1), np.asarray(together, np.float64), np.nan)
     sigma = found.get("sigma")
@@ -89,7 +91,8 @@ def judge(
 
 def _judged(numbers: Distribution, row: Rows) -> dict[str, Float[Array, "..."]]:
     found = {
-        "central": jnp.abs(2.0 * of_targets(cdf, numbers, row.y) - 1.0),
+        "cdf": of_targets(cdf, numbers, row.y),
+        "mass": of_targets(mass_at, numbers, row.y),
         "highest_density": of_targets(lambda one, y: highest_density_mass(one, y)[None], numbers, row.y),
     }
     mixture = mixture_of(numbers)

@@ -10,7 +10,7 @@ from mdn_jax._checks import require
 from mdn_jax._compiling import jit
 from mdn_jax._typing import ArrayLike, Float, PyTree
 from mdn_jax.distributions import Distribution
-from mdn_jax.judging.metrics import Scores, score
+from mdn_jax.judging.metrics import Scores, placed, score
 from mdn_jax.judging.targets import classes_of, first
 from mdn_jax.models import Model
 from mdn_jax.models.rows import Rows, in_nats, map_rows, row_chunks, standard_rows
@@ -58,11 +58,13 @@ def evaluate_standard(model: Model, rows: Rows) -> Scores:
     """`evaluate` for rows that are in standard units already; the scores are in original ones."""
     row_values = row_nll(model, rows)
     scores = {name: np.asarray(value, np.float64) for name, value in map_rows(_score, model, rows).items()}
+    scores["cdf"] = scores["pit"]
+    scores["pit"] = placed(scores["cdf"], scores["mass"])
     scale = np.asarray(model.targets.scale)
     for name in ("error", "crps", "width_90"):
         scores[name] = scores[name] * scale
     if rows.observed is not None:
-        for name in ("error", "crps", "pit", "log_loss", "hit"):
+        for name in ("error", "crps", "pit", "cdf", "mass", "log_loss", "hit"):
             scores[name] = np.where(rows.observed, scores[name], np.nan)
     return Scores(nll=row_values, classes=classes_of(model, first(rows)), **scores)
 

@@ -133,7 +133,7 @@ def _scores(config: Config, dataset: Dataset, metrics: Mapping[str, Any]) -> str
     """The model beside what it has to beat: all in one table, or one for each of several targets."""
     targets, baselines = dataset.target_names, metrics["baselines"]
     named = {MODEL: metrics} | {text: baselines[name] for name, text in BASELINES.items() if baselines.get(name)}
-    nll = {text: nats(scores["test_nll"]) for text, scores in named.items()}
+    nll = {text: nats(scores["test_nll"]) if "test_nll" in scores else "–" for text, scores in named.items()}
     if "oracle_nll" in metrics:
         nll["the exact density"] = nats(metrics["oracle_nll"])
     own = {target: {text: _own_scores(scores, target) for text, scores in named.items()} for target in targets}

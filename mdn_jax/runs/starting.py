@@ -2,12 +2,14 @@
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mdn_jax._checks import nearest, require
-from mdn_jax.data import MANY_KINDS, ColumnSummary, TableSummary, is_copy, ordering, panels, summarise
+from mdn_jax.data import MANY_KINDS, ColumnSummary, TableSummary, is_copy, ordering, panels, summarise, values_of
 from mdn_jax.models import FEWEST_TO_CALIBRATE
 from mdn_jax.storage import write_text
 
@@ -109,6 +111,7 @@ def _fields(found: TableSummary, targets: Sequence[str], inputs: Sequence[Column
     missing = [c.num_missing for c in columns if c.name in targets]
     if any(missing):
         yield line("missing_targets", "marginalise" if len(targets) > 1 else "drop")
+    yield from _supports(columns, targets, line)
     order = ordering(found, targets)
     groups = None if order else panels(found, targets)
     if order:
@@ -126,8 +129,20 @@ def _fields(found: TableSummary, targets: Sequence[str], inputs: Sequence[Column
         yield line("calibration_fraction", 0.1, CALIBRATION)
 
 
+def _supports(columns: Sequence[ColumnSummary], targets: Sequence[str], line: Callable[..., str]) -> Iterator[str]:
+    """The values that targets can have, as far as counting shows."""
+    numbers = [c for c in columns if c.name in targets and c.kind == "number" and not c.dates]
+    seen = {c.name: values_of(c.values.cast(float).fill_null(np.nan).to_numpy()) for c in numbers}
+    for field, of, reason in (("support", "support", "why"), ("atoms", "atoms", "shares")):
+        told = {name: getattr(one, of) for name, one in seen.items() if getattr(one, of)}
+        if told:
+            yield line(field, told, "; ".join(f"{name}: {getattr(seen[name], reason)}" for name in told))
+
+
 def _toml(value: Any) -> str:
-    """A TOML value: a JSON one is but for one character, and stays on one line."""
+    """A TOML value on one line: a JSON one is but for one character, and for tables."""
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{_toml(name)} = {_toml(one)}" for name, one in value.items()) + " }"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 

@@ -4,23 +4,20 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.nn import log_softmax, logsumexp
 from jax.scipy.special import ndtr
 from jax.scipy.stats import norm
 
-from mdn_jax._checks import check_range, require
+from mdn_jax._checks import check_range
 from mdn_jax._typing import Float, Scalar
-from mdn_jax.distributions import Distribution, Independent, Merged, Mixture, Product
-from mdn_jax.distributions.marginals import bisect, log_ndtr, standardised
+from mdn_jax.distributions import Distribution, Independent, Merged, Mixture, Product, marginals
+from mdn_jax.distributions.marginals import bisect, standardised
 from mdn_jax.distributions.protocol import capability, check_target, dtype_of, of_each, single
-from mdn_jax.distributions.scales import LOG_2PI, PRECISION, Triangular
+from mdn_jax.distributions.scales import PRECISION
 
-__all__ = ["cdf", "interval", "log_cdf", "log_mass", "log_survival", "quantile", "tail_mean"]
+__all__ = ["cdf", "interval", "log_cdf", "log_mass", "log_survival", "mass_at", "quantile", "tail_mean"]
 
-# nodes and weights on one side of the middle, exact to rounding across one standard deviation
-GAUSS_LEGENDRE = list(zip(*(half[4:].tolist() for half in np.polynomial.legendre.leggauss(8))))
 DOUBLINGS = 120  # of a bracket that starts one unit wide: any unit that a float32 holds
 
 
@@ -44,6 +41,12 @@ def cdf(distribution: Distribution, y: Float[Array, " D"]) -> Float[Array, " D"]
     """
     distribution, y, _ = check_target("cdf", distribution, y)
     return of_each("cdf", distribution, "cdf", y)
+
+
+def mass_at(distribution: Distribution, y: Float[Array, " D"]) -> Float[Array, " D"]:
+    """P(Y_d = y_d) for each target's marginal: 0 where it has a density."""
+    distribution, y, _ = check_target("mass_at", distribution, y)
+    return of_each("mass_at", distribution, "mass_at", y, from_cdf=lambda _, y: jnp.zeros_like(y))
 
 
 def log_cdf(distribution: Distribution, y: Float[Array, " D"]) -> Float[Array, " D"]:
@@ -232,7 +235,7 @@ def _quantile(distribution: Distribution, q: Scalar) -> Float[Array, " 1"]:
 
 
 def _independent_log_mass(independent: Independent, lower: Float[Array, " D"], upper: Float[Array, " D"]) -> Scalar:
-    return jnp.sum(jax.vmap(_mixture_log_mass)(independent.mixtures, lower[:, None], upper[:, None]))
+    return jnp.sum(jax.vmap(marginals.log_mass)(independent.mixtures, lower[:, None], upper[:, None]))
 
 
 def _product_log_mass(product: Product, lower: Float[Array, " D"], upper: Float[Array, " D"]) -> Scalar:
@@ -249,34 +252,4 @@ def _merged_log_mass(merged: Merged, lower: Float[Array, " D"], upper: Float[Arr
     return logsumexp(log_softmax(merged.log_weights) + jnp.stack(each))
 
 
-def _mixture_log_mass(mixture: Mixture, lower: Float[Array, " D"], upper: Float[Array, " D"]) -> Scalar:
-    require(
-        mixture.target_dim == 1 or not isinstance(mixture.scale, Triangular),
-        "log_mass needs independent targets, not a Triangular scale: take mdn.marginal(mixture, d) first",
-    )
-    span = upper - lower
-    bounded = jnp.isfinite(span)[None, :]
-    width = jnp.where(bounded, span[None, :], 0.0) / mixture.scale.std(mixture.target_dim)
-    # the box's mirror image where its middle is above the centre: log Phi keeps its digits below
-    low, high = standardised(mixture, lower), standardised(mixture, upper)
-    low, high = jnp.where(low + high > 0, -high, low), jnp.where(low + high > 0, -low, high)
-    narrow = bounded & (width * (1 - 0.5 * (low + high)) < 1)  # a difference of Phi would lose digits
-    inside = _log_density_integral(jnp.where(narrow, 0.5 * (low + high), 0.0), jnp.where(narrow, width, 1.0))
-    below, up_to = log_ndtr(jnp.where(narrow, -1.0, low)), log_ndtr(jnp.where(narrow, 0.0, high))
-    each = jnp.where(narrow, inside, up_to + jnp.log1p(-jnp.exp(below - up_to)))
-    return logsumexp(log_softmax(mixture.logits) + jnp.sum(each, axis=-1))
-
-
-LOG_MASS = {
-    Mixture: _mixture_log_mass,
-    Independent: _independent_log_mass,
-    Product: _product_log_mass,
-    Merged: _merged_log_mass,
-}
-
-
-def _log_density_integral(middle: Float[Array, "..."], width: Float[Array, "..."]) -> Float[Array, "..."]:
-    """log of the integral of phi over a narrow interval, by Gauss and Legendre's rule about its middle."""
-    steps = [(0.5 * node * width, weight) for node, weight in GAUSS_LEGENDRE]
-    ratio = sum(weight * jnp.exp(-0.5 * step**2) * jnp.cosh(middle * step) for step, weight in steps)
-    return jnp.log(width) - 0.5 * middle**2 - 0.5 * LOG_2PI + jnp.log(ratio)
+LOG_MASS = {Independent: _independent_log_mass, Product: _product_log_mass, Merged: _merged_log_mass}

@@ -4,13 +4,9 @@ All are proper scores but `squared_error`, which sees the mean alone; lower is b
 yourself: `jax.vmap(mdn.nll)(distributions, ys).mean()`.
 """
 
-import math
-
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.scipy.special import erf
-from jax.scipy.stats import norm
 
 from mdn_jax._checks import require
 from mdn_jax._typing import Bool, Float, Key, Scalar
@@ -19,8 +15,6 @@ from mdn_jax.distributions.protocol import capability, check_target, of_each
 from mdn_jax.distributions.scales import PRECISION, length
 
 __all__ = ["crps", "energy_score", "nll", "squared_error"]
-
-NARROWEST = 1e-18  # of the widest component's standard deviation: its square is still a float32
 
 
 def nll(
@@ -148,19 +142,7 @@ def energy_score(key: Key, distribution: Distribution, y: Float[Array, " D"], nu
 
 def marginal_crps(distribution: Distribution, y: Float[Array, " D"]) -> Float[Array, " D"]:
     """The CRPS of each target's marginal, before `crps` takes their mean."""
-    return of_each("crps", distribution, "crps", y, known={Mixture: _mixture_crps})
-
-
-def _mixture_crps(mixture: Mixture, y: Float[Array, " D"]) -> Float[Array, " D"]:
-    weights, stds = mixture.weights, mixture.scale.std(mixture.target_dim)
-    unit = jax.lax.stop_gradient(jnp.max(stds, axis=0))  # in units of the widest, squares are neither large nor tiny
-    variances = jnp.maximum(stds / unit[None, :], NARROWEST) ** 2
-    to_target = _mean_distance((y[None, :] - mixture.locs) / unit[None, :], variances)
-    apart = (mixture.locs[:, None, :] - mixture.locs[None, :, :]) / unit[None, None, :]
-    to_other = _mean_distance(apart, variances[:, None, :] + variances[None, :, :])
-    first = jnp.einsum("k,kd->d", weights, to_target, precision=PRECISION)
-    second = jnp.einsum("k,l,kld->d", weights, weights, to_other, precision=PRECISION)
-    return unit * (first - 0.5 * second)
+    return of_each("crps", distribution, "crps", y)
 
 
 def _draws(
@@ -181,10 +163,3 @@ def _draws(
         capability("energy_score", marginal((d,)), "rsample", d)
     draws = jax.vmap(rsample)(jax.random.split(key, num_samples))
     return jnp.ones_like(y[:1]), (draws - y[None, :])[:, None, :]
-
-
-def _mean_distance(shift: Float[Array, "..."], variance: Float[Array, "..."]) -> Float[Array, "..."]:
-    """E|X| for X normal with mean `shift`: 2 s phi(m / s) + m erf(m / (s sqrt(2)))."""
-    scale = jnp.sqrt(variance)
-    z = shift / scale
-    return 2 * scale * norm.pdf(z) + shift * erf(math.sqrt(0.5) * z)

@@ -64,9 +64,7 @@ def head_of(model: ModelConfig, objective: Objective, num_classes: Sequence[Coun
 def _of(told: int | Support | None, model: ModelConfig, objective: Objective) -> Head:
     """The head of one target of kinds, or of one with bounds."""
     if isinstance(told, Support):
-        mean_alone = (
-            "objective squared_error trains a mean without a density, and bounds are the density's: drop support"
-        )
+        mean_alone = "objective squared_error trains a mean without a density: drop dataset.support and dataset.atoms"
         require(not objective.sees_mean_alone, mean_alone)
         return SupportSpec(model.num_components, model.min_std, **dataclasses.asdict(told))
     return CategoricalSpec(int(told or 0))

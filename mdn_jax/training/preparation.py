@@ -126,7 +126,7 @@ def prepare(
 
 
 def _fitted(told: Sequence[Any], y: Float[np.ndarray, "N D"], names: Sequence[str]) -> tuple[Any, ...]:
-    """Kinds and bounds of each target, bounds with the units that lie behind their map."""
+    """Kinds and bounds of each target, supports with the units that lie behind their map."""
     found = list(told)
     for dim, one in enumerate(told):
         if isinstance(one, Support):
