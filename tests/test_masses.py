@@ -107,8 +107,9 @@ def test_atoms_are_a_mixture_with_what_is_left(name):
         half = np.sum((2 * ranks - len(draws) - 1) * draws) / len(draws) ** 2
         assert mdn.crps(distribution, at) == pytest.approx(np.abs(draws - y).mean() - half, rel=0.02, abs=0.01)
     for q in (0.02, 0.2, 0.45, 0.7, 0.95):
-        assert mdn.cdf(distribution, mdn.quantile(distribution, q))[0] >= q - 1e-5
-        assert mdn.quantile(distribution, q)[0] == pytest.approx(np.quantile(draws, q), rel=0.05, abs=0.02)
+        found = mdn.quantile(distribution, q)
+        assert mdn.cdf(distribution, found)[0] >= q - 1e-5
+        assert mdn.cdf(distribution, found - 1e-3)[0] <= q + 1e-5
 
 
 def test_an_atom_alone_teaches_the_rest_nothing():
