@@ -231,8 +231,8 @@ def test_a_log_normal_law_is_learned():
 @pytest.mark.parametrize(
     ("old", "new", "line"),
     [
-        ('price = "positive"', 'price = "big"', "support of 'price' is 'big': give \"positive\" or [low, high]"),
-        ('price = "positive"', "price = [2, 1]", "support of 'price' is (2, 1): give \"positive\" or [low, high]"),
+        ('price = "positive"', 'price = "big"', "support of 'price' is 'big': give \"positive\", [low, high]"),
+        ('price = "positive"', "price = [2, 1]", "support of 'price' is (2, 1): give \"positive\", [low, high]"),
         ('price = "positive"', 'x = "positive"', "support names 'x', which is no target that is a number: drop it"),
         ("share = [0, 1]", "share = [0, 0.5]", "'share' is between 0 and 0.5 by its support, bounds excluded, and row"),
     ],

@@ -168,13 +168,12 @@ def _support(told: Any, atoms: tuple[float, ...] | None) -> Support | None:
     if told is None and not atoms:
         return None
     named = {None: {"low": -math.inf}, "positive": {}, "count": {"low": -0.5, "step": 1.0}}
-    bounds = named.get(told) if told is None or isinstance(told, str) else None
-    if bounds is None:
-        bounds = (
-            {"low": -math.inf, "step": float(told["step"])}
-            if isinstance(told, Mapping)
-            else dict(zip(("low", "high"), map(float, told)))
-        )
+    if told is None or isinstance(told, str):
+        bounds = named[told]
+    elif isinstance(told, Mapping):
+        bounds = {"low": -math.inf, "step": float(told["step"])}
+    else:
+        bounds = dict(zip(("low", "high"), map(float, told)))
     return Support(**bounds, atoms=tuple(sorted(map(float, atoms or ()))))
 
 

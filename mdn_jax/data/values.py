@@ -12,7 +12,7 @@ __all__ = ["Values", "grid", "values_of"]
 FEW = 10  # rows for each different value, on average, from which a column is counted or rounded
 GRID = 1e-6  # steps from a multiple that are rounding, a step
 ATOM, ABOVE, BESIDE = 0.02, 10, 20  # share of the rows, and times as often as so many values beside it
-DECADES = 1.5  # that the inner 98 % of positive values span, from which they are told apart by ratios
+DECADES = 1.0  # that the inner 80 % of positive values span, from which they may be told apart by ratios
 EDGE = 0.03  # of the way from bound to bound that the extremes of shares come near to
 BOUNDS = ((0, 1), (0, 100))
 PERIODS = (24.0, 360.0, 2 * np.pi)  # of what goes round, whose zero is no bound
@@ -58,8 +58,7 @@ def values_of(y: Float[np.ndarray, " N"]) -> Values:
             return Values([first, last], f"from {low:.3g} to {high:.3g}", atoms, shares)
     if any(low < EDGE * period and (1 - EDGE) * period < high <= period for period in PERIODS):
         return Values(atoms=atoms, shares=shares)
-    inner = np.quantile(rest, [0.01, 0.99]) if low > 0 else np.ones(2)
-    if low > 0 and np.log10(inner[1] / inner[0]) > DECADES and min(atoms, default=0) >= 0:
+    if low > 0 and min(atoms, default=0) >= 0 and _told_by_ratios(rest):
         return Values("positive", f"from {low:.3g} to {high:.3g}, told apart by ratios", atoms, shares)
     return Values(atoms=atoms, shares=shares)
 
@@ -71,6 +70,13 @@ def grid(y: Float[np.ndarray, " N"]) -> float | None:
         return None
     step = float(f"{np.diff(values).min():.9g}")
     return step if _multiples(values - values[0], step) else None
+
+
+def _told_by_ratios(y: Float[np.ndarray, " N"]) -> bool:
+    """True where positive values span decades, and their logarithms lie more evenly about the median than they do."""
+    inner = np.quantile(y, [0.1, 0.5, 0.9])
+    plain, ratios = ((middle - low) / (high - low) for low, middle, high in (inner, np.log(inner)))
+    return bool(np.log10(inner[2] / inner[0]) > DECADES and abs(ratios - 0.5) < abs(plain - 0.5))
 
 
 def _multiples(values: Float[np.ndarray, " V"], step: float) -> bool:
