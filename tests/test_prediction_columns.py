@@ -6,23 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import test_prediction
 from numpy.testing import assert_allclose
-from test_prediction import START, mixtures, rows, trained
+from test_prediction import START, mixtures, rows
 
 import mdn_jax as mdn
 from mdn_jax.prediction import questions
 
-
-@pytest.fixture(scope="module")
-def one():
-    """One target, one network."""
-    return trained("price", num_components=3)
-
-
-@pytest.fixture(scope="module")
-def two():
-    """Two targets: an ensemble of two networks of different sizes."""
-    return mdn.ensemble([trained("price", "time", num_components=count, covariance="full") for count in (2, 3)])
+one, two = test_prediction.one, test_prediction.two  # the same models
 
 
 def test_columns_are_chosen_by_name_or_for_all_targets(two):

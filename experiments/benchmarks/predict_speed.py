@@ -18,9 +18,10 @@ RESULT (2026-11-25, AMD EPYC, 2 cores; against the commit of 2026-11-23):
     50 components, 1 target:   0.48 of the time before (30,000 rows, once); with other work, 100,000 rows, two repeats,
                                0.68 (0.67..0.70): 28.3 and 29.7 s
     10 components, 1 target:   0.40; 0.71 (0.64..0.77): 4.3 and 3.9 s
-    one row 6.6 ms, its mean alone 3.2; 1,000,000 rows: mean alone 2.0 s, with three quantiles 8.3 s, 0.78 GiB
-        (2026-11-29, Intel Xeon, 2 cores, with other work)
     5 components, 2 targets:   0.41; 0.66 (0.65..0.68)
+
+RESULT (2026-11-29, Intel Xeon, 2 cores, with other work):
+    one row 6.6 ms, its mean alone 3.2; 1,000,000 rows: mean alone 2.0 s, with three quantiles 8.3 s, 0.78 GiB
 """
 
 import os

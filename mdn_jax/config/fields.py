@@ -213,11 +213,11 @@ class DatasetConfig(Strict):
         if strange:
             where = "neither among inputs nor targets: add it there, or drop it"
             raise ValueError(f"categorical names {strange[0]!r}, which is {where}")
-        for field, cure in _OF_NUMBERS.items():
+        for field, (is_legal, cure) in _OF_NUMBERS.items():
             for name, told in getattr(self, field).items():
                 if name not in self.targets or name in self.categorical:
                     raise ValueError(f"{field} names {name!r}, which is no target that is a number: drop it")
-                if not (_are_atoms(told) if field == "atoms" else _is_support(told)):
+                if not is_legal(told):
                     raise ValueError(f"{field} of {name!r} is {told!r}: give {cure}")
         uncoded = [name for name in self.codes if name not in self.categorical]
         if uncoded:
@@ -227,9 +227,6 @@ class DatasetConfig(Strict):
         if self.split == "random" and self.split_column is not None:
             raise ValueError('split_column has no use in a random split: set split = "ordered" or "group", or drop it')
         return self
-
-
-_OF_NUMBERS = {"support": '"positive", [low, high], "count" or { step = ... }', "atoms": "a list of different numbers"}
 
 
 def _is_support(told: Any) -> bool:
@@ -250,6 +247,10 @@ def _are_numbers(told: Any) -> bool:
     return isinstance(told, tuple) and all(type(one) in (int, float) and math.isfinite(one) for one in told)
 
 
+_OF_NUMBERS = {  # fields that tell of targets, each with what is legal and the cure
+    "support": (_is_support, '"positive", [low, high], "count" or { step = ... }'),
+    "atoms": (_are_atoms, "a list of different numbers"),
+}
 _OF_TABLES = (
     "inputs", "targets", "categorical", "support", "atoms", "weight", "separator", "decimal", "encoding", "codes",
     "missing_values", "split", "split_column", "test_path", "table_checksum",

@@ -12,7 +12,7 @@ from jax.nn import log_softmax
 from mdn_jax._checks import require
 from mdn_jax._pytrees import register
 from mdn_jax._typing import Bool, Float, Key, Scalar
-from mdn_jax.distributions.protocol import check_identity
+from mdn_jax.distributions.protocol import OneTarget
 from mdn_jax.distributions.sampling import choose
 
 __all__ = ["Categorical"]
@@ -20,7 +20,7 @@ __all__ = ["Categorical"]
 
 @register
 @dataclass(frozen=True, eq=False)
-class Categorical:
+class Categorical(OneTarget):
     """One of C classes; a target (1,) holds the class's code, 0 to C - 1.
 
     Its `log_prob` is a log probability, -inf for what is no code. Classes have no mean, order or units.
@@ -38,10 +38,7 @@ class Categorical:
     logits: Float[Array, "*B C"]
     refusal: ClassVar[str] = "{function} needs numbers; target {target} is categorical"
     shapes: ClassVar[str] = "logits (C,)"
-
-    @property
-    def target_dim(self) -> int:
-        return 1
+    unitless: ClassVar[str] = "affine needs numbers; a categorical target has shift 0 and scale 1 only"
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
@@ -76,14 +73,6 @@ class Categorical:
         order = jnp.argsort(-self.logits)
         log_probs = log_softmax(self.logits)[order]
         return order[:, None].astype(log_probs.dtype), log_probs, ~jnp.isneginf(log_probs)
-
-    def marginal(self, dims: tuple[int, ...]) -> "Categorical":
-        return self
-
-    def affine(self, shift: Float[Array, " 1"], scale: Float[Array, " 1"]) -> "Categorical":
-        """Itself: shift 0 and scale 1 are the only units of classes, and traced ones are taken to be those."""
-        check_identity(shift, scale, "affine needs numbers; a categorical target has shift 0 and scale 1 only")
-        return self
 
     def tempered(self, factor: Any, log_factor: Any) -> "Categorical":
         return Categorical(self.logits * factor)

@@ -13,7 +13,7 @@ from jax.nn import log_softmax, logsumexp, softmax
 from mdn_jax._pytrees import register
 from mdn_jax._typing import Bool, Float, Key, Scalar
 from mdn_jax.distributions.merged import merge
-from mdn_jax.distributions.protocol import check_identity
+from mdn_jax.distributions.protocol import OneTarget
 from mdn_jax.distributions.sampling import choose
 
 __all__ = ["Inflated"]
@@ -23,7 +23,7 @@ FAR = np.array([-9.0])  # standard deviations: what lies beyond is nothing
 
 @register
 @dataclass(frozen=True, eq=False)
-class Inflated:
+class Inflated(OneTarget):
     """A target that is one of A atoms, or else has the distribution `rest`: zero-inflated where the atom is 0.
 
     Its `log_prob` is a log probability at an atom, and elsewhere what that of `rest` is, a log density or probability.
@@ -45,10 +45,7 @@ class Inflated:
     atoms: Float[Array, "*B A"]
     rest: Any
     shapes: ClassVar[str] = "logits (1 + A,), atoms (A,) and a rest of one target"
-
-    @property
-    def target_dim(self) -> int:
-        return 1
+    unitless: ClassVar[str] = "affine: a target with atoms has shift 0 and scale 1 only"
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
@@ -77,7 +74,8 @@ class Inflated:
         """Probability of exactly y."""
         weights = softmax(self.logits)
         other = getattr(self.rest, "mass_at", jnp.zeros_like)(y)
-        return jnp.where(self._is_atom(y), jnp.sum(jnp.where(self.atoms == y, weights[1:], 0.0)), weights[0] * other)
+        own = jnp.sum(jnp.where(self.atoms == y, weights[1:], 0.0))
+        return jnp.where((self.atoms == y).any()[None], own, weights[0] * other)
 
     def quantile(self, q: Scalar) -> Float[Array, " 1"]:
         """The smallest y with F(y) >= q: with j atoms below it a quantile of the rest, up to the next atom."""
@@ -86,11 +84,9 @@ class Inflated:
         share = (q - below) / weights[0]
         tiny = jnp.finfo(weights.dtype).eps
         within = jax.vmap(self.rest.quantile)(jnp.clip(share, tiny, 1 - tiny))[:, 0]
-        low, high = -jnp.inf, jnp.inf
-        within = jnp.where(share >= 1, high, jnp.where(share <= 0, low, within))
-        capped = jnp.minimum(within, jnp.concatenate([self.atoms, jnp.full(1, high, within.dtype)]))
-        found = jnp.max(capped)
-        return jnp.where(jnp.isfinite(found), found, jnp.max(self.rest.quantile(1 - tiny)))[None]
+        most = jnp.concatenate([self.atoms, within[-1:]])  # the next atom, or no limit
+        found = jnp.where(share >= 1, most, jnp.minimum(within, most))
+        return jnp.max(jnp.where(share > 0, found, -jnp.inf))[None]
 
     def mean(self) -> Float[Array, " 1"]:
         weights = softmax(self.logits)
@@ -118,14 +114,6 @@ class Inflated:
         pairs = weights[0] ** 2 * 2 * half + 2 * weights[0] * jnp.sum(weights[1:] * from_atoms) + own
         return (to_y - 0.5 * pairs)[None]
 
-    def marginal(self, dims: tuple[int, ...]) -> "Inflated":
-        return self
-
-    def affine(self, shift: Float[Array, " 1"], scale: Float[Array, " 1"]) -> "Inflated":
-        """Itself: atoms are told in the target's own units, and traced ones are taken to be shift 0 and scale 1."""
-        check_identity(shift, scale, "affine: a target with atoms has shift 0 and scale 1 only")
-        return self
-
     def tempered(self, factor: Any, log_factor: Any) -> "Inflated":
         return replace(self, logits=self.logits * factor, rest=self.rest.tempered(factor, log_factor))
 
@@ -135,6 +123,3 @@ class Inflated:
         each = log_weights[:, None] + jnp.stack([log_softmax(part.logits) for part in parts])
         rest = merge([part.rest for part in parts], log_weights=each[:, 0])
         return Inflated(logsumexp(each, axis=0), parts[0].atoms, rest)
-
-    def _is_atom(self, y: Float[Array, " 1"]) -> Bool[Array, " 1"]:
-        return (self.atoms == y).any()[None]

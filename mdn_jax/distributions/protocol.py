@@ -6,7 +6,7 @@ target's marginal, so that a distribution made of others needs no code for it; w
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from jax.core import Tracer
 from mdn_jax._checks import InputError, promoted, require
 from mdn_jax._typing import Float, Key, Scalar
 
-__all__ = ["Distribution", "capability", "check_identity", "check_target", "kinds", "of_each", "single"]
+__all__ = ["Distribution", "OneTarget", "capability", "check_target", "kinds", "of_each", "single"]
 
 
 class Distribution(Protocol):
@@ -59,6 +59,29 @@ class Distribution(Protocol):
     def affine(self, shift: Float[Array, " D"], scale: Float[Array, " D"], /) -> "Distribution":
         """The distribution of shift + scale * y."""
         ...
+
+
+class OneTarget:
+    """The methods that a distribution of one target without units of its own shares with its like.
+
+    Such are classes, and numbers that say their bounds, steps or atoms as they are: nothing may shift or scale them.
+    """
+
+    unitless: ClassVar[str]  # what `affine` says to other units
+
+    @property
+    def target_dim(self) -> int:
+        return 1
+
+    def marginal(self, dims: tuple[int, ...]) -> Self:
+        return self
+
+    def affine(self, shift: Float[Array, " 1"], scale: Float[Array, " 1"]) -> Self:
+        """Itself: shift 0 and scale 1 are the only units that it has, and traced ones are taken to be those."""
+        if not isinstance(shift, Tracer) and not isinstance(scale, Tracer):
+            units = [np.ravel(jax.device_get(number)).tolist() for number in (shift, scale)]
+            require(units == [[0.0], [1.0]], self.unitless)
+        return self
 
 
 def capability(
@@ -113,13 +136,6 @@ def check_target(function: str, distribution: Any, y: Any, observed: Any = None)
     distribution = single(function, distribution, **arrays)
     dtype = dtype_of((distribution, y))
     return as_dtype(distribution, dtype), y.astype(dtype), observed
-
-
-def check_identity(shift: Any, scale: Any, message: str) -> None:
-    """Refuse units other than shift 0 and scale 1, of one target that has none; traced ones are taken to be those."""
-    if not isinstance(shift, Tracer) and not isinstance(scale, Tracer):
-        units = [np.ravel(jax.device_get(number)).tolist() for number in (shift, scale)]
-        require(units == [[0.0], [1.0]], message)
 
 
 def as_dtype(tree: Any, dtype: Any) -> Any:

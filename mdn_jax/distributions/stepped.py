@@ -12,7 +12,7 @@ from jax import Array
 from mdn_jax._pytrees import register
 from mdn_jax._typing import Bool, Float, Key, Scalar
 from mdn_jax.distributions.merged import merge
-from mdn_jax.distributions.protocol import check_identity
+from mdn_jax.distributions.protocol import OneTarget
 
 __all__ = ["Stepped"]
 
@@ -22,7 +22,7 @@ ON_GRID = 0.01  # steps from a value of the grid that are rounding
 
 @register
 @dataclass(frozen=True, eq=False)
-class Stepped:
+class Stepped(OneTarget):
     """A target on the multiples of a step: y has the mass that `base` gives y - step / 2 to y + step / 2.
 
     Its `log_prob` is a log probability, -inf between the multiples.
@@ -42,10 +42,7 @@ class Stepped:
     base: Any
     step: Float[Array, "*B"]
     shapes: ClassVar[str] = "a base of one target and a () step"
-
-    @property
-    def target_dim(self) -> int:
-        return 1
+    unitless: ClassVar[str] = "affine: a target with steps has shift 0 and scale 1 only"
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
@@ -82,12 +79,11 @@ class Stepped:
         return self._rounded(self.base.quantile(q))
 
     def mean(self) -> Float[Array, " 1"]:
-        values, masses, near = self._masses()
-        return near + jnp.sum(masses * (values - near))[None]
+        return self._masses()[2]
 
     def std(self) -> Float[Array, " 1"]:
-        values, masses, _ = self._masses()
-        return jnp.sqrt(jnp.sum(masses * (values - self.mean()) ** 2))[None]
+        values, masses, mean = self._masses()
+        return jnp.sqrt(jnp.sum(masses * (values - mean) ** 2))[None]
 
     def covariance(self) -> Float[Array, "1 1"]:
         return self.std()[None] ** 2
@@ -103,14 +99,6 @@ class Stepped:
     def places(self, z: Float[np.ndarray, " Z"]) -> Float[Array, "K Z"]:
         """Values that lie `z` standard deviations from each component's centre, rounded."""
         return self._rounded(self.base.places(z))
-
-    def marginal(self, dims: tuple[int, ...]) -> "Stepped":
-        return self
-
-    def affine(self, shift: Float[Array, " 1"], scale: Float[Array, " 1"]) -> "Stepped":
-        """Itself: steps are told in the target's own units, and traced ones are taken to be shift 0 and scale 1."""
-        check_identity(shift, scale, "affine: a target with steps has shift 0 and scale 1 only")
-        return self
 
     def tempered(self, factor: Any, log_factor: Any) -> "Stepped":
         return replace(self, base=self.base.tempered(factor, log_factor))
@@ -143,11 +131,13 @@ class Stepped:
         return values, jnp.concatenate([jnp.ones_like(first), 0.5 * counts, 0.5 * counts])
 
     def _masses(self) -> tuple[Float[Array, " G"], Float[Array, " G"], Float[Array, " 1"]]:
-        """Values, their probabilities with sum 1, and one of the values in the midst."""
+        """Values, their probabilities with sum 1, and their mean."""
         values, counts = self._grid()
 
         def mass(value: Scalar) -> Scalar:
             return jnp.exp(self.base.log_mass(*((value + side * self.step)[None] for side in (-0.5, 0.5))))
 
         masses = counts * jax.vmap(mass)(values)
-        return values, masses / jnp.sum(masses), self.quantile(jnp.asarray(0.5, values.dtype))
+        masses = masses / jnp.sum(masses)
+        near = self.quantile(jnp.asarray(0.5, values.dtype))  # from which digits are not lost to a large offset
+        return values, masses, near + jnp.sum(masses * (values - near))[None]

@@ -22,7 +22,7 @@ from mdn_jax._pytrees import register
 from mdn_jax._typing import Bool, Float, Key, Scalar
 from mdn_jax.distributions.marginals import log_mass, total_mean, total_std
 from mdn_jax.distributions.mixture import Mixture
-from mdn_jax.distributions.protocol import check_identity
+from mdn_jax.distributions.protocol import OneTarget
 
 __all__ = ["Bounded", "Positive"]
 
@@ -44,15 +44,12 @@ KNOTS = (
 )  # standard deviations between which cdfs are smooth
 
 
-class _Supported:
+class _Supported(OneTarget):
     """The methods that a map, its inverse and its slope give one target."""
 
     mixture: Mixture
     shapes: ClassVar[str] = "a mixture of one target and () bounds"
-
-    @property
-    def target_dim(self) -> int:
-        return 1
+    unitless: ClassVar[str] = "affine: a target with bounds has shift 0 and scale 1 only"
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
@@ -120,14 +117,6 @@ class _Supported:
         below = jax.vmap(self.mixture.cdf)(at[:, None])[:, 0]
         squares = jnp.where(at < t, below, 1.0 - below) ** 2
         return jnp.abs(y - self._value(t)) + jnp.sum((width * weights).ravel() * squares * self._stretch(at))
-
-    def marginal(self, dims: tuple[int, ...]) -> Self:
-        return self
-
-    def affine(self, shift: Float[Array, " 1"], scale: Float[Array, " 1"]) -> Self:
-        """Itself: bounds are told in the target's own units, and traced ones are taken to be shift 0 and scale 1."""
-        check_identity(shift, scale, "affine: a target with bounds has shift 0 and scale 1 only")
-        return self
 
     def places(self, z: Float[np.ndarray, " Z"]) -> Float[Array, "K Z"]:
         """Values that lie `z` standard deviations from each component's centre, behind the map."""

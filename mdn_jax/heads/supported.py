@@ -88,9 +88,11 @@ class Support:
         return below if math.isinf(self.high) else below - np.log(self.high - y)
 
     def __str__(self) -> str:
-        bounds = f"between {self.low:g} and {self.high:g}" if math.isfinite(self.high) else f"above {self.low:g}"
-        grid = f"a multiple of {self.step:g}" if self.step else "a number"
-        return f"{grid}{'' if math.isinf(self.low) else ' ' + bounds}" if self.step else bounds
+        said = [f"a multiple of {self.step:g}"] if self.step else []
+        if math.isfinite(self.low):
+            high = math.isfinite(self.high)
+            said.append(f"between {self.low:g} and {self.high:g}" if high else f"above {self.low:g}")
+        return " ".join(said) or "any number"
 
 
 @dataclass(frozen=True)

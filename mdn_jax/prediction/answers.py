@@ -50,16 +50,12 @@ class Prepared:
         return replace(self.model, input_names=(), target_names=(), encoding=None)
 
 
-def answer(prepared: Prepared, on_progress: OnProgress | None = None, *, alike: bool = False) -> Any:
-    """Every answer as a polars frame of N rows, after the columns that were to be kept.
-
-    With `alike` a row is answered the same to the last digit whatever table it stands in; else few rows have a program
-    of their own, which answers sooner.
-    """
+def answer(prepared: Prepared, on_progress: OnProgress | None = None) -> Any:
+    """Every answer as a polars frame of N rows, after the columns that were to be kept."""
     wanted, found, done = prepared.wanted, [], 0
     question, program = prepared.question.on_device, jax.device_put(prepared.program)
     for count, rows, strange in _chunks(prepared):
-        answers = map_rows(question, program, rows, block=_block(prepared, alike=alike))
+        answers = map_rows(question, program, rows, block=_block(prepared))
         answers = {name: np.asarray(values, np.float64) for name, values in answers.items()}
         found.append(_in_own_units(prepared, _whole(prepared.question, answers), rows.observed) | {"outside": strange})
         done += count
@@ -119,9 +115,9 @@ class _Restored:
         return Standardizer(row.y["shift"], row.y["scale"]).restore(known(distribution, self.given, row.y["given"]))
 
 
-def _block(prepared: Prepared, *, alike: bool = False) -> int:
+def _block(prepared: Prepared) -> int:
     """Rows of one call of a program: two sizes serve tables of any length."""
-    if prepared.wanted.num_rows <= FEW and not alike:
+    if prepared.wanted.num_rows <= FEW:
         return FEW_AT_ONCE
     return 512 if jax.default_backend() == "cpu" else ROWS_AT_ONCE  # as many as fit a core's cache
 
