@@ -112,6 +112,17 @@ def test_atoms_are_a_mixture_with_what_is_left(name):
         assert mdn.cdf(distribution, found - 0.02)[0] <= q + 1e-5
 
 
+def test_counts_with_an_atom_have_a_total_mass_of_1():
+    distribution = inflated(RESTS["count"])
+    grid = jnp.arange(300.0)[:, None]
+    masses = jnp.exp(jax.vmap(lambda y: mdn.log_prob(distribution, y))(grid))
+    assert masses.sum() == pytest.approx(1.0, abs=1e-5)
+    assert_allclose(masses, jax.vmap(lambda y: mass_at(distribution, y))(grid)[:, 0], atol=1e-6)
+    assert_allclose(jnp.cumsum(masses), jax.vmap(lambda y: mdn.cdf(distribution, y))(grid)[:, 0], atol=1e-5)
+    slopes = jax.grad(lambda one: mdn.log_prob(one, jnp.zeros(1)))(distribution)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slopes))
+
+
 def test_an_atom_alone_teaches_the_rest_nothing():
     slopes = jax.grad(lambda one: mdn.log_prob(one, jnp.zeros(1)))(inflated(RESTS["positive"]))
     assert not np.asarray(slopes.rest.mixture.locs).any()
@@ -138,6 +149,7 @@ def test_the_place_within_a_mass_is_uniform(distribution):
 
 RNG = np.random.default_rng(0)
 SEEN = {
+    "two values": (np.repeat([1.0, 2.5], [920, 80]), None, (1.0,)),
     "heights": (RNG.normal(170, 8, 900).round(), {"step": 1.0}, ()),
     "years": (RNG.integers(1990, 2020, 900).astype(float), {"step": 1.0}, ()),
     "visits": (RNG.poisson(3, 900).astype(float), "count", ()),

@@ -75,8 +75,10 @@ def grid(y: Float[np.ndarray, " N"]) -> float | None:
 def _told_by_ratios(y: Float[np.ndarray, " N"]) -> bool:
     """True where positive values span decades, and their logarithms lie more evenly about the median than they do."""
     inner = np.quantile(y, [0.1, 0.5, 0.9])
+    if np.log10(inner[2] / inner[0]) <= DECADES:
+        return False
     plain, ratios = ((middle - low) / (high - low) for low, middle, high in (inner, np.log(inner)))
-    return bool(np.log10(inner[2] / inner[0]) > DECADES and abs(ratios - 0.5) < abs(plain - 0.5))
+    return bool(abs(ratios - 0.5) < abs(plain - 0.5))
 
 
 def _multiples(values: Float[np.ndarray, " V"], step: float) -> bool:

@@ -53,8 +53,10 @@ class Inflated(OneTarget):
 
     def log_prob(self, y: Float[Array, " 1"]) -> Scalar:
         log_weights, at = log_softmax(self.logits), self.atoms == y
-        atom = logsumexp(jnp.where(at, log_weights[1:], -jnp.inf), where=at)
-        return jnp.where(at.any(), jnp.where(at.any(), atom, 0.0), log_weights[0] + self.rest.log_prob(y))
+        rest = log_weights[0] + self.rest.log_prob(y)
+        atom = jnp.max(jnp.where(at, log_weights[1:], -jnp.inf))
+        both = jnp.logaddexp(atom, rest) if hasattr(self.rest, "mass_at") else atom  # a density gives one value nothing
+        return jnp.where(at.any(), both, rest)
 
     def log_prob_observed(self, y: Float[Array, " 1"], observed: Bool[Array, " 1"]) -> Scalar:
         return jnp.where(observed[0], self.log_prob(jnp.where(observed, y, self.atoms[:1])), 0.0)
@@ -74,8 +76,7 @@ class Inflated(OneTarget):
         """Probability of exactly y."""
         weights = softmax(self.logits)
         other = getattr(self.rest, "mass_at", jnp.zeros_like)(y)
-        own = jnp.sum(jnp.where(self.atoms == y, weights[1:], 0.0))
-        return jnp.where((self.atoms == y).any()[None], own, weights[0] * other)
+        return weights[0] * other + jnp.sum(jnp.where(self.atoms == y, weights[1:], 0.0))[None]
 
     def quantile(self, q: Scalar) -> Float[Array, " 1"]:
         """The smallest y with F(y) >= q: with j atoms below it a quantile of the rest, up to the next atom."""

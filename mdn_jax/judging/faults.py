@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mdn_jax._typing import Float
-from mdn_jax.data import Dataset, are_copies, grid
+from mdn_jax.data import Dataset, are_copies, grid, values_of
 from mdn_jax.judging.metrics import Scores
 from mdn_jax.judging.scoring import evaluate
 from mdn_jax.models import Model, evenly
@@ -97,11 +97,12 @@ def _stepped(evidence: Evidence, dim: int) -> str | None:
     if step is None or (support is not None and support.step):
         return None
     name, count = evidence.dataset.target_names[dim], len(np.unique(y))
-    told = '"count"' if step == 1 and y.min() >= 0 else f"{{ step = {step:g} }}"
+    seen = values_of(y).support  # as `new` writes it; None where the grid does not hold 0
+    told = f"{{ step = {step:g} }}" if isinstance(seen, dict) else f'"{seen}"'
+    cure = f"set dataset.support = {{ {name} = {told} }}" if seen else "compare RMSE and CRPS"
     return (
         f"all values of {name!r} are multiples of {step:g}, and only {count} of them differ: it is counted or rounded, "
-        "and the NLL of a density follows the width of its spikes: set dataset.support = "
-        f"{{ {name} = {told} }}"
+        f"and the NLL of a density follows the width of its spikes: {cure}"
     )
 
 
