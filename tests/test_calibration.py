@@ -254,6 +254,7 @@ def test_a_row_of_weight_two_counts_twice_in_scores(kept):
     for target in "ab":
         assert weighted["pit_deviation"][target] == pytest.approx(repeated["pit_deviation"][target], abs=0.01)
     plain, threes = (mdn.evaluate(model_of(0.7), x, y, weights=w).report(("a", "b")) for w in (None, np.full(200, 3.0)))
+    assert threes.pop("measure") == plain.pop("measure") == "density"
     for name, value in plain.items():
         assert threes[name] == pytest.approx(value, rel=1e-9), name
 

@@ -57,12 +57,12 @@ class Scores(ShortRepr):
     responsibilities: np.ndarray | None = None
     weight: np.ndarray | None = None
     log_loss: np.ndarray | None = None
-    hit: np.ndarray | None = None
-    confidence: np.ndarray | None = None
-    kind: np.ndarray | None = None
+    hit: np.ndarray | None = field(default=None, repr=False)
+    confidence: np.ndarray | None = field(default=None, repr=False)
+    kind: np.ndarray | None = field(default=None, repr=False)
     classes: tuple[int | None, ...] = field(default=(), repr=False)
-    cdf: np.ndarray | None = None
-    mass: np.ndarray | None = None
+    cdf: np.ndarray | None = field(default=None, repr=False)
+    mass: np.ndarray | None = field(default=None, repr=False)
 
     @property
     def weights(self) -> Float[np.ndarray, " N"]:
