@@ -32,7 +32,7 @@ FRAMES = """(count) => new Promise((done) => {
     if (seen.size === count) done([...seen.values()]);
   });
 })"""
-CENTRES = "Bokeh.documents[0].get_model_by_name('density').renderers[1].data_source.data"
+CENTRES = "mdn.shown"
 
 
 @pytest.fixture(scope="module")

@@ -1,58 +1,40 @@
-"""The four figures of a page: points and samples, the density, what lies above one x, and the loss."""
+"""The four figures of a page: points and samples, the density, what lies above one x, and the loss.
+
+What changes with every picture, the heat map, the samples and the components' centres, the page draws by itself under or
+over its figure; all else is Bokeh's.
+"""
 
 from typing import Any
 
 import numpy as np
-from bokeh.models import ColumnDataSource, LinearColorMapper, Range1d, Span
+from bokeh.models import ColumnDataSource, Range1d, Span
 from bokeh.plotting import figure
 
-from mdn_jax.demo.pictures import EACH, Picture, Slice, View
+from mdn_jax.demo.pictures import Picture, Slice, View
 
 __all__ = ["Figures"]
 
-BLUE, RED, SKY = "#0072B2", "#D55E00", "#56B4E9"
+BLUE, SKY = "#0072B2", "#56B4E9"
 COMPONENTS = ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#999999")  # Okabe and Ito's
 LEAST = 0.02  # weight below which a component is not shown
 TOP, FAINT = 0.99, 0.03  # share of the cells above FAINT of the highest that lie below the darkest colour
 SHOWN = 1_000  # points
 STEEP = 8  # times as far above the best loss as the median lies is where the loss's graph ends
-DENSE = ((0, 114, 178), (5, 35, 70)), ((0, 114, 178), (210, 236, 255))  # half and whole of a density
 THEMES = {
-    False: {"ink": "#333333", "grid": "#E6E6E6", "band": BLUE, "ends": ((255, 255, 255), *DENSE[0])},
-    True: {"ink": "#C8CCD2", "grid": "#2C333B", "band": SKY, "ends": ((20, 24, 29), *DENSE[1])},
+    False: {"ink": "#333333", "grid": "#E6E6E6", "band": BLUE},
+    True: {"ink": "#C8CCD2", "grid": "#2C333B", "band": SKY},
 }
 """By whether the page is dark."""
-
-
-def palette_of(dark: bool) -> list[str]:
-    """256 colours from none to dense."""
-    ends, places = np.array(THEMES[dark]["ends"], float), np.linspace(0, 2, 256)
-    channels = [np.interp(places, [0, 1, 2], ends[:, one]).round().astype(int) for one in range(3)]
-    return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in zip(*channels, strict=True)]
 
 
 class Figures:
     """Figures and their sources; every method changes what they show."""
 
     def __init__(self) -> None:
-        names = (
-            "heat",
-            "points",
-            "held",
-            "samples",
-            "centres",
-            "line",
-            "parts",
-            "half",
-            "most",
-            "peaks",
-            "loss",
-            "pointer",
-        )
+        names = ("points", "held", "line", "parts", "half", "most", "peaks", "loss", "pointer")
         self.sources = {name: ColumnDataSource(name=f"{name} rows") for name in names}
         self._tables: dict[str, dict[str, Any]] = {}
         self._changes: dict[str, dict[str, Any]] = {}
-        self.mapper = LinearColorMapper(palette=palette_of(False), low=0, high=255)
         self.x, self.y = Range1d(start=0, end=1), Range1d(start=0, end=1)
         self.samples = self._figure("samples", x_range=self.x, y_range=self.y)
         self.density = self._figure("density", x_range=self.x, y_range=self.y)
@@ -73,21 +55,14 @@ class Figures:
     def _fill(self) -> None:
         """Glyphs, in the order in which they lie over each other."""
         sources = self.sources
-        empty = {name: [] for name in ("x", "y", "left", "right", "top", "bottom", "colour", "size", "exact", "test")}
+        empty = {name: [] for name in ("x", "y", "left", "right", "top", "bottom", "exact", "test")}
         for source in sources.values():
             source.data = dict(empty)
-        sources["heat"].data = {"image": [np.zeros((1, 1), np.uint8)], "x": [0], "y": [0], "w": [1], "h": [1]}
         sources["parts"].data = {"xs": [], "ys": [], "colour": []}
         over: Any = {"level": "overlay"}  # drawn without axes and points, which stay
-        self.samples.scatter(
-            "x", "y", size=3, marker="square", color=RED, alpha=0.6, line_color=None, source=sources["samples"], **over
-        )
         self.dots = self.samples.scatter("x", "y", size=4.5, alpha=0.4, line_color=None, source=sources["points"])
         self.kept = self.samples.scatter("x", "y", size=6, fill_color=None, source=sources["held"])
         self.cross = self.samples.scatter("x", "y", size=14, marker="cross", source=sources["pointer"], **over)
-        heat: Any = {"color_mapper": self.mapper, "source": sources["heat"], **over}
-        self.density.image("image", "x", "y", "w", "h", **heat)
-        self.density.scatter("x", "y", size="size", color="colour", line_color=None, source=sources["centres"], **over)
         self.density.add_layout(self.at)
         ends = ("left", "right", "top", "bottom")
         self.bands = [
@@ -115,7 +90,6 @@ class Figures:
                 axis.update(axis_label_text_font_style="normal", axis_label_text_font_size="12px")
             one.grid.grid_line_color = theme["grid"]
         self.density.grid.grid_line_color = None
-        self.mapper.palette = palette_of(dark)
         for glyph in (self.dots.glyph, self.peaks.glyph):
             glyph.fill_color = theme["ink"]
         for glyph in (self.kept.glyph, self.exact.glyph, self.peaks.glyph, self.cross.glyph):
@@ -144,17 +118,17 @@ class Figures:
 
     def show(self, view: View, picture: Picture) -> None:
         """One picture of a model."""
-        width, height = view.x[1] - view.x[0], view.y[1] - view.y[0]
-        place = {"x": [view.x[0]], "y": [view.y[0]], "w": [width], "h": [height]}
-        self._tables["heat"] = {"image": [_shades(picture.density)], **place}
-        columns = view.columns
-        self._tables["samples"] = {"x": np.repeat(columns, EACH), "y": _inside(picture.samples, view.y).ravel()}
-        centres, weights = _inside(picture.centres[::2], view.y), picture.weights[::2]
-        places, kinds = np.nonzero((weights > LEAST) & ~np.isnan(centres))
-        self._tables["centres"] = {
-            "x": columns[::2][places],
-            "y": centres[places, kinds],
-            "size": 2.0 + 7.0 * np.sqrt(weights[places, kinds]),
+        low, high = view.y
+        samples, centres = ((one - low) / (high - low) for one in (picture.samples, picture.centres))
+        weights = picture.weights
+        columns, kinds = np.nonzero((weights > LEAST) & (np.arange(len(weights)) % 2 == 0)[:, None])
+        self._tables["picture"] = {
+            "columns": len(weights),
+            "heat": _shades(picture.density),
+            "samples": samples,
+            "x": (columns + 0.5) / len(weights),
+            "y": centres[columns, kinds],
+            "size": 2.0 + 7.0 * np.sqrt(weights[columns, kinds]),
             "colour": [COMPONENTS[kind % len(COMPONENTS)] for kind in kinds],
         }
 
@@ -183,9 +157,8 @@ class Figures:
 
     def clear(self) -> None:
         """Nothing but points."""
-        self._tables["heat"] = {"image": [np.zeros((1, 1), np.uint8)], "x": [0], "y": [0], "w": [1], "h": [1]}
-        for name in ("samples", "centres", "peaks", "line"):
-            self._tables[name] = dict.fromkeys(("x", "y", "size", "exact"), ()) | {"colour": []}
+        self._tables["picture"] = dict.fromkeys(("heat", "samples", "x", "y", "size"), ()) | {"columns": 1, "colour": []}
+        self._tables["peaks"] = self._tables["line"] = dict.fromkeys(("x", "y", "exact"), ())
         self._tables["parts"] = {"xs": [], "ys": [], "colour": []}
         for name in ("half", "most"):
             self._tables[name] = dict.fromkeys(("left", "right", "top", "bottom"), ())
@@ -224,13 +197,12 @@ class Figures:
             place += vectors[-1].size
             return [place - vectors[-1].size, place]
 
-        heat = self._tables.pop("heat", None)
         for name, columns in self._tables.items():
             for column, values in columns.items():
-                kind = {"colour": "plain", "xs": "many", "ys": "many"}.get(column, "one")
-                told = {"plain": list, "many": lambda each: [packed(one) for one in each], "one": packed}[kind](values)
+                kind = {"columns": "plain", "colour": "plain", "xs": "many", "ys": "many"}.get(column, "one")
+                told = {"plain": lambda plain: plain, "many": lambda each: [packed(one) for one in each], "one": packed}[kind](values)
                 layout.append([f"{name} rows", column, kind, told])
-        message = {"numbers": np.concatenate(vectors), "layout": layout, "changes": self._changes, "heat": heat}
+        message = {"numbers": np.concatenate(vectors), "layout": layout, "changes": self._changes}
         self._tables, self._changes = {}, {}
         return message
 

@@ -17,7 +17,7 @@ from mdn_jax.data import Dataset
 
 __all__ = ["GRAPHS", "OWN", "Graph", "graph_of"]
 
-OWN, CHUNK = "own", 50  # steps of a compiled chunk
+OWN, CHUNK = "own", 100  # steps of a compiled chunk
 
 
 @dataclass(frozen=True, eq=False)

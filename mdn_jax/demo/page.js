@@ -38,7 +38,7 @@
       put(control, "disabled", state.idle.includes(control.dataset.control));
     }
     for (const card of cards) put(card, "ariaCurrent", String(card.dataset.graph === state.graph));
-    if (state.dark !== old.dark) showCards();
+    if (state.dark !== old.dark) { showCards(); paint(); }
     if (state.address !== old.address || state.dark !== old.dark) history.replaceState(null, "", `?${state.address}${state.dark ? "&theme=dark" : ""}`);
     if (state.copied[0] > (old.copied?.[0] ?? 0)) copy(state.copied[1], state.graph === "own" ? "This config is copied; Save run writes it beside the points themselves" : "This config is copied: save it as demo.toml, then mdn-jax run demo.toml");
     const frame = state.frame;
@@ -50,14 +50,63 @@
   };
 
   // one vector of numbers for all figures: each column is a part of it
+  let shown = { columns: 1, heat: [], samples: [], x: [], y: [], size: [], colour: [] };
   const draw = () => {
     const page = Bokeh.documents[0], plain = (one) => one instanceof Map ? Object.fromEntries(one) : one ?? {};
-    const { numbers, layout, changes, heat } = plain(wire.picture), tables = heat ? { "heat rows": plain(heat) } : {};
+    const { numbers, layout, changes } = plain(wire.picture), tables = {};
     const part = ([start, end]) => new Float32Array(numbers.buffer, numbers.byteOffset + 4 * start, end - start);
     for (const [name, column, kind, place] of layout)
       (tables[name] ??= {})[column] = kind === "one" ? part(place) : kind === "many" ? place.map(part) : place;
-    for (const [name, data] of Object.entries(tables)) page.get_model_by_name(name).setv({ data }, { sync: false, check_eq: false });
+    const { "picture rows": fresh, ...others } = tables;
+    for (const [name, data] of Object.entries(others)) page.get_model_by_name(name).setv({ data }, { sync: false, check_eq: false });
     for (const [name, values] of Object.entries(plain(changes))) page.get_model_by_name(name).setv(plain(values), { sync: false });
+    if (fresh) paint(fresh);
+  };
+
+  // 256 colours from none to dense, by whether the page is dark
+  const shades = [[[255, 255, 255], [0, 114, 178], [5, 35, 70]], [[20, 24, 29], [0, 114, 178], [210, 236, 255]]].map((ends) =>
+    Uint32Array.from({ length: 256 }, (_, n) => {
+      const [from, to] = n < 128 ? ends : ends.slice(1), share = (n / 127.5) % 1;
+      return [0, 1, 2].reduce((colour, one) => colour | Math.round(from[one] + share * (to[one] - from[one])) << 8 * one, 255 << 24);
+    }));
+  shades.forEach((one, dark) => { one[255] = dark ? 0xffffecd2 : 0xff462305; });
+  const small = document.createElement("canvas"), pens = {};
+
+  // a canvas over or under the frame of a figure
+  const penOf = (name, lay) => {
+    const view = Bokeh.index.find_one(Bokeh.documents[0].get_model_by_name(name)), box = view?.frame_view?.bbox, dense = devicePixelRatio;
+    if (!box?.width) return null;
+    const one = (pens[name] ??= document.createElement("canvas").getContext("2d"));
+    if (!one.canvas.isConnected) view.shadow_el[lay](one.canvas);
+    const wanted = `position:absolute;pointer-events:none;left:${box.left}px;top:${box.top}px;width:${box.width}px;height:${box.height}px`;
+    if (one.place !== wanted + dense) {
+      one.canvas.style.cssText = wanted;
+      Object.assign(one.canvas, { width: box.width * dense, height: box.height * dense });
+      Object.assign(one, { place: wanted + dense, imageSmoothingEnabled: false });
+      one.scale(dense, dense);
+    }
+    one.clearRect(0, 0, box.width, box.height);
+    return [one, box.width, box.height];
+  };
+
+  const paint = (fresh = shown) => {
+    const { columns, heat, samples, x, y, size, colour } = (shown = fresh), [on, under] = [penOf("samples", "append"), penOf("density", "prepend")];
+    if (!on || !under) return;
+    const [dots, width, height] = on, [pen, wide, high] = under, each = samples.length / columns;
+    dots.fillStyle = "rgba(213, 94, 0, 0.6)";
+    samples.forEach((at, n) => dots.fillRect(width * (Math.floor(n / each) + 0.5) / columns - 1.5, height * (1 - at) - 1.5, 3, 3));
+    if (heat.length) {
+      const lines = heat.length / columns, image = new ImageData(columns, lines), cells = new Uint32Array(image.data.buffer), colours = shades[Number(state.dark)];
+      heat.forEach((shade, n) => { cells[(lines - 1 - Math.floor(n / columns)) * columns + n % columns] = colours[shade]; });
+      Object.assign(small, { width: columns, height: lines }).getContext("2d").putImageData(image, 0, 0);
+      pen.drawImage(small, 0, 0, wide, high);
+    }
+    colour.forEach((one, n) => {
+      pen.fillStyle = one;
+      pen.beginPath();
+      pen.arc(wide * x[n], high * (1 - y[n]), size[n] / 2, 0, 7);
+      pen.fill();
+    });
   };
 
   const showCards = () => {
@@ -92,6 +141,7 @@
 
   window.mdn = {
     frames: 0,
+    get shown() { return shown; },
     point: later,
     leave: () => ask("leave"),
     brush: (x, y) => {
@@ -139,6 +189,7 @@
     wire.properties.picture.change.connect(draw);
     wire.properties.state.change.connect(show);
     wire.properties.cards.change.connect(showCards);
+    new ResizeObserver(() => setTimeout(paint)).observe(document.querySelector("main"));
     show();
     if (!new URLSearchParams(location.search).has("theme") && matchMedia("(prefers-color-scheme: dark)").matches) ask("theme", { dark: true });
     return undefined;

@@ -5,6 +5,7 @@ arrays. Work is done in threads that all visitors share; a page sends a new pict
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
@@ -33,12 +34,11 @@ from mdn_jax.training import compile_chunk
 
 __all__ = ["Page", "card_of"]
 
-LEAST_WORK, MOST_WORK = 0.015, 0.1  # seconds of training between two pictures
-SETTLING = 0.2  # share of the latest picture's time in the pace of a page
+LEAST_WORK, MOST_WORK = 0.03, 0.1  # seconds of training between two pictures
 PATIENCE = 5.0  # seconds without a word from the browser after which a picture counts as drawn
 CARD, CARDS_EVERY = 150, 1.0  # points of a small graph; seconds between two of it
 DIVERGED = "Training diverged: the loss is far above where it began. Lower the learning rate, and"
-LOSS_EVERY = 4  # pictures, while it trains
+SELDOM = 4  # pictures to one of what lies at one input, and of the loss, while it trains
 MOST_MODES = 5  # that are told
 
 
@@ -59,7 +59,6 @@ class _Done(NamedTuple):
     picture: Picture | None = None
     above: tuple[float, Slice, np.ndarray | None] | None = None
     rate: float = 0.0
-    seconds: float = 0.0
 
 
 class Page:
@@ -94,7 +93,7 @@ class Page:
         self.settings_of: dict[str, Settings] = {self.settings.graph.name: self.settings}
         self.playing, self.single, self.fresh = False, 0, False
         self.pointer: tuple[float, float] | None = None
-        self.component = -1
+        self.sliced, self.component = self.pointer, -1
         # what is known
         self.sessions: dict[str, Session] = {}
         self.histories: dict[str, History] = {}
@@ -105,8 +104,7 @@ class Page:
         if strange:
             self.say(f"This address was not understood: {'; '.join(strange)}", bad=True)
         self.busy, self.at, self.above, self.copied = "preparing", "", "", (0, "")
-        self.frame, self.seen, self.shown, self.carded = 0, 0, "", 0.0
-        self.pace, self.sent, self.picturing = LEAST_WORK, 0.0, 0.0
+        self.frame, self.shown, self.carded, self.drawn = 0, "", 0.0, asyncio.Event()
         self.saving: asyncio.Future | None = None
         self.showing: asyncio.Future = asyncio.get_running_loop().create_future()
         self.showing.set_result(None)
@@ -119,7 +117,7 @@ class Page:
         for root in figures.all:
             document.add_root(root)
         wire.on_change("action", lambda _, __, new: self._act(json.loads(new)))
-        wire.on_change("seen", lambda _, __, new: self._drawn(new))
+        wire.on_change("seen", lambda _, __, new: new == self.frame and self.drawn.set())
         for place, one in (("samples", figures.samples), ("density", figures.density)):
             one.js_on_event(MouseMove, CustomJS(code=f"window.mdn.point({place!r}, cb_obj.x, cb_obj.y)"))
             one.js_on_event(MouseLeave, CustomJS(code="window.mdn.leave()"))
@@ -163,6 +161,7 @@ class Page:
         self.sessions.clear()
         self.histories.clear()
         self.wake.set()
+        self.drawn.set()
 
     def _act(self, action: dict[str, Any]) -> None:
         """One action of the browser's; the page answers at once, and the work follows."""
@@ -221,8 +220,9 @@ class Page:
             done = await loop.run_in_executor(self.pool, lambda: _work(begin(settings, points_alone=not works)))
         else:
             x, steps, enough = None, single, None
-            # training begins before the program of this one is there, and a browser draws it at every second picture
-            if not self.playing or (past.step and self.frame % 2):
+            # training begins before the program of this one is there
+            if not self.playing or (past.step and (self.frame % SELDOM == 1 or self.pointer != self.sliced)):
+                self.sliced = self.pointer
                 x = self.pointer[0] if self.pointer else sum(past.view.x) / 2
             if self.playing:
                 speed = settings.values["speed"]
@@ -245,20 +245,14 @@ class Page:
             loop.run_in_executor(self.pool, compile_chunk, state, 1)  # for who takes one step
 
     def _enough(self, spent: float) -> bool:
-        """True where steps stop for a picture, which is ready when the browser has drawn the last."""
-        return spent > self.pace
-
-    def _drawn(self, frame: int) -> None:
-        """The browser has drawn a picture: the next is to be ready as soon as it will be wanted."""
-        self.seen = frame
-        took = np.clip(time.monotonic() - self.sent - self.picturing, LEAST_WORK, MOST_WORK)
-        self.pace += SETTLING * (float(took) - self.pace)
+        """True where steps stop for a picture: the browser is ready for it, and has not been for long."""
+        return spent > (LEAST_WORK if self.drawn.is_set() else MOST_WORK)
 
     async def _until_drawn(self) -> None:
         """The browser's word that it has drawn a picture; a hidden page draws none."""
-        until = time.monotonic() + PATIENCE
-        while self.frame > self.seen and not self.closed and time.monotonic() < until:
-            await asyncio.sleep(0.002)
+        if self.frame:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.drawn.wait(), PATIENCE)
 
     def _show(self, done: _Done, new: bool) -> None:
         """One picture."""
@@ -272,7 +266,7 @@ class Page:
         else:
             history.add(session.step, float(done.picture.train_nll), float(done.picture.test_nll))
             self.figures.show(session.view, done.picture)
-            if not self.playing or self.frame % LOSS_EVERY == 0:
+            if not self.playing or self.frame % SELDOM == 0:
                 self.figures.show_loss(history.rows, session.oracle)
         if done.above is not None and session.data is not None:
             x, at, _ = done.above
@@ -282,7 +276,8 @@ class Page:
             self.above = f"mean {at.mean:.2f}, modes {modes}"
         self._warn_if_diverged(session.diverged, history.astray)
         self.rate = 0.9 * self.rate + 0.1 * done.rate if self.rate and done.rate else done.rate or self.rate
-        self.frame, self.sent, self.picturing = self.frame + 1, time.monotonic(), done.seconds
+        self.frame += 1
+        self.drawn.clear()
         self._show_card(session, done.picture)
         self._send()
         self._answer()
@@ -365,7 +360,6 @@ def _work(
     if session.state is None:
         return _Done(session)
     spent = session.seconds - seconds
-    rate, began = (session.step - step) / spent if spent else 0.0, time.monotonic()
+    rate = (session.step - step) / spent if spent else 0.0
     above = None if x is None else (x, *session.slice(x))
-    picture = session.picture(session.step, component)
-    return _Done(session, picture, above, rate, time.monotonic() - began)
+    return _Done(session, session.picture(session.step, component), above, rate)

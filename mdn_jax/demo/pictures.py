@@ -126,8 +126,10 @@ def draw(
         mixture: Mixture = model(x[None])
 
         def cell(y: Scalar) -> Scalar:
-            share = jnp.where(component < 0, 1.0, responsibilities(mixture, y[None])[component])
-            return share * jnp.exp(log_prob(mixture, y[None]))
+            whole = jnp.exp(log_prob(mixture, y[None]))
+            return jax.lax.cond(
+                component < 0, lambda: whole, lambda: whole * responsibilities(mixture, y[None])[component]
+            )
 
         samples = sample(key, mixture, (EACH,))[:, 0]
         return jax.vmap(cell)(lines), samples, mixture.locs[:, 0], jax.nn.softmax(mixture.logits)

@@ -14,8 +14,11 @@ import numpy as np
 from bokeh.application import Application
 from bokeh.application.handlers.function import FunctionHandler
 from bokeh.document import Document
-from bokeh.server.server import Server
+from bokeh.server.server import BaseServer
+from bokeh.server.tornado import BokehTornado
 from jinja2 import Environment
+from tornado.httpserver import HTTPServer
+from tornado.ioloop import IOLoop
 
 from mdn_jax._checks import InputError
 from mdn_jax.data import load as load_dataset
@@ -50,7 +53,6 @@ def serve(
     graphs = GRAPHS if own is None else {own.name: own, **GRAPHS}
     listener = _listen(port)
     port = listener.getsockname()[1]
-    listener.close()
     with ThreadPoolExecutor(WORKERS, thread_name_prefix="training") as pool:
         template, cards = _template(graphs), _cards(graphs)
         pages: weakref.WeakSet[Page] = weakref.WeakSet()
@@ -62,11 +64,14 @@ def serve(
             document.template, document.title = template, "mdn_jax: watch a mixture density network learn"
             pages.add(Page(document, query, graphs, cards, pool, lambda session: save_session(session, out)))
 
-        server = Server(
-            {"/": Application(FunctionHandler(open_page))}, address=HOST, port=port,
-            allow_websocket_origin=[f"{HOST}:{port}", f"localhost:{port}"],
+        application = BokehTornado(
+            {"/": Application(FunctionHandler(open_page))},
+            extra_websocket_origins=[f"{HOST}:{port}", f"localhost:{port}"],
             unused_session_lifetime_milliseconds=FORGET, check_unused_sessions_milliseconds=FORGET // 3,
         )  # fmt: skip
+        http = _PromptServer(application)
+        http.add_socket(listener)
+        server = BaseServer(IOLoop.current(), application, http)
         server.start()
         if on_ready is not None:
             server.io_loop.add_callback(on_ready, f"http://{HOST}:{port}/")
@@ -75,6 +80,15 @@ def serve(
         finally:
             server.io_loop.run_sync(lambda: _close(pages))
             server.stop()
+
+
+class _PromptServer(HTTPServer):
+    """A server that sends the pieces of a message at once: else each picture waits 40 ms for the browser's word."""
+
+    def handle_stream(self, stream: Any, address: Any) -> None:
+        stream.set_nodelay(True)
+        stream.set_nodelay = lambda value: None  # Tornado turns it off again after the first answer
+        super().handle_stream(stream, address)
 
 
 async def _close(pages: Iterable[Page]) -> None:
@@ -87,11 +101,13 @@ async def _close(pages: Iterable[Page]) -> None:
 
 
 def _listen(port: int) -> socket.socket:
-    """A socket that shows that the port is free."""
+    """A socket on the port."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setblocking(False)
     try:
         listener.bind((HOST, port))
+        listener.listen()
     except OSError:
         listener.close()
         raise InputError(f"--port {port} is in use on {HOST}: choose another, or 0 for a free one") from None
