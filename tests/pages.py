@@ -32,7 +32,7 @@ FRAMES = """(count) => new Promise((done) => {
     if (seen.size === count) done([...seen.values()]);
   });
 })"""
-CENTRES = "mdn.shown"
+CENTRES = "mdn.shown()"
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +138,13 @@ class Opened:
     def place(self, figure, x, y):
         """Where data coordinates of a figure lie in the window."""
         return self.page.evaluate(PLACE, [figure, x, y])
+
+    def share(self, figure, right, up):
+        """Where shares of a figure's frame lie in the window."""
+        ranges = f"Bokeh.documents[0].get_model_by_name('{figure}')"
+        ends = self.page.evaluate(f"(() => {{ const f = {ranges}; return [f.x_range, f.y_range].map(r => [r.start, r.end]) }})()")
+        x, y = (low + part * (high - low) for (low, high), part in zip(ends, (right, up), strict=True))
+        return self.place(figure, x, y)
 
     def stroke(self, points, rest=0):
         """The mouse, pressed and at rest for so many milliseconds, then along points of the canvas."""

@@ -191,9 +191,9 @@ def test_a_component_is_pointed_at(visit, shots):
     one.wait_for("!s.playing")
     one.at_rest()
     centres = one.page.evaluate(f"(() => {{ const d = {CENTRES}; return [[...d.x], [...d.y], [...d.size]] }})()")
-    x, y, size = np.array(centres)
-    place = np.argmax(np.where(np.abs(x) < 12, size, 0))
-    one.page.mouse.move(*one.place("density", x[place], y[place]))
+    x, y, size = np.array(centres)  # shares of the view
+    place = np.argmax(np.where(np.abs(np.stack([x, y]) - 0.5).max(axis=0) < 0.45, size, 0))
+    one.page.mouse.move(*one.share("density", x[place], y[place]))
     one.wait_for("s.component >= 0")
     assert re.fullmatch(r"component [123]'s share", one.text("component"))
     one.at_rest()

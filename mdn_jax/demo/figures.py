@@ -129,7 +129,8 @@ class Figures:
             "x": (columns + 0.5) / len(weights),
             "y": centres[columns, kinds],
             "size": 2.0 + 7.0 * np.sqrt(weights[columns, kinds]),
-            "colour": [COMPONENTS[kind % len(COMPONENTS)] for kind in kinds],
+            "kind": kinds % len(COMPONENTS),
+            "colours": COMPONENTS,
         }
 
     def show_slice(self, view: View, x: float, found: Slice, exact: np.ndarray | None) -> np.ndarray:
@@ -157,7 +158,7 @@ class Figures:
 
     def clear(self) -> None:
         """Nothing but points."""
-        self._tables["picture"] = dict.fromkeys(("heat", "samples", "x", "y", "size"), ()) | {"columns": 1, "colour": []}
+        self._tables["picture"] = dict.fromkeys(("heat", "samples", "x", "y", "size", "kind", "colours"), ()) | {"columns": 1}
         self._tables["peaks"] = self._tables["line"] = dict.fromkeys(("x", "y", "exact"), ())
         self._tables["parts"] = {"xs": [], "ys": [], "colour": []}
         for name in ("half", "most"):
@@ -182,8 +183,8 @@ class Figures:
         self._changes["steps"] = {"end": _round_up(steps[-1] if len(steps) else 0.0)}
         self._tables["loss"] = {"x": steps, "y": train, "test": test}
 
-    def take(self) -> dict[str, Any] | None:
-        """All that has been shown since the last time, in one message: one vector of numbers, and their places in it.
+    def take(self) -> tuple[np.ndarray, dict[str, Any]] | None:
+        """All that has been shown since the last time: one vector of numbers, and their places in it.
 
         A message for each column would cost the browser more than all of its drawing.
         """
@@ -199,12 +200,12 @@ class Figures:
 
         for name, columns in self._tables.items():
             for column, values in columns.items():
-                kind = {"columns": "plain", "colour": "plain", "xs": "many", "ys": "many"}.get(column, "one")
+                kind = {"columns": "plain", "colour": "plain", "colours": "plain", "xs": "many", "ys": "many"}.get(column, "one")
                 told = {"plain": lambda plain: plain, "many": lambda each: [packed(one) for one in each], "one": packed}[kind](values)
                 layout.append([f"{name} rows", column, kind, told])
-        message = {"numbers": np.concatenate(vectors), "layout": layout, "changes": self._changes}
+        places = {"layout": layout, "changes": self._changes}
         self._tables, self._changes = {}, {}
-        return message
+        return np.concatenate(vectors), places
 
 
 def _inside(values: np.ndarray, ends: tuple[float, float]) -> np.ndarray:

@@ -50,26 +50,26 @@
   };
 
   // one vector of numbers for all figures: each column is a part of it
-  let shown = { columns: 1, heat: [], samples: [], x: [], y: [], size: [], colour: [] };
+  let shown = { columns: 1, heat: [], samples: [], x: [], y: [], size: [], kind: [], colours: [] };
   const draw = () => {
-    const page = Bokeh.documents[0], plain = (one) => one instanceof Map ? Object.fromEntries(one) : one ?? {};
-    const { numbers, layout, changes } = plain(wire.picture), tables = {};
+    const page = Bokeh.documents[0], message = wire.picture, { numbers, told } = message instanceof Map ? Object.fromEntries(message) : message;
+    const { layout, changes, state: next } = JSON.parse(told), tables = {};
     const part = ([start, end]) => new Float32Array(numbers.buffer, numbers.byteOffset + 4 * start, end - start);
     for (const [name, column, kind, place] of layout)
       (tables[name] ??= {})[column] = kind === "one" ? part(place) : kind === "many" ? place.map(part) : place;
     const { "picture rows": fresh, ...others } = tables;
     for (const [name, data] of Object.entries(others)) page.get_model_by_name(name).setv({ data }, { sync: false, check_eq: false });
-    for (const [name, values] of Object.entries(plain(changes))) page.get_model_by_name(name).setv(plain(values), { sync: false });
+    for (const [name, values] of Object.entries(changes)) page.get_model_by_name(name).setv(values, { sync: false });
     if (fresh) paint(fresh);
+    wire.setv({ state: next }, { sync: false });
   };
 
   // 256 colours from none to dense, by whether the page is dark
   const shades = [[[255, 255, 255], [0, 114, 178], [5, 35, 70]], [[20, 24, 29], [0, 114, 178], [210, 236, 255]]].map((ends) =>
     Uint32Array.from({ length: 256 }, (_, n) => {
-      const [from, to] = n < 128 ? ends : ends.slice(1), share = (n / 127.5) % 1;
+      const half = Number(n > 127), [from, to] = ends.slice(half), share = n / 127.5 - half;
       return [0, 1, 2].reduce((colour, one) => colour | Math.round(from[one] + share * (to[one] - from[one])) << 8 * one, 255 << 24);
     }));
-  shades.forEach((one, dark) => { one[255] = dark ? 0xffffecd2 : 0xff462305; });
   const small = document.createElement("canvas"), pens = {};
 
   // a canvas over or under the frame of a figure
@@ -90,7 +90,7 @@
   };
 
   const paint = (fresh = shown) => {
-    const { columns, heat, samples, x, y, size, colour } = (shown = fresh), [on, under] = [penOf("samples", "append"), penOf("density", "prepend")];
+    const { columns, heat, samples, x, y, size, kind, colours } = (shown = fresh), [on, under] = [penOf("samples", "append"), penOf("density", "prepend")];
     if (!on || !under) return;
     const [dots, width, height] = on, [pen, wide, high] = under, each = samples.length / columns;
     dots.fillStyle = "rgba(213, 94, 0, 0.6)";
@@ -101,8 +101,8 @@
       Object.assign(small, { width: columns, height: lines }).getContext("2d").putImageData(image, 0, 0);
       pen.drawImage(small, 0, 0, wide, high);
     }
-    colour.forEach((one, n) => {
-      pen.fillStyle = one;
+    kind.forEach((one, n) => {
+      pen.fillStyle = colours[one];
       pen.beginPath();
       pen.arc(wide * x[n], high * (1 - y[n]), size[n] / 2, 0, 7);
       pen.fill();
@@ -141,7 +141,7 @@
 
   window.mdn = {
     frames: 0,
-    get shown() { return shown; },
+    shown: () => shown,
     point: later,
     leave: () => ask("leave"),
     brush: (x, y) => {

@@ -166,7 +166,6 @@ class Page:
     def _act(self, action: dict[str, Any]) -> None:
         """One action of the browser's; the page answers at once, and the work follows."""
         ACTIONS[action.pop("do")](self, **action)
-        self._send()
         self._answer()
         self.wake.set()
 
@@ -279,14 +278,7 @@ class Page:
         self.frame += 1
         self.drawn.clear()
         self._show_card(session, done.picture)
-        self._send()
         self._answer()
-
-    def _send(self) -> None:
-        """All that has been shown, in one message."""
-        message = self.figures.take()
-        if message is not None:
-            self.wire.picture = message
 
     def _show_rows(self, session: Session) -> None:
         """A graph whose rows are shown for the first time, or are new."""
@@ -324,13 +316,13 @@ class Page:
         self.wire.cards = json.dumps(self.cards)
 
     def _answer(self) -> None:
-        """The state of the page, for the browser."""
+        """The state of the page and all that has been shown, for the browser, in one message: each costs both sides."""
         settings, session = self.settings, self.session
         history = self.histories.get(settings.graph.name)
         idle = [] if settings.graph.is_problem else ["points", "noise"]
         idle += ["components"] if settings.values["objective"] == "squared_error" else []
         losses = history.last if history and history.last and np.all(np.isfinite(history.last)) else None
-        self.wire.state = json.dumps({
+        state = json.dumps({
             "frame": self.frame, "graph": settings.graph.name, "notice": settings.graph.notice, "dark": self.dark,
             "playing": self.playing, "busy": self.busy, "message": self.message, "bad": self.bad,
             "diverged": self.diverged, "values": dict(settings.values), "idle": idle, "address": settings.address,
@@ -338,6 +330,12 @@ class Page:
             "oracle": session.oracle if session else None, "component": self.component, "above": self.above,
             "at": self.at,
         })  # fmt: skip
+        shown = self.figures.take()
+        if shown is None:
+            self.wire.state = state
+        else:
+            numbers, places = shown
+            self.wire.picture = {"numbers": numbers, "told": json.dumps({**places, "state": state})}
 
 
 def card_of(points: np.ndarray, view: View) -> list[list[int]]:
