@@ -72,9 +72,12 @@
     }));
   const small = document.createElement("canvas"), pens = {};
 
+  const viewOf = (name) => Bokeh.index.find_one(Bokeh.documents[0].get_model_by_name(name));
+  const boxOf = (name) => viewOf(name)?.frame_view?.bbox;
+
   // a canvas over or under the frame of a figure
   const penOf = (name, lay) => {
-    const view = Bokeh.index.find_one(Bokeh.documents[0].get_model_by_name(name)), box = view?.frame_view?.bbox, dense = devicePixelRatio;
+    const view = viewOf(name), box = boxOf(name), dense = devicePixelRatio;
     if (!box?.width) return null;
     const one = (pens[name] ??= document.createElement("canvas").getContext("2d"));
     if (!one.canvas.isConnected) view.shadow_el[lay](one.canvas);
@@ -185,12 +188,16 @@
 
   const meet = () => {
     wire = window.Bokeh?.documents[0]?.get_model_by_name("wire");
-    if (!wire) return setTimeout(meet, 20);
+    if (!wire || !boxOf("density")?.width) return setTimeout(meet, 20);
     wire.properties.picture.change.connect(draw);
     wire.properties.state.change.connect(show);
     wire.properties.cards.change.connect(showCards);
     new ResizeObserver(() => setTimeout(paint)).observe(document.querySelector("main"));
     show();
+    const first = wire.state, { frame } = state;
+    // a picture from before the page was here; what was told after it has its number
+    if (wire.picture) draw();
+    if (frame >= state.frame) wire.setv({ state: first }, { sync: false });
     if (!new URLSearchParams(location.search).has("theme") && matchMedia("(prefers-color-scheme: dark)").matches) ask("theme", { dark: true });
     return undefined;
   };
