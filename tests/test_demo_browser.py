@@ -123,7 +123,7 @@ def test_own_points_are_drawn_erased_and_fitted(visit, shots):
         assert not one.state["playing"]
     one.stroke(CURVE)
     one.wait("() => location.search.length > 150")
-    one.page.wait_for_timeout(500)
+    one.at_rest()
     drawn = one.drawn
     assert 20 < len(drawn) <= len(CURVE) + 1
     assert_allclose(drawn[:, 1], 0.5 + 0.3 * np.sin(7 * drawn[:, 0]), atol=0.02)
