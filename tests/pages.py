@@ -142,7 +142,9 @@ class Opened:
     def share(self, figure, right, up):
         """Where shares of a figure's frame lie in the window."""
         ranges = f"Bokeh.documents[0].get_model_by_name('{figure}')"
-        ends = self.page.evaluate(f"(() => {{ const f = {ranges}; return [f.x_range, f.y_range].map(r => [r.start, r.end]) }})()")
+        ends = self.page.evaluate(
+            f"(() => {{ const f = {ranges}; return [f.x_range, f.y_range].map(r => [r.start, r.end]) }})()"
+        )
         x, y = (low + part * (high - low) for (low, high), part in zip(ends, (right, up), strict=True))
         return self.place(figure, x, y)
 

@@ -20,7 +20,7 @@ from mdn_jax.demo.saving import save_session
 from mdn_jax.demo.session import begin
 
 SMALL = {"components": 3, "hidden": 4, "layers": 1, "points": 60, "rate": 0.02}
-STEPS = 2 * CHUNK
+STEPS = CHUNK
 
 
 def settings_of(name, drawn=None, **values):
@@ -36,7 +36,7 @@ def points(count):
 
 @pytest.fixture(scope="module")
 def session():
-    """Trained for fifty steps, in a view that holds all of its density."""
+    """Trained for one chunk, in a view that holds all of its density."""
     began = begin(settings_of("sinusoid")).advanced(STEPS)
     return replace(began, view=began.view._replace(y=(-40.0, 40.0)))
 

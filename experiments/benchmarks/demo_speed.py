@@ -16,9 +16,9 @@ A picture counts when the browser has drawn it. Memory of a page is what its scr
 COMMAND: python experiments/benchmarks/demo_speed.py [--only open train] [--hours 1]
 TIME:    four minutes, and --hours
 DEVICE:  CPU, with Playwright and a Chromium (`chromium` or `google-chrome` on the PATH)
-RESULT (2026-11-29, Intel Xeon, 2 cores, nothing else at work): one page 14 to 15 pictures a second and 0.26 of the
-    steps alone; answers within 59 ms (median) and 237 ms (95 %); ten pages 1.5 pictures a second each, each its own
-    training, memory 1.04 times that before; first picture 2.8 s without compiled programs, 3.0 s with them (load 6)
+RESULT (2026-11-29, Intel Xeon, 2 cores, load 1 to 3 by other work): one page 19 to 21 pictures a second and 0.35 of the
+    steps alone; ten pages 3.6 pictures a second each, each its own training, memory 1.03 times that before; first
+    picture 2.6 s without compiled programs, 2.7 s with them
 """
 
 import os

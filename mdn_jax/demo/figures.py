@@ -1,7 +1,7 @@
 """The four figures of a page: points and samples, the density, what lies above one x, and the loss.
 
-What changes with every picture, the heat map, the samples and the components' centres, the page draws by itself under or
-over its figure; all else is Bokeh's.
+What changes with every picture, the heat map, the samples and the components' centres, the page draws by itself under
+or over its figure; all else is Bokeh's.
 """
 
 from typing import Any
@@ -158,7 +158,9 @@ class Figures:
 
     def clear(self) -> None:
         """Nothing but points."""
-        self._tables["picture"] = dict.fromkeys(("heat", "samples", "x", "y", "size", "kind", "colours"), ()) | {"columns": 1}
+        self._tables["picture"] = dict.fromkeys(("heat", "samples", "x", "y", "size", "kind", "colours"), ()) | {
+            "columns": 1
+        }
         self._tables["peaks"] = self._tables["line"] = dict.fromkeys(("x", "y", "exact"), ())
         self._tables["parts"] = {"xs": [], "ys": [], "colour": []}
         for name in ("half", "most"):
@@ -200,8 +202,14 @@ class Figures:
 
         for name, columns in self._tables.items():
             for column, values in columns.items():
-                kind = {"columns": "plain", "colour": "plain", "colours": "plain", "xs": "many", "ys": "many"}.get(column, "one")
-                told = {"plain": lambda plain: plain, "many": lambda each: [packed(one) for one in each], "one": packed}[kind](values)
+                kind = {"columns": "plain", "colour": "plain", "colours": "plain", "xs": "many", "ys": "many"}.get(
+                    column, "one"
+                )
+                told = {
+                    "plain": lambda plain: plain,
+                    "many": lambda each: [packed(one) for one in each],
+                    "one": packed,
+                }[kind](values)
                 layout.append([f"{name} rows", column, kind, told])
         places = {"layout": layout, "changes": self._changes}
         self._tables, self._changes = {}, {}
