@@ -16,9 +16,11 @@ A picture counts when the browser has drawn it. Memory of a page is what its scr
 COMMAND: python experiments/benchmarks/demo_speed.py [--only open train] [--hours 1]
 TIME:    four minutes, and --hours
 DEVICE:  CPU, with Playwright and a Chromium (`chromium` or `google-chrome` on the PATH)
-RESULT (2026-11-29, Intel Xeon, 2 cores, load 1 to 3 by other work): one page 19 to 21 pictures a second and 0.35 of the
-    steps alone; ten pages 3.6 pictures a second each, each its own training, memory 1.03 times that before; first
-    picture 2.6 s without compiled programs, 2.7 s with them
+RESULT (2026-11-29, Intel Xeon, 2 cores, load 1 to 4 before each part): three runs of `train`: one page 17.6 to 20.6
+    pictures a second and 0.29 to 0.43 of the steps alone (20 and 0.5 are not met); answers within 24 ms (median) and
+    166 ms (95 %); ten pages 3.6 pictures a second each, each its own training, memory 1.03 times that before; three
+    runs of `open`: first picture 5.6 to 7.2 s without compiled programs and 2.5 to 3.7 s with them (3 is not always
+    met). `open` compiles only where no other part has run before it
 """
 
 import os
