@@ -1,4 +1,4 @@
-"""The standard UCI regression benchmark: one recipe, an ensemble of 5, all splits of a set in one compiled program.
+"""The standard UCI regression benchmark: one recipe, an ensemble of 6, all splits of a set in one compiled program.
 
 Runs every .npz in FOLDER, known by name or not. Keys: x (N, X) and y (N,) as given; train_idx (S, Ntr) and test_idx
 (S, Nte), the standard splits of Hernandez-Lobato and Adams (2015), drawn by their rule where the file has none. The

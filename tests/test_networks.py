@@ -1,14 +1,18 @@
 """Networks under plain JAX transformations; fewer components are a prefix of more."""
 
+from itertools import pairwise
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from cases import COVARIANCES
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.stats import norm
 from untrained import conditional
 
 import mdn_jax as mdn
+from mdn_jax.networks.mlp import in_bins
 
 
 def spec_of(count, covariance="diagonal", dim=2):
@@ -120,3 +124,42 @@ def test_networks_are_a_vmap_over_keys():
 
     keys = jax.random.split(jax.random.key(0), 4)
     assert_allclose(jax.jit(jax.vmap(network))(keys), np.stack([network(key) for key in keys]), rtol=1e-5, atol=1e-6)
+
+
+# Inputs in pieces
+
+
+def test_pieces_of_an_input_are_equally_probable_lines():
+    x = np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32)
+    ends = norm.ppf([0.005, 0.25, 0.5, 0.75, 0.995])
+    found = jax.vmap(lambda one: in_bins(one, 4))(jnp.asarray(x)).reshape(200, 2, 4)
+    for piece, (low, high) in enumerate(pairwise(ends)):
+        assert_allclose(found[..., piece], np.interp(x, [low, high], [-1, 1]), atol=1e-5)
+
+
+def test_a_network_without_its_share_is_the_one_without_pieces():
+    plain, none, whole = (
+        mdn.MLP(3, (8, 8), 15, input_bins=count, share=share, key=jax.random.key(0))
+        for count, share in ((0, 1), (4, 0), (4, 1))
+    )
+    x = jnp.array([0.3, -1.0, 2.0])
+    assert_array_equal(none(x), plain(x))
+    assert not np.allclose(whole(x), plain(x))
+    slopes = [jax.grad(lambda network: jnp.sum(network(x) ** 2))(network) for network in (none, whole)]
+    assert [bool(np.any(slope.binned.kernel[...])) for slope in slopes] == [False, True]
+    assert not any(np.any(slope.share[...]) for slope in slopes)
+
+
+def test_every_second_network_of_an_ensemble_goes_without_pieces(tmp_path):
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    model = mdn.ModelConfig(num_components=2, hidden_sizes=(4,), network_options={"input_bins": 3})
+    training = mdn.TrainingConfig(num_steps=3, evaluate_every=3, ensemble_size=3, optimizer="adamw", weight_decay=0.1)
+    fit = mdn.fit(jax.random.key(0), x, x[:, 0], model=model, training=training)
+    mdn.save(tmp_path / "model", fit.model)
+    for ensemble in (fit.model, mdn.load(tmp_path / "model")):
+        assert [float(one.conditional.network.share[...]) for one in ensemble.conditional.models] == [1, 0, 1]
+
+
+def test_less_than_no_pieces_are_refused():
+    with pytest.raises(mdn.InputError, match=r"input_bins must be 0 or more; got -1"):
+        mdn.MLP(1, (2,), 1, input_bins=-1, key=jax.random.key(0))

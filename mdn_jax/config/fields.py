@@ -281,8 +281,8 @@ class ModelConfig(Strict):
 
     @property
     def idle(self) -> set[str]:
-        """Sizes of the MLP."""
-        return set() if self.network == "mlp" else {"hidden_sizes", "activation"}
+        """Fields of the MLP."""
+        return set() if self.network == "mlp" else {"hidden_sizes", "activation", "network_options"}
 
 
 class TrainingConfig(Strict):

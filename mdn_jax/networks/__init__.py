@@ -3,7 +3,8 @@
 A recurrent one gives raw outputs (T, P) for a sequence x (T, X), and goes step by step too: `initial_state()` and
 `step(state, x, key=None) -> (state, raw)`. A network that draws numbers in training takes a key as well:
 `network(x, key)`, None where it is evaluated. `NETWORKS` is the table of names; `build(key, x, num_outputs, **options)`
-makes one for x, one standardised example, and is given the head too where it has a parameter `spec`.
+makes one for x, one standardised example; where it has a parameter `spec` it is given the head too, and its place in an
+ensemble where it has `member`.
 """
 
 import inspect
@@ -11,7 +12,9 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mdn_jax._typing import Key, PyTree
+from jax import Array
+
+from mdn_jax._typing import Int, Key, PyTree
 from mdn_jax.heads import Head
 from mdn_jax.networks.checking import check_network, takes_key
 from mdn_jax.networks.mlp import MLP, Activation, mlp
@@ -38,7 +41,8 @@ class Architecture:
     options: str
     input_shape: tuple[int, ...]
 
-    def __call__(self, key: Key, x: PyTree, head: Head) -> Callable:
-        """A network for one x under a head."""
-        named = {"spec": head} if "spec" in inspect.signature(self.build).parameters else {}
+    def __call__(self, key: Key, x: PyTree, head: Head, member: Int[Array, ""] | int = 0) -> Callable:
+        """A network for one x under a head, at its place in an ensemble."""
+        known = inspect.signature(self.build).parameters
+        named = {name: value for name, value in (("spec", head), ("member", member)) if name in known}
         return self.build(key=key, x=x, num_outputs=head.num_outputs, **json.loads(self.options), **named)

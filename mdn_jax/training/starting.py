@@ -126,7 +126,7 @@ def _start_networks(
     def begin(_: None, drawn: tuple) -> Lane:
         key, index, rates, bias = drawn
         weights_key, training_key = jax.random.split(jax.random.fold_in(key, index))
-        network = architecture(weights_key, jnp.zeros(architecture.input_shape), head)
+        network = architecture(weights_key, jnp.zeros(architecture.input_shape), head, index)
         return start_lane(plan, Conditional(network, bias, head, architecture), training_key, rates)
 
     keys, rates = jax.tree.map(lambda leaf: jnp.repeat(leaf, size, axis=0), (keys, dict(rates)))
