@@ -284,9 +284,9 @@ def test_targets_not_observed_are_integrated_out_of_scores(kept):
     ("options", "message"),
     [
         ({"weights": np.ones(29)}, r"weights must have shape \(30,\); got \(29,\)"),
-        ({"weights": -np.ones(30)}, "weights must be 0 or more, finite, and not all 0"),
-        ({"weights": np.zeros(30)}, "weights must be 0 or more, finite, and not all 0"),
-        ({"weights": np.full(30, np.nan)}, "weights must be 0 or more, finite, and not all 0"),
+        ({"weights": -np.ones(30)}, "weights must be 0 or more, finite, and not all zero"),
+        ({"weights": np.zeros(30)}, "weights must be 0 or more, finite, and not all zero"),
+        ({"weights": np.full(30, np.nan)}, "weights must be 0 or more, finite, and not all zero"),
         ({"observed": np.ones((30, 1), bool)}, r"observed must have the shape of y, \(30, 2\); got \(30, 1\)"),
     ],
 )

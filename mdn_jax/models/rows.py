@@ -67,7 +67,9 @@ def check_weights(weights: ArrayLike, shape: tuple[int, ...]) -> Float[np.ndarra
     """Weights of a shape in float64, or an `InputError`."""
     weight = np.asarray(weights, np.float64)
     require(weight.shape == shape, f"weights must have shape {shape}; got {weight.shape}")
-    require(bool((weight >= 0).all() and 0 < weight.max() < np.inf), "weights must be 0 or more, finite, and not all 0")
+    require(
+        bool((weight >= 0).all() and 0 < weight.max() < np.inf), "weights must be 0 or more, finite, and not all zero"
+    )
     return weight
 
 

@@ -38,6 +38,7 @@ class Prepared:
     kinds: tuple[tuple[str, ...] | None, ...]  # that each of them names, None of a number
     units: Standardizer  # theirs
     given_units: Standardizer  # of the targets that are given
+    own_block: int | None = None  # rows of one call, where not by the number of rows
 
     @property
     def numbers(self) -> list[int]:
@@ -49,13 +50,20 @@ class Prepared:
         """The model without names, so that models of one structure share a compiled program."""
         return replace(self.model, input_names=(), target_names=(), encoding=None)
 
+    @property
+    def block(self) -> int:
+        """Rows of one call of a program: two sizes serve tables of any length."""
+        few = FEW_AT_ONCE if self.wanted.num_rows <= FEW else None
+        many = 512 if jax.default_backend() == "cpu" else ROWS_AT_ONCE  # as many as fit a core's cache
+        return self.own_block or few or many
+
 
 def answer(prepared: Prepared, on_progress: OnProgress | None = None) -> Any:
     """Every answer as a polars frame of N rows, after the columns that were to be kept."""
     wanted, found, done = prepared.wanted, [], 0
     question, program = prepared.question.on_device, jax.device_put(prepared.program)
     for count, rows, strange in _chunks(prepared):
-        answers = map_rows(question, program, rows, block=_block(prepared))
+        answers = map_rows(question, program, rows, block=prepared.block)
         answers = {name: np.asarray(values, np.float64) for name, values in answers.items()}
         found.append(_in_own_units(prepared, _whole(prepared.question, answers), rows.observed) | {"outside": strange})
         done += count
@@ -80,7 +88,7 @@ def draw(prepared: Prepared, key: Key, count: int) -> Any:
     samples = np.empty((wanted.num_rows, count, len(prepared.names)))
     start = 0
     for size, rows, _ in _chunks(prepared, data):
-        z = np.asarray(map_rows(question, prepared.program, rows, block=_block(prepared)), np.float64)
+        z = np.asarray(map_rows(question, prepared.program, rows, block=prepared.block), np.float64)
         samples[start : start + size] = _placed(prepared.units, z)
         start += size
     columns = {
@@ -95,7 +103,7 @@ def draw(prepared: Prepared, key: Key, count: int) -> Any:
 
 def distributions(prepared: Prepared) -> Any:
     """The distributions of all rows in the targets' own units, stacked along N."""
-    ask, program, block = _Restored(prepared.question.given), prepared.program, _block(prepared)
+    ask, program, block = _Restored(prepared.question.given), prepared.program, prepared.block
     units = prepared.units
     units.warn_unless_held("target", device_dtype(np.zeros(0)))
     parts = []
@@ -113,13 +121,6 @@ class _Restored:
 
     def __call__(self, distribution: Any, row: Rows) -> Any:
         return Standardizer(row.y["shift"], row.y["scale"]).restore(known(distribution, self.given, row.y["given"]))
-
-
-def _block(prepared: Prepared) -> int:
-    """Rows of one call of a program: two sizes serve tables of any length."""
-    if prepared.wanted.num_rows <= FEW:
-        return FEW_AT_ONCE
-    return 512 if jax.default_backend() == "cpu" else ROWS_AT_ONCE  # as many as fit a core's cache
 
 
 def _chunks(prepared: Prepared, key: np.ndarray | None = None) -> Iterator[tuple[int, Rows, Bool[np.ndarray, " R"]]]:

@@ -169,8 +169,12 @@ def prepare(
     given: Given | None = None,
     keep: Sequence[str] | str = (),
     strict: bool = False,
+    block: int | None = None,
 ) -> Prepared:
-    """Everything that can be refused, checked; the arguments are those of `predict`."""
+    """Everything that can be refused, checked; the arguments are those of `predict`.
+
+    With `block`, rows of each call, every number of rows is answered by one program: a row alike among any others.
+    """
     model, asked, given = _model_of(model), asked or Asked(), dict(given or {})
     columns = None if asked.columns is None else tuple(asked.columns)
     quantiles = check_asked(asked, implied_quantiles(columns or (), model.target_names))
@@ -197,7 +201,8 @@ def prepare(
     parts = {found[name][0] for name in chosen} - ({"log_prob"} if wanted.targets is None else set())
     question = replace(question, parts=tuple(sorted(parts)))
     columns = {name: found[name] for name in chosen}
-    return Prepared(model, question, columns, wanted, names, left, model.targets.part(free), model.targets.part(dims))
+    units, given_units = model.targets.part(free), model.targets.part(dims)
+    return Prepared(model, question, columns, wanted, names, left, units, given_units, block)
 
 
 def _model_of(model: AnyModel) -> Model:
