@@ -124,13 +124,7 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         tags.target_tags.multi_output = True
         return tags
 
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: ArrayLike | None = None,
-        groups: ArrayLike | None = None,  # noqa: N803
-    ) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None, groups: ArrayLike | None = None) -> Self:
         """Train.
 
         Args:
@@ -143,9 +137,7 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
             Itself.
         """
         told = y
-        X, y = validate_data(  # noqa: N806
-            self, X, y, dtype=np.float64, y_numeric=True, multi_output=True, ensure_min_samples=2
-        )
+        X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True, multi_output=True, ensure_min_samples=2)
         self.target_shape_, y = y.shape[1:], y.reshape(len(y), -1)
         model, training = self._configs(*X.shape)
         fraction = training.validation_fraction
@@ -165,11 +157,11 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
             warnings.warn(f"training diverged: {cure}", ConvergenceWarning, stacklevel=2)
         return self
 
-    def predict(self, X: Any) -> np.ndarray:  # noqa: N803
+    def predict(self, X: Any) -> np.ndarray:
         """(N,) or (N, D): the mean of each row's distribution."""
         return self._of_targets(X, ["mean"])[:, 0]
 
-    def predict_quantiles(self, X: Any, alpha: float | Sequence[float] = (0.05, 0.5, 0.95)) -> Any:  # noqa: N803
+    def predict_quantiles(self, X: Any, alpha: float | Sequence[float] = (0.05, 0.5, 0.95)) -> Any:
         """Quantiles of each target.
 
         Args:
@@ -182,7 +174,7 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         levels = np.atleast_1d(alpha).astype(float).tolist()
         return self._like(X, self._quantiles(X, levels), [(level,) for level in levels])
 
-    def predict_interval(self, X: Any, coverage: float = 0.9) -> Any:  # noqa: N803
+    def predict_interval(self, X: Any, coverage: float = 0.9) -> Any:
         """The central interval of each target that holds the probability `coverage`.
 
         Args:
@@ -197,16 +189,16 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         ends = self._quantiles(X, [(1 - coverage) / 2, (1 + coverage) / 2])
         return self._like(X, ends, [(coverage, "lower"), (coverage, "upper")])
 
-    def predict_distributions(self, X: Any) -> Any:  # noqa: N803
+    def predict_distributions(self, X: Any) -> Any:
         """A batch of N distributions of y, to be asked by `jax.vmap` with any function of `mdn`."""
         return predict_distributions(self.model_, self._table(X))
 
-    def log_prob(self, X: Any, y: Any) -> Float[np.ndarray, " N"]:  # noqa: N803
+    def log_prob(self, X: Any, y: Any) -> Float[np.ndarray, " N"]:
         """Log-likelihood of each row's target, in nats of y's own units."""
         y = np.asarray(y, np.float64).reshape(-1, len(self._targets))
         return self._asked(X, ["log_prob"], dict(zip(self._targets, y.T, strict=True)))[:, 0]
 
-    def sample(self, X: Any, num_samples: int = 1, random_state: Any = None) -> np.ndarray:  # noqa: N803
+    def sample(self, X: Any, num_samples: int = 1, random_state: Any = None) -> np.ndarray:
         """(N, S) or (N, S, D): `num_samples` independent draws of each row's target."""
         key = jax.random.key(_seed(random_state))
         drawn = draw(prepare(self.model_, self._table(X), block=ROWS_PER_CALL), key, num_samples)
@@ -238,27 +230,27 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         check_is_fitted(self)
         return self.model_.target_names
 
-    def _table(self, X: Any) -> dict[str, np.ndarray]:  # noqa: N803
+    def _table(self, X: Any) -> dict[str, np.ndarray]:
         """Rows checked, by the names that the model knows."""
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=np.float64)  # noqa: N806
+        X = validate_data(self, X, reset=False, dtype=np.float64)
         return dict(zip(self.model_.input_names, X.T, strict=True))
 
-    def _asked(self, X: Any, columns: Sequence[str], y: Any = None, **asked: Any) -> np.ndarray:  # noqa: N803
+    def _asked(self, X: Any, columns: Sequence[str], y: Any = None, **asked: Any) -> np.ndarray:
         """Columns of the answer as an array."""
         table = self._table(X) | (y or {})
         prepared = prepare(self.model_, table, Asked(columns=columns, **asked), block=ROWS_PER_CALL)
         return answer(prepared).to_numpy()
 
-    def _of_targets(self, X: Any, parts: Sequence[str], **asked: Any) -> np.ndarray:  # noqa: N803
+    def _of_targets(self, X: Any, parts: Sequence[str], **asked: Any) -> np.ndarray:
         """(N, P) or (N, P, D): P parts of the answer for each target."""
         columns = [f"{name}_{part}" for part in parts for name in self._targets]
         return self._asked(X, columns, **asked).reshape(-1, len(parts), *self.target_shape_)
 
-    def _quantiles(self, X: Any, levels: list[float]) -> np.ndarray:  # noqa: N803
+    def _quantiles(self, X: Any, levels: list[float]) -> np.ndarray:
         return self._of_targets(X, [f"q{percent(level)}" for level in levels], quantiles=levels)
 
-    def _like(self, X: Any, values: np.ndarray, parts: Sequence[tuple]) -> Any:  # noqa: N803
+    def _like(self, X: Any, values: np.ndarray, parts: Sequence[tuple]) -> Any:
         """A pandas frame where X is one."""
         pandas = sys.modules.get("pandas")  # X is no frame of a library that nobody has imported
         if pandas is None or not isinstance(X, pandas.DataFrame):
@@ -267,7 +259,7 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         return pandas.DataFrame(values.reshape(len(values), -1), index=X.index, columns=columns)
 
 
-def log_likelihood(estimator: Any, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:  # noqa: N803
+def log_likelihood(estimator: Any, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:
     """The mean log-likelihood of y in nats, a scorer: `GridSearchCV(..., scoring=log_likelihood)`.
 
     Args:
@@ -286,7 +278,7 @@ def log_likelihood(estimator: Any, X: Any, y: Any, sample_weight: ArrayLike | No
     """
     while isinstance(estimator, Pipeline):
         if len(estimator) > 1:
-            X = estimator[:-1].transform(X)  # noqa: N806
+            X = estimator[:-1].transform(X)
         estimator = estimator[-1]
     return float(np.average(estimator.log_prob(X, y), weights=sample_weight))
 

@@ -251,10 +251,10 @@ def test_weights_of_one_are_no_weights(solo):
         ({"weights": np.eye(200)[0]}, r"y must have at least 2 rows that count; got 1$"),
         ({"x": X[:0], "y": Y[:0]}, r"y must have shape \(N, D\) or \(N,\) and not be empty; got \(0, 1\)"),
         ({"weights": np.ones(3)}, r"weights must have shape \(200,\); got \(3,\)"),
-        ({"weights": np.zeros(200)}, r"weights must be 0 or more, finite, and not all zero"),
-        ({"weights": np.where(np.arange(200) == 0, -1.0, 1.0)}, r"weights must be 0 or more, finite, and not all zero"),
-        ({"weights": np.where(np.arange(200) == 0, np.nan, 1.0)}, r"weights must be 0 or more, finite, and not all zero"),
-        ({"weights": np.where(np.arange(200) == 0, np.inf, 1.0)}, r"weights must be 0 or more, finite, and not all zero"),
+        ({"weights": np.zeros(200)}, r"must be 0 or more, finite, and not all zero"),
+        ({"weights": np.where(np.arange(200) == 0, -1.0, 1.0)}, r"must be 0 or more, finite, and not all zero"),
+        ({"weights": np.where(np.arange(200) == 0, np.nan, 1.0)}, r"must be 0 or more, finite, and not all zero"),
+        ({"weights": np.where(np.arange(200) == 0, np.inf, 1.0)}, r"must be 0 or more, finite, and not all zero"),
     ],
 )
 def test_what_cannot_be_trained_on_is_refused_in_one_line(changes, message):
