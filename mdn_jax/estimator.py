@@ -25,7 +25,7 @@ try:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.model_selection import GroupShuffleSplit
     from sklearn.pipeline import Pipeline
-    from sklearn.utils import check_random_state
+    from sklearn.utils import check_consistent_length, check_random_state
     from sklearn.utils.validation import check_is_fitted, validate_data
 except ImportError as error:
     raise ImportError("mdn_jax.estimator needs scikit-learn: pip install 'mdn-jax[sklearn]'") from error
@@ -83,6 +83,7 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
     """
 
     model_: Any
+    n_features_in_: int
 
     def __init__(
         self,
@@ -137,6 +138,7 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
             Itself.
         """
         told = y
+        check_consistent_length(X, y, sample_weight, groups)
         X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True, multi_output=True, ensure_min_samples=2)
         self.target_shape_, y = y.shape[1:], y.reshape(len(y), -1)
         model, training = self._configs(*X.shape)
@@ -191,7 +193,8 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
 
     def predict_distributions(self, X: Any) -> Any:
         """A batch of N distributions of y, to be asked by `jax.vmap` with any function of `mdn`."""
-        return predict_distributions(self.model_, self._table(X))
+        table = self._table(X)
+        return predict_distributions(self.model_, table)
 
     def log_prob(self, X: Any, y: Any) -> Float[np.ndarray, " N"]:
         """Log-likelihood of each row's target, in nats of y's own units."""
@@ -200,8 +203,8 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
 
     def sample(self, X: Any, num_samples: int = 1, random_state: Any = None) -> np.ndarray:
         """(N, S) or (N, S, D): `num_samples` independent draws of each row's target."""
-        key = jax.random.key(_seed(random_state))
-        drawn = draw(prepare(self.model_, self._table(X), block=ROWS_PER_CALL), key, num_samples)
+        table, key = self._table(X), jax.random.key(_seed(random_state))
+        drawn = draw(prepare(self.model_, table, block=ROWS_PER_CALL), key, num_samples)
         return drawn.select(self._targets).to_numpy().reshape(-1, num_samples, *self.target_shape_)
 
     def _configs(self, num_rows: int, num_inputs: int) -> tuple[ModelConfig, TrainingConfig]:
@@ -217,13 +220,14 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         every = min(whole, key=lambda every: abs(every - 100), default=config.training.evaluate_every)
         return config.model, config.training.model_copy(update={"evaluate_every": every})
 
-    def _names(self, y: Any, num_targets: int) -> dict[str, tuple[str, ...]]:
+    def _names(self, y: Any, num_targets: int) -> dict[str, Any]:
         """The columns' own names where they tell them apart, as `start` takes them."""
-        inputs = [str(name) for name in getattr(self, "feature_names_in_", ())]
-        targets = [str(name) for name in getattr(y, "columns", [getattr(y, "name", None) or "y"])]
-        if len({*inputs, *targets}) != self.n_features_in_ + num_targets:
-            inputs, targets = [f"x{i}" for i in range(self.n_features_in_)], [f"y{i}" for i in range(num_targets)]
-        return {"input_names": tuple(inputs), "target_names": tuple(targets)}
+        plain = [f"x{i}" for i in range(self.n_features_in_)], [f"y{i}" for i in range(num_targets)]
+        inputs = getattr(self, "feature_names_in_", plain[0])
+        targets = getattr(y, "columns", [y.name] if getattr(y, "name", None) else plain[1])
+        own = [str(name) for name in (*inputs, *targets)]
+        own = own if len(set(own)) == len(own) else [*plain[0], *plain[1]]
+        return {"input_names": tuple(own[:-num_targets]), "target_names": tuple(own[-num_targets:])}
 
     @property
     def _targets(self) -> tuple[str, ...]:
