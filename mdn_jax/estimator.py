@@ -32,9 +32,7 @@ except ImportError as error:
 
 __all__ = ["MDNRegressor", "log_likelihood"]
 
-ROWS_PER_CALL = (
-    128  # one size for any number of rows, so that a row's answer is the same to the last bit among any others
-)
+ROWS_PER_CALL = 128  # of any number: a row's answer is the same to the last bit among any others
 SOME_DATA = {"path": "X", "targets": ["y"]}  # which every config names
 EVALUATE_EVERY = range(50, 201)  # steps, of which the nearest to 100 that divides num_steps is taken
 
@@ -43,19 +41,15 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
     """A mixture density network: predicts the distribution of y, its mean where scikit-learn asks for one number.
 
     Each parameter that is None is what `mdn.table_recipe` chooses for so many rows; the names are those of the configs.
-    Fits of one shape share a compiled program: the folds of a cross-validation, and any learning rate, weight decay or
-    noise.
+    Fits of one shape share a compiled program within a process: the folds of a search, and all learning rates.
 
     Args:
         num_components: Gaussians in the mixture.
         hidden_sizes: units of each hidden layer; () is a linear model.
-        activation: nonlinearity of the hidden layers.
         covariance: "isotropic", "diagonal", "tied" or "full"; the last two see correlations between targets.
-        min_std: floor of the standard deviations, as a fraction of the target's.
-        objective: "nll", "crps", "energy_score", or "squared_error" (with num_components = 1).
         learning_rate: peak learning rate.
-        batch_size: rows drawn for each step, or "full".
         num_steps: optimizer steps.
+        batch_size: rows drawn for each step, or "full".
         weight_decay: decay of the weight matrices.
         input_noise: standard deviation of noise on the standardised inputs.
         target_noise: standard deviation of noise on the standardised targets.
@@ -86,38 +80,16 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
     n_features_in_: int
 
     def __init__(
-        self,
-        *,
-        num_components: int | None = None,
-        hidden_sizes: Sequence[int] | None = None,
-        activation: str | None = None,
-        covariance: str | None = None,
-        min_std: float | None = None,
-        objective: Any = None,
-        learning_rate: float | None = None,
-        batch_size: int | Literal["full"] | None = None,
-        num_steps: int | None = None,
-        weight_decay: float | None = None,
-        input_noise: float | None = None,
-        target_noise: float | None = None,
-        validation_fraction: float | None = None,
-        ensemble_size: int | None = None,
-        random_state: Any = None,
-    ) -> None:
-        self.num_components = num_components
-        self.hidden_sizes = hidden_sizes
-        self.activation = activation
-        self.covariance = covariance
-        self.min_std = min_std
-        self.objective = objective
-        self.learning_rate = learning_rate
-        self.batch_size = batch_size
-        self.num_steps = num_steps
-        self.weight_decay = weight_decay
-        self.input_noise = input_noise
-        self.target_noise = target_noise
-        self.validation_fraction = validation_fraction
-        self.ensemble_size = ensemble_size
+        self, *, num_components: int | None = None, hidden_sizes: Sequence[int] | None = None,
+        covariance: str | None = None, learning_rate: float | None = None, num_steps: int | None = None,
+        batch_size: int | Literal["full"] | None = None, weight_decay: float | None = None,
+        input_noise: float | None = None, target_noise: float | None = None, validation_fraction: float | None = None,
+        ensemble_size: int | None = None, random_state: Any = None,
+    ) -> None:  # fmt: skip
+        self.num_components, self.hidden_sizes, self.covariance = num_components, hidden_sizes, covariance
+        self.learning_rate, self.num_steps, self.batch_size = learning_rate, num_steps, batch_size
+        self.weight_decay, self.input_noise, self.target_noise = weight_decay, input_noise, target_noise
+        self.validation_fraction, self.ensemble_size = validation_fraction, ensemble_size
         self.random_state = random_state
 
     def __sklearn_tags__(self) -> Any:
@@ -208,7 +180,7 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         return drawn.select(self._targets).to_numpy().reshape(-1, num_samples, *self.target_shape_)
 
     def _configs(self, num_rows: int, num_inputs: int) -> tuple[ModelConfig, TrainingConfig]:
-        """What is set here, and the rest by the recipe."""
+        """The settings given here, and the recipe's for the rest."""
         said = {name: value for name, value in self.get_params(deep=False).items() if value is not None}
         said = {name: value.item() if isinstance(value, np.generic) else value for name, value in said.items()}
         sections = {"model": ModelConfig, "training": TrainingConfig}

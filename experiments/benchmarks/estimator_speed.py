@@ -40,7 +40,7 @@ def search(regressor: MDNRegressor) -> tuple[float, int]:
     x = rng.normal(size=(500, 5))
     y = np.sin(2 * x[:, 0]) + x[:, 1] + 0.3 * rng.normal(size=500)
 
-    def listen(event: str, _: float, **told: Any) -> None:
+    def listen(event: str, duration_secs: float, **told: Any) -> None:
         if "backend_compile" in event:
             compiled.append(str(told.get("fun_name")))
 
