@@ -8,7 +8,7 @@ the user's. Everything here is numpy float64 on the host.
 
 from mdn_jax.data.dataset import Dataset, Part
 from mdn_jax.data.letters import draw_letters
-from mdn_jax.data.loading import load, table_checksum
+from mdn_jax.data.loading import load, load_folds, table_checksum
 from mdn_jax.data.problems import PROBLEMS, Problem
 from mdn_jax.data.relations import are_copies, is_copy, ordering, panels
 from mdn_jax.data.strokes import StrokeDataset, drawings_of, pack, read_drawings, stroke_dataset
@@ -34,6 +34,7 @@ __all__ = [
     "grid",
     "is_copy",
     "load",
+    "load_folds",
     "ordering",
     "pack",
     "panels",

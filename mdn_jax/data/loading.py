@@ -15,14 +15,14 @@ from mdn_jax._seams import absolute, check_options, check_signature, find
 from mdn_jax.config import DatasetConfig
 from mdn_jax.data.dataset import Dataset, Part
 from mdn_jax.data.problems import PROBLEMS, Problem
-from mdn_jax.data.splits import split_rows
+from mdn_jax.data.splits import fold_rows, split_rows
 from mdn_jax.data.strokes import strokes
 from mdn_jax.data.tables import Table, checksum, read_table
 from mdn_jax.encoding import Encoding, missing_in, refuse_missing
 from mdn_jax.heads import Support
 from mdn_jax.models import FEWEST_TO_CALIBRATE
 
-__all__ = ["DATASETS", "load", "table_checksum"]
+__all__ = ["DATASETS", "load", "load_folds", "table_checksum"]
 
 MIN_ROWS = 10  # fewer rows of a table than this cannot be split, trained on and judged
 FEW_KINDS, MANY_ROWS = 10, 100  # so few different whole numbers in so many rows may name kinds
@@ -55,12 +55,7 @@ def load(config: DatasetConfig, base: Path | None = None) -> Dataset:
         ((100, 1), (1000, 1), ('y',), ('x',))
     """
     base = base or Path()
-    paths = _table_paths(config, base)
-    require(
-        config.table_checksum is None or not all(map(Path.is_file, paths)) or config.table_checksum == checksum(paths),
-        f"{' or '.join(map(str, paths))} has changed since this config noted its dataset.table_checksum: restore it, "
-        "or drop that field from the config to use the table as it is now",
-    )
+    paths = _unchanged_paths(config, base)
     data = _load_table(config, paths) if config.name is None else _load_named(config, config.name, base, paths)
     kept = FEWEST_TO_CALIBRATE if data.calibration is None else len(data.calibration)
     require(
@@ -69,6 +64,39 @@ def load(config: DatasetConfig, base: Path | None = None) -> Dataset:
         f"intervals need at least {FEWEST_TO_CALIBRATE}: raise it",
     )
     return data
+
+
+def load_folds(config: DatasetConfig, num_folds: int) -> list[Dataset]:
+    """The table of a config once for each of K folds: the fold's rows as the test, all others as the training rows.
+
+    Every row stands in one fold, every group in one where the split is by groups; columns are encoded by what the
+    training rows of the fold hold. There are no calibration rows, and a test table of its own stays unread.
+
+    Args:
+        config: the `[dataset]` table of a config, of a table.
+        num_folds: K.
+
+    Raises:
+        InputError: as `load`, and for what is no table, an ordered split, or a number of folds that cannot be.
+    """
+    require(config.name is None, f"folds are of a table, and dataset.name = {config.name!r} draws rows: give path")
+    table, dropped = _read_enough(config, _unchanged_paths(config, Path())[0])
+    column = table.columns.get(config.split_column or "")
+    folds = fold_rows(config, num_folds, table.num_rows, column, str(table.path))
+    rows = np.arange(table.num_rows)
+    parts = ({"train": _take(table, np.setdiff1d(rows, fold)), "test": _take(table, fold)} for fold in folds)
+    return [_encoded(config, tables, dropped) for tables in parts]
+
+
+def _unchanged_paths(config: DatasetConfig, base: Path) -> list[Path]:
+    """The paths of a config's tables, refused where one has changed."""
+    paths = _table_paths(config, base)
+    require(
+        config.table_checksum is None or not all(map(Path.is_file, paths)) or config.table_checksum == checksum(paths),
+        f"{' or '.join(map(str, paths))} has changed since this config noted its dataset.table_checksum: restore it, "
+        "or drop that field from the config to use the table as it is now",
+    )
+    return paths
 
 
 def _load_named(config: DatasetConfig, name: str, base: Path, paths: list[Path]) -> Dataset:
@@ -120,14 +148,9 @@ DATASETS: Mapping[str, Callable[..., Dataset]] = {
 
 
 def _load_table(config: DatasetConfig, paths: list[Path]) -> Dataset:
-    """Read, drop what is to be dropped, split, and encode by what the training rows hold."""
+    """Read, drop what is to be dropped, split and encode."""
     path, *test_path = paths
-    table, dropped = _read(config, path)
-    require(
-        table.num_rows >= MIN_ROWS,
-        f"{table.path}: number of rows is {table.num_rows}{' without missing values' if dropped else ''}, too few: "
-        f"give at least {MIN_ROWS}",
-    )
+    table, dropped = _read_enough(config, path)
     parts = split_rows(config, table.num_rows, table.columns.get(config.split_column or ""), str(table.path))
     tables = {name: _take(table, rows) for name, rows in parts.items() if name != "test" or config.test_path is None}
     if test_path:
@@ -135,6 +158,22 @@ def _load_table(config: DatasetConfig, paths: list[Path]) -> Dataset:
         tables["test"], more = _read(whole, test_path[0])
         require(tables["test"].num_rows > 0, f"{tables['test'].path}: no row to test on")
         dropped += more
+    return _encoded(config, tables, dropped)
+
+
+def _read_enough(config: DatasetConfig, path: Path) -> tuple[Table, int]:
+    """A table of enough rows, and how many were dropped."""
+    table, dropped = _read(config, path)
+    require(
+        table.num_rows >= MIN_ROWS,
+        f"{table.path}: number of rows is {table.num_rows}{' without missing values' if dropped else ''}, too few: "
+        f"give at least {MIN_ROWS}",
+    )
+    return table, dropped
+
+
+def _encoded(config: DatasetConfig, tables: dict[str, Table], dropped: int) -> Dataset:
+    """The parts of a table, encoded by what its training rows hold."""
     train = tables["train"]
     _check_columns(config, train)
     for name, part in tables.items():
@@ -160,7 +199,7 @@ def _load_table(config: DatasetConfig, paths: list[Path]) -> Dataset:
             calibration=rows.get("calibration"), encoding=encoding, warnings=warnings,
         )  # fmt: skip
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(f"{train.path}: {error}") from None
 
 
 def _support(told: Any, atoms: tuple[float, ...] | None) -> Support | None:

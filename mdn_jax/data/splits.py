@@ -1,4 +1,4 @@
-"""The split of rows into training, calibration and test."""
+"""The split of rows into training, calibration and test, and into folds."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from mdn_jax._checks import require
 from mdn_jax._typing import Int
 from mdn_jax.config import DatasetConfig
 
-__all__ = ["split_rows"]
+__all__ = ["fold_rows", "split_rows"]
 
 
 def split_rows(
@@ -47,6 +47,32 @@ def split_rows(
     if units is None:
         return parts
     return {name: np.flatnonzero(np.isin(units, own)) for name, own in parts.items()}
+
+
+def fold_rows(
+    config: DatasetConfig, num_folds: int, num_rows: int, column: np.ndarray | None, source: str
+) -> list[Int[np.ndarray, " R"]]:
+    """Indices of the rows of each fold: disjoint, together every row, shuffled by `config.seed`, and groups whole.
+
+    Args:
+        config: how to split.
+        num_folds: from 2 to the number of rows, or of groups.
+        num_rows: N.
+        column: (N,) names of the groups, or None.
+        source: of the rows, for messages.
+
+    Raises:
+        InputError: for another number of folds, and for an ordered split.
+    """
+    past = 'folds test on the past too: set dataset.split = "random", or judge by the last rows as it is'
+    require(config.split != "ordered", f"{source}: {past}")
+    units, kind = np.arange(num_rows), "row"
+    if config.split == "group":
+        units, kind = np.unique(np.asarray(column, str), return_inverse=True)[1], "group"
+    count = int(units.max()) + 1
+    require(2 <= num_folds <= count, f"{source}: num_folds is {num_folds}, of {count} {kind}s: give 2 to {count}")
+    order = np.random.default_rng(config.seed).permutation(count)
+    return [np.flatnonzero(np.isin(units, own)) for own in np.array_split(order, num_folds)]
 
 
 def _sizes(config: DatasetConfig, count: int, kind: str, source: str) -> dict[str, int]:

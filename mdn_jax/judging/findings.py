@@ -1,5 +1,6 @@
 """The findings of a run beyond its scores: diagnosis, coverage, baselines, and warnings for a person."""
 
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -23,6 +24,7 @@ from mdn_jax.training import fit
 
 __all__ = ["diagnosis_of", "evaluate_part", "findings"]
 
+FEW = 100  # test rows, whose scores stand on chance: an NLL is then known within a tenth of its spread at best
 FEWEST_ROWS, MOST_ROWS, COMPONENT_ROWS = 500, 2_000, 40_000  # to judge: as many as many components allow
 
 
@@ -60,6 +62,7 @@ def findings(
     said = [*baseline_sentences(baselines, nll), *fault_sentences(evidence), *diagnosis.sentences()]
     said += coverage_sentences(coverage)
     said += kind_sentences(scores, dataset.target_names)
+    said += _few_sentences(config, dataset, scores)
     said += dataset.warnings
     found: dict[str, Any] = {"diagnosis": diagnosis.report(), "coverage": coverage, "baselines": baselines}
     neighbours = residual_autocorrelation(scores, dataset.test.place)
@@ -82,6 +85,20 @@ def diagnosis_of(model: Model, dataset: Dataset, scores: Scores, statuses: tuple
     most = int(np.clip(COMPONENT_ROWS // components, FEWEST_ROWS, MOST_ROWS))
     judged = judge(model, test.x, test.y, observed=test.observed, most_rows=most)
     return diagnose(model, scores, judged, target_names=dataset.target_names, statuses=statuses), judged
+
+
+def _few_sentences(config: Config, dataset: Dataset, scores: Scores) -> list[str]:
+    """The offer of folds, where the test part of a table is small."""
+    rows = config.dataset
+    judged_once = rows.name is not None or rows.test_path is not None or rows.split == "ordered"
+    if judged_once or len(dataset.test) >= FEW or not Path(str(rows.path)).is_file():
+        return []
+    error = scores.report(dataset.target_names)["test_nll_standard_error"]
+    return [
+        f"{len(dataset.test)} test rows are few to judge by: their NLL is known within {error:.2f} either way. In "
+        'Python mdn.cross_validate("config.toml"), of this folder, judges every row of the table once, by networks '
+        "that never saw it"
+    ]
 
 
 def _ordered_split(config: Config, dataset: Dataset) -> dict[str, Any] | None:

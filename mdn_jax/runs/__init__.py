@@ -15,6 +15,7 @@ model of pen strokes.
 
 from mdn_jax.runs.comparing import Comparison, compare_runs
 from mdn_jax.runs.configs import absolute, changed_by_hand, config_text, fill_in, read_config, resolve, with_checksums
+from mdn_jax.runs.cross_validating import cross_validate
 from mdn_jax.runs.loading import load_run
 from mdn_jax.runs.regression import oracle_scores
 from mdn_jax.runs.running import run
@@ -30,6 +31,7 @@ __all__ = [
     "changed_by_hand",
     "compare_runs",
     "config_text",
+    "cross_validate",
     "draw_figures",
     "fill_in",
     "load_run",

@@ -285,16 +285,17 @@ def _in_nats(state: TrainingState, columns: Mapping[str, np.ndarray]) -> dict[st
 def _offsets(state: TrainingState) -> tuple[np.ndarray, np.ndarray]:
     """The offsets of mean losses to nats of the original y, of training and of judged rows: (1,) or (M,) each."""
     data, split = state.data, state.lanes.split
+    units = [data.targets] if data.own is None else [targets for _, targets in data.own]
+    scales = np.log(np.stack([np.asarray(targets.scale) for targets in units]))  # (1, D), or (M, D)
     if data.rows.observed is None:
-        units = [data.targets] if data.own is None else [targets for _, targets in data.own]
-        whole = np.log(np.stack([np.asarray(targets.scale) for targets in units])).sum(axis=1)
-        return whole, whole
+        return scales.sum(axis=1), scales.sum(axis=1)
 
     def known(rows: Rows, indices: jax.Array | None) -> np.ndarray:
         # of a row only the scales of its known targets count
-        values = np.asarray(rows.observed) @ np.log(np.asarray(data.targets.scale))
-        places = np.arange(len(values))[None] if indices is None else np.asarray(indices)
-        return np.average(values[places], axis=1, weights=np.asarray(rows.weight, np.float64)[places])
+        values = scales @ np.asarray(rows.observed).T
+        places = np.arange(values.shape[1])[None] if indices is None else np.asarray(indices)
+        own = values[np.arange(len(values))[:, None], places]
+        return np.average(own, axis=1, weights=np.asarray(rows.weight, np.float64)[places])
 
     train = known(data.rows, None if split is None else split.train)
     if split is not None and split.validation is not None:

@@ -1,4 +1,4 @@
-"""Many splits of one table, trained side by side in one compiled program."""
+"""Many splits of one table; those of one shape train side by side in one compiled program."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +19,7 @@ from mdn_jax.training.preparation import Data, prepare, rows_of_lanes
 from mdn_jax.training.starting import start_runs
 from mdn_jax.training.state import Fit, OnEvaluation
 
-__all__ = ["fit_splits"]
+__all__ = ["fit_prepared", "fit_splits"]
 
 
 def fit_splits(
@@ -34,15 +34,16 @@ def fit_splits(
     target_names: tuple[str, ...] = (),
     on_evaluation: OnEvaluation | None = None,
 ) -> list[Fit]:
-    """`fit` on each of several splits of the same rows, for cross-validation and benchmarks, in one compiled program.
+    """`fit` on each of several splits of the same rows, for cross-validation and benchmarks.
 
-    The rows of each split are held once, in units fitted to them alone; its networks read them by index.
+    Splits of one size train in one compiled program. The rows of each split are held once, in units fitted to them
+    alone; its networks read them by index.
 
     Args:
         key: a PRNG key; split s trains with `fold_in(key, s)`.
         x: (N, X) inputs of all rows.
         y: (N, D) or (N,) targets of all rows.
-        splits: for each split the indices of its training rows, equally many in each; those left out are never seen.
+        splits: for each split the indices of its training rows; those left out are never seen.
         model: components, widths, covariance.
         training: with `ensemble_size` networks for each split, and validation rows of their own among its rows.
         input_names: names of the inputs, kept with the models.
@@ -53,7 +54,7 @@ def fit_splits(
         A `Fit` for each split.
 
     Raises:
-        InputError: for splits of different sizes or without rows, indices out of range, or what `fit` refuses.
+        InputError: for no splits, indices out of range, or what `fit` refuses.
 
     Example:
         >>> import jax, numpy as np, mdn_jax as mdn
@@ -74,16 +75,41 @@ def fit_splits(
     named: Any = {"input_names": input_names, "target_names": target_names}
     named["head_of"] = lambda counts: head_of(model, objective, counts)
     prepared = [prepare(x[split], y[split], None, 0.0, **named) for split in rows]
-    data, own = _side_by_side(prepared, training)
-    state = start_runs(data, model, [training] * len(rows), keys, own)
-    return finish_runs(advance_to_end(state, on_evaluation), len(rows))
+    return fit_prepared(keys, prepared, model, training, on_evaluation)
+
+
+def fit_prepared(
+    keys: Key,
+    prepared: Sequence[Data],
+    model: ModelConfig,
+    training: TrainingConfig,
+    on_evaluation: OnEvaluation | None = None,
+) -> list[Fit]:
+    """A fit for each of several sets of rows; those of one shape and one head train in one compiled program.
+
+    Args:
+        keys: (S,), one for each set.
+        prepared: S sets from `prepare`, with no rows kept for validation.
+        model: of all of them.
+        training: of all of them.
+        on_evaluation: as for `fit`.
+    """
+    alike, fits = dict[Any, list[int]](), {}
+    for place, data in enumerate(prepared):
+        alike.setdefault((jax.tree.map(jnp.shape, data.rows), data.num_classes), []).append(place)
+    for places in alike.values():
+        data, own = _side_by_side([prepared[place] for place in places], training)
+        state = start_runs(data, model, [training] * len(places), keys[jnp.array(places)], own)
+        found = finish_runs(advance_to_end(state, on_evaluation), len(places))
+        fits |= dict(zip(places, found, strict=True))
+    return [fits[place] for place in range(len(prepared))]
 
 
 def _checked(splits: Sequence[ArrayLike], count: int) -> list[np.ndarray]:
     rows = [np.asarray(split) for split in splits]
     require(len(rows) > 0, "fit_splits takes at least one split; got none")
-    sizes = sorted({len(split) for split in rows})
-    require(len(sizes) == 1 and sizes[0] > 1, f"fit_splits takes splits of one size; got sizes {sizes}")
+    sizes = sorted({split.size for split in rows})
+    require(sizes[0] > 1, f"fit_splits takes splits of 2 rows or more; got sizes {sizes}")
     inside = all(np.issubdtype(split.dtype, np.integer) and split.min() >= 0 and split.max() < count for split in rows)
     require(inside, f"fit_splits takes indices of rows, whole numbers from 0 to {count - 1}")
     return rows
