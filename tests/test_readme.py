@@ -13,7 +13,7 @@ README = Path(__file__).parent.parent / "README.md"
 BLOCKS = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
-FIT, EXPORT, OWN_LOOP, OWN_CODE = BLOCKS
+FIT, EXPORT, OWN_LOOP, SKLEARN, OWN_CODE = BLOCKS
 
 
 @pytest.mark.parametrize("block", [FIT + EXPORT, OWN_LOOP], ids=["fit", "own_loop"])
@@ -32,6 +32,18 @@ def test_python_blocks_run(block, capsys):
         assert all(f"{number:.3f}" in block for number in [*modes, *ends])  # what its comments say
     else:
         assert names["value"] < -0.5  # noise-free: the data lie on a curve
+
+
+def test_the_regressor_runs(capsys):
+    names = {}
+    exec(compile(SKLEARN, "README.md", "exec"), names)
+    best, x = names["best"], names["X"]
+    assert capsys.readouterr().out.startswith("{'learning_rate': ")
+    assert best.score(x, names["y"]) > 0.7  # the noise takes 0.09 of a variance of 0.6
+    spread = np.diff(best.predict_interval(x, 0.9))[:, 0]
+    wide = np.abs(x[:, 1])
+    assert spread[wide > 2].mean() > 1.5 * spread[wide < 1].mean()
+    assert_allclose(names["log_likelihood"](best, x, names["y"]), best.log_prob(x, names["y"]).mean())
 
 
 def test_a_config_with_code_of_ones_own_runs(tmp_path):
