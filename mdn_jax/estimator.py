@@ -249,7 +249,8 @@ def log_likelihood(estimator: Any, X: Any, y: Any, sample_weight: ArrayLike | No
         >>> from sklearn.model_selection import cross_val_score
         >>> from mdn_jax.estimator import MDNRegressor, log_likelihood
         >>> X = np.random.default_rng(0).uniform(-1, 1, (200, 1))
-        >>> cross_val_score(MDNRegressor(num_steps=100), X, X[:, 0] ** 2, scoring=log_likelihood).shape
+        >>> regressor = MDNRegressor(num_steps=100, ensemble_size=1)
+        >>> cross_val_score(regressor, X, X[:, 0] ** 2, scoring=log_likelihood).shape
         (5,)
     """
     while isinstance(estimator, Pipeline):

@@ -127,6 +127,7 @@ def test_names_that_tell_nothing_apart_are_left_out():
     assert named.predict_quantiles(frame[:2], 0.5).shape == (2, 2)
 
 
+@pytest.mark.slow
 def test_a_pipeline_with_kinds():
     frame = pd.DataFrame({"size": X[:, 0], "kind": np.where(X[:, 1] > 0, "a", "b")})
     columns = ColumnTransformer([("kinds", OneHotEncoder(), ["kind"]), ("numbers", StandardScaler(), ["size"])])
@@ -233,6 +234,7 @@ def test_folds_of_one_shape_find_one_compiled_program(compilations):
     assert np.isfinite(scores).all() and len(set(scores)) == 3
 
 
+@pytest.mark.slow
 def test_scikit_learns_searches_and_splits():
     scores = cross_val_score(MDNRegressor(**SMALL), X, Y, cv=GroupKFold(3), groups=np.repeat(np.arange(20), 5))
     assert scores.shape == (3,)
