@@ -23,6 +23,7 @@ from mdn_jax.distributions import (
     Product,
     Stepped,
     Triangular,
+    Wrapped,
     affine,
     condition,
     graves_bias,
@@ -37,6 +38,7 @@ from mdn_jax.distributions import (
 )
 from mdn_jax.heads import (
     CategoricalSpec,
+    CircularSpec,
     IndependentSpec,
     MixtureSpec,
     ProductSpec,
@@ -83,17 +85,17 @@ if TYPE_CHECKING:
     from mdn_jax.sweeps import sweep
 
 __all__ = [
-    "MLP", "Bounded", "Categorical", "CategoricalSpec", "Conditional", "Config", "ConstantStd", "Dataset",
-    "DatasetConfig", "Diagonal", "Fit", "Functional", "Independent", "IndependentSpec", "Inflated", "InputError",
-    "Isotropic", "Merged", "Mixture", "MixtureSpec", "Model", "ModelConfig", "Observed", "Part", "Positive", "Product",
-    "ProductSpec", "Rows", "Standardizer", "Stepped", "Support", "SupportSpec", "TrainingConfig", "TrainingState",
-    "Triangular", "advance", "affine", "calibrate", "cdf", "change_rates", "condition", "covariance", "cross_validate",
-    "crps", "density_level", "draw_strokes", "energy_score", "ensemble", "evaluate", "finish", "fit", "fit_splits",
-    "graves_bias", "highest_density", "highest_density_mass", "initial_bias", "interval", "load", "load_state",
-    "log_cdf", "log_mass", "log_prob", "log_survival", "marginal", "mean", "merge", "mode", "modes", "nll",
-    "paper_densities", "predict", "predict_distributions", "predict_samples", "quantile", "responsibilities", "rollout",
-    "rsample", "sample", "save", "save_state", "sketch_rnn_temper", "squared_error", "start", "std", "stop",
-    "stroke_dataset", "sweep", "table_recipe", "tail_mean", "temper", "unpack",
+    "MLP", "Bounded", "Categorical", "CategoricalSpec", "CircularSpec", "Conditional", "Config", "ConstantStd",
+    "Dataset", "DatasetConfig", "Diagonal", "Fit", "Functional", "Independent", "IndependentSpec", "Inflated",
+    "InputError", "Isotropic", "Merged", "Mixture", "MixtureSpec", "Model", "ModelConfig", "Observed", "Part",
+    "Positive", "Product", "ProductSpec", "Rows", "Standardizer", "Stepped", "Support", "SupportSpec", "TrainingConfig",
+    "TrainingState", "Triangular", "Wrapped", "advance", "affine", "calibrate", "cdf", "change_rates", "condition",
+    "covariance", "cross_validate", "crps", "density_level", "draw_strokes", "energy_score", "ensemble", "evaluate",
+    "finish", "fit", "fit_splits", "graves_bias", "highest_density", "highest_density_mass", "initial_bias", "interval",
+    "load", "load_state", "log_cdf", "log_mass", "log_prob", "log_survival", "marginal", "mean", "merge", "mode",
+    "modes", "nll", "paper_densities", "predict", "predict_distributions", "predict_samples", "quantile",
+    "responsibilities", "rollout", "rsample", "sample", "save", "save_state", "sketch_rnn_temper", "squared_error",
+    "start", "std", "stop", "stroke_dataset", "sweep", "table_recipe", "tail_mean", "temper", "unpack",
 ]  # fmt: skip
 
 # who comes in by the front door may have swapped something; inside, functions call each other as they are

@@ -159,8 +159,8 @@ SEEN = {
     "amounts": (RNG.lognormal(4, 2, 900), "positive", ()),
     "prices": (RNG.lognormal(4, 0.3, 900), None, ()),
     "normal": (RNG.normal(size=900), None, ()),
-    "hours": (RNG.uniform(0, 24, 900), None, ()),
-    "degrees": (RNG.uniform(0, 360, 900), None, ()),
+    "hours": (RNG.uniform(0, 24, 900), {"period": 24.0}, ()),
+    "degrees": (RNG.uniform(0, 360, 900), {"period": 360.0}, ()),
     "few rows": (RNG.integers(0, 9, 30).astype(float), None, ()),
 }
 

@@ -131,8 +131,8 @@ class DatasetConfig(Strict):
     categorical: Names = ()
     """Columns whose values name kinds: an input has one 0/1 column for each kind, a target the kind's code."""
     support: Table = Options()
-    """Values that targets can have: { price = "positive", share = [0, 1], visits = "count", height = { step = 0.5 } },
-    bounds open, each as --dataset.support.NAME VALUE."""
+    """Values that targets can have: { price = "positive", share = [0, 1], visits = "count", height = { step = 0.5 },
+    wind = { period = 360 } }, bounds open, each as --dataset.support.NAME VALUE."""
     atoms: Table = Options()
     """Values of targets that have a probability of their own: { rain = [0] }, each as --dataset.atoms.NAME VALUE."""
     weight: str | None = None
@@ -230,11 +230,12 @@ class DatasetConfig(Strict):
 
 
 def _is_support(told: Any) -> bool:
-    """True for a word, two finite numbers in order, or a step."""
+    """True for a word, two finite numbers in order, a step or a period."""
     if isinstance(told, str):
         return told in ("positive", "count")
     if isinstance(told, Mapping):
-        return set(told) == {"step"} and _are_numbers(tuple(told.values())) and told["step"] > 0
+        values = tuple(told.values())
+        return set(told) in ({"step"}, {"period"}) and _are_numbers(values) and values[0] > 0
     return _are_numbers(told) and len(told) == 2 and told[0] < told[1]
 
 
@@ -248,7 +249,7 @@ def _are_numbers(told: Any) -> bool:
 
 
 _OF_NUMBERS = {  # fields that tell of targets, each with what is legal and the cure
-    "support": (_is_support, '"positive", [low, high], "count" or { step = ... }'),
+    "support": (_is_support, '"positive", [low, high], "count", { step = ... } or { period = ... }'),
     "atoms": (_are_atoms, "a list of different numbers"),
 }
 _OF_TABLES = (

@@ -152,6 +152,7 @@ class Dataset:
                     require(here == there, f"rows of {axis} have shape {here} in {name} and {there} in train")
                 _check_codes(name, part.y, self.target_names, self.num_classes)
                 _check_supports(name, part, self.target_names, self.supports)
+                object.__setattr__(self, name, _placed(part, self.supports))
 
     @property
     def for_training(self) -> dict[str, Any]:
@@ -167,6 +168,12 @@ class Dataset:
             "augment": self.augment,
             "num_classes": tuple(one or count for one, count in zip(self.supports, self.num_classes, strict=True)),
         }
+
+
+def _placed(part: Part, supports: tuple[Support | None, ...]) -> Part:
+    """The same rows; targets on a circle within one turn."""
+    columns = [part.y[..., dim] if one is None else one.placed(part.y[..., dim]) for dim, one in enumerate(supports)]
+    return replace(part, y=np.stack(columns, axis=-1)) if any(supports) else part
 
 
 def _check_supports(name: str, part: Part, names: tuple[str, ...], supports: tuple[Support | None, ...]) -> None:

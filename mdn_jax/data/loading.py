@@ -210,7 +210,7 @@ def _support(told: Any, atoms: tuple[float, ...] | None) -> Support | None:
     if told is None or isinstance(told, str):
         bounds = named[told]
     elif isinstance(told, Mapping):
-        bounds = {"low": -math.inf, "step": float(told["step"])}
+        bounds = {"low": -math.inf} | {name: float(one) for name, one in told.items()}
     else:
         bounds = dict(zip(("low", "high"), map(float, told)))
     return Support(**bounds, atoms=tuple(sorted(map(float, atoms or ()))))

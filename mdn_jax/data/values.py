@@ -1,4 +1,4 @@
-"""The values that a target can have, as far as they can be seen by counting: counts, grids, atoms and bounds."""
+"""The values that a target can have, as far as counting shows: counts, grids, atoms, bounds and periods."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,8 @@ ATOM, ABOVE, BESIDE = 0.02, 10, 20  # share of the rows, and times as often as s
 DECADES = 1.0  # that the inner 80 % of positive values span, from which they may be told apart by ratios
 EDGE = 0.03  # of the way from bound to bound that the extremes of shares come near to
 BOUNDS = ((0, 1), (0, 100))
-PERIODS = (24.0, 360.0, 2 * np.pi)  # of what goes round, whose zero is no bound
+PERIODS = (24.0, 360.0, 2 * np.pi)  # of what may go round
+SEAM, DENSE, ALIKE = 0.05, 0.5, 2.0  # share of a turn at both ends, of its even share of rows, times as many at one
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,20 @@ def values_of(y: Float[np.ndarray, " N"]) -> Values:
         )
         if near and all(first <= one <= last for one in atoms):
             return Values([first, last], f"from {low:.3g} to {high:.3g}", atoms, shares)
-    if any(low < EDGE * period and (1 - EDGE) * period < high <= period for period in PERIODS):
-        return Values(atoms=atoms, shares=shares)
+    for period in PERIODS:
+        if 0 <= low < EDGE * period and (1 - EDGE) * period < high <= period:  # whose zero is then no bound, either
+            round_it = not atoms and _is_dense_at_seam(rest / period)
+            why = f"from {low:.3g} to {high:.3g}, about as many at either end: it goes round"
+            return Values({"period": period}, why) if round_it else Values(atoms=atoms, shares=shares)
     if low > 0 and min(atoms, default=0) >= 0 and _told_by_ratios(rest):
         return Values("positive", f"from {low:.3g} to {high:.3g}, told apart by ratios", atoms, shares)
     return Values(atoms=atoms, shares=shares)
+
+
+def _is_dense_at_seam(turns: Float[np.ndarray, " N"]) -> bool:
+    """True where the density goes on across the ends; what is used between 0 and 24 hours thins out, or leaps there."""
+    first, last = np.sum(turns < SEAM), np.sum(turns > 1 - SEAM)
+    return bool(min(first, last) > max(DENSE * SEAM * len(turns), max(first, last) / ALIKE))
 
 
 def grid(y: Float[np.ndarray, " N"]) -> float | None:

@@ -13,9 +13,10 @@ from mdn_jax.distributions.sampling import graves_bias, rsample, sample, sketch_
 from mdn_jax.distributions.scales import Diagonal, Isotropic, Triangular
 from mdn_jax.distributions.stepped import Stepped
 from mdn_jax.distributions.supported import Bounded, Positive
+from mdn_jax.distributions.wrapped import Wrapped
 
 __all__ = [
     "Bounded", "Categorical", "Diagonal", "Distribution", "Independent", "Inflated", "Isotropic", "Merged", "Mixture",
-    "Observed", "Positive", "Product", "Stepped", "Triangular", "affine", "condition", "graves_bias", "log_prob",
-    "marginal", "merge", "responsibilities", "rsample", "sample", "sketch_rnn_temper", "temper",
+    "Observed", "Positive", "Product", "Stepped", "Triangular", "Wrapped", "affine", "condition", "graves_bias",
+    "log_prob", "marginal", "merge", "responsibilities", "rsample", "sample", "sketch_rnn_temper", "temper",
 ]  # fmt: skip

@@ -53,6 +53,10 @@ class Merged:
         return getattr(self.parts[0], "kinds", (None,) * self.target_dim)
 
     @property
+    def periods(self) -> Float[Array, " D"] | None:
+        return getattr(self.parts[0], "periods", None)
+
+    @property
     def batch_shape(self) -> tuple[int, ...]:
         return tuple(self.log_weights.shape[:-1])
 
@@ -63,9 +67,13 @@ class Merged:
         return logsumexp(self._log_shares("log_prob", "log_prob_observed", y, observed))
 
     def mean(self) -> Float[Array, " D"]:
+        if self.periods is not None:
+            return self._of_marginals("mean")
         return total_mean(self.log_weights, self._each("mean", "mean"))
 
     def std(self) -> Float[Array, " D"]:
+        if self.periods is not None:
+            return self._of_marginals("std")
         return total_std(self.log_weights, self._each("std", "mean"), self._each("std", "std"))
 
     def covariance(self) -> Float[Array, "D D"]:
@@ -73,6 +81,8 @@ class Merged:
         return total_covariance(self.log_weights, self._each("covariance", "mean"), within)
 
     def cdf(self, y: Float[Array, " D"]) -> Float[Array, " D"]:
+        if self.periods is not None:
+            return self._of_marginals("cdf", y)
         return jnp.einsum("m,md->d", jax.nn.softmax(self.log_weights), self._each("cdf", "cdf", y), precision=PRECISION)
 
     def sample(
@@ -104,6 +114,11 @@ class Merged:
         """log w_m + log p_m."""
         each = jnp.stack([capability(function, part, name)(*given) for part in self.parts])
         return log_softmax(self.log_weights) + each
+
+    def _of_marginals(self, name: str, *given: Float[Array, " D"]) -> Float[Array, " D"]:
+        """The answer `name` of each target's marginal: what goes round is not told by sums over parts."""
+        each = ((self.marginal((d,)), [row[d : d + 1] for row in given]) for d in range(self.target_dim))
+        return jnp.concatenate([of_each(name, one, name, *own) for one, own in each])
 
     def _each(self, function: str, name: str, *given: Array) -> Float[Array, "M D"]:
         """The answer `name` of every part."""

@@ -47,6 +47,14 @@ class Product:
         return sum(map(kinds, self.parts), ())
 
     @property
+    def periods(self) -> Float[Array, " D"] | None:
+        each = [getattr(part, "periods", None) for part in self.parts]
+        if all(one is None for one in each):
+            return None
+        lines = (jnp.zeros(part.target_dim) if one is None else one for part, one in zip(self.parts, each))
+        return jnp.concatenate(list(lines))
+
+    @property
     def batch_shape(self) -> tuple[int, ...]:
         return next((part.batch_shape for part in self.parts if part.batch_shape), ())
 

@@ -17,7 +17,10 @@ from jax.core import Tracer
 from mdn_jax._checks import InputError, promoted, require
 from mdn_jax._typing import Float, Key, Scalar
 
-__all__ = ["Distribution", "OneTarget", "capability", "check_target", "kinds", "of_each", "single"]
+__all__ = [
+    "Distribution", "OneTarget", "apart", "capability", "check_target", "kinds", "of_each", "shorter_way",
+    "single", "width",
+]  # fmt: skip
 
 
 class Distribution(Protocol):
@@ -29,6 +32,7 @@ class Distribution(Protocol):
     `condition(dims, values)`, `responsibilities(y, observed=None)`; for targets that may be missing
     `log_prob_observed(y, observed) ()`, for temperatures `tempered(factor, log_factor)` (logits times the one, log
     standard deviations plus the other), and a static `merge(parts, log_weights)` where the family has a closed form.
+    Where targets lie on circles, `periods (D,)` holds their lengths, 0 for a line.
     Where targets name kinds, `kinds` holds for each target their number, or None; their marginals have `probs (C,)`.
     For D > 1 the per-target ones are asked of the marginals; `cdf` is enough for `quantile` and `interval`. Arrays
     arrive checked, in the dtype of the leaves.
@@ -100,6 +104,23 @@ def capability(
 def kinds(distribution: Any) -> tuple[int | None, ...]:
     """Of each target how many kinds it names, None of a number."""
     return getattr(distribution, "kinds", (None,) * distribution.target_dim)
+
+
+def shorter_way(distance: Float[Array, " D"], periods: Float[Array, " D"]) -> Float[Array, " D"]:
+    """Distances as they are on lines, and the shorter way round on circles."""
+    return distance - periods * jnp.round(distance / jnp.where(periods > 0, periods, 1.0))
+
+
+def apart(distribution: Any, one: Float[Array, " D"], other: Float[Array, " D"]) -> Float[Array, " D"]:
+    """one - other of each target; on a circle the shorter way from the other to the one."""
+    periods = getattr(distribution, "periods", None)
+    return one - other if periods is None else shorter_way(one - other, periods)
+
+
+def width(distribution: Any, ends: Float[Array, "2 D"]) -> Float[Array, " D"]:
+    """The widths of intervals; on a circle an upper end may be below the lower one, which is one turn less."""
+    periods, long = getattr(distribution, "periods", None), ends[1] - ends[0]
+    return long if periods is None else jnp.where(long < 0, long + periods, long)
 
 
 def single(function: str, distribution: Any, **arrays: tuple[Any, tuple[int, ...]]) -> Any:

@@ -1,4 +1,4 @@
-"""A head of one target with bounds, steps or atoms: a mixture behind a map, in units that are fitted after the map."""
+"""The values that a target can have, and a head for those with bounds, steps or atoms: a mixture behind a map."""
 
 import itertools
 import math
@@ -15,6 +15,7 @@ from mdn_jax._typing import ArrayLike, Float, Key
 from mdn_jax.distributions import Bounded, Inflated, Mixture, Positive, Stepped
 from mdn_jax.distributions.scales import Diagonal
 from mdn_jax.distributions.units import Standardizer
+from mdn_jax.heads.circular import CircularSpec
 from mdn_jax.heads.mixture import MixtureSpec
 from mdn_jax.heads.protocol import columns
 
@@ -23,19 +24,20 @@ __all__ = ["Support", "SupportSpec"]
 
 @dataclass(frozen=True)
 class Support:
-    """The values that a target can have: those between two open bounds, on a grid, or with probabilities of their own.
+    """The values that a target can have: between two open bounds, on a grid, single ones beside others, on a circle.
 
     Attributes:
         low: lower bound; minus infinity for none.
         high: upper bound; infinite for none.
         step: distance of the values of a grid, multiples of it; 0 for none.
         atoms: values that have a probability of their own beside all others, in rising order; on a bound, too.
+        period: length of the circle that the values lie on; 0 for a line. Any number is then a place on it.
         shift: mean of the mapped training targets that are no atoms, from `fitted`.
         scale: their standard deviation.
 
     Raises:
-        InputError: for bounds that are not in order, an upper one without a lower one, a negative step, or atoms that
-            are not in rising order.
+        InputError: for bounds that are not in order, an upper one without a lower one, a negative step, atoms that
+            are not in rising order, a negative period, or one beside bounds, a step or atoms.
 
     Example:
         >>> import numpy as np, mdn_jax as mdn
@@ -47,10 +49,14 @@ class Support:
     high: float = math.inf
     step: float = 0.0
     atoms: tuple[float, ...] = ()
+    period: float = 0.0
     shift: float = 0.0
     scale: float = 1.0
 
     def __post_init__(self) -> None:
+        require(0 <= self.period < math.inf, f"the period of a support is a positive number; got {self.period}")
+        alone = not self.period or (math.isinf(self.low) and not self.step and not self.atoms)
+        require(alone, "a target with a period has no bounds, step or atoms: drop them, or the period")
         ordered = self.low < self.high and not (math.isinf(self.low) and math.isfinite(self.high))
         require(ordered, f"a support has a finite low below its high; got low = {self.low}, high = {self.high}")
         require(0 <= self.step < math.inf, f"the step of a support is a positive number; got {self.step}")
@@ -58,6 +64,12 @@ class Support:
             map(math.isfinite, self.atoms)
         )
         require(rising, f"atoms are different numbers in rising order; got {self.atoms}")
+
+    def head(self, num_components: int, min_std: float) -> "SupportSpec | CircularSpec":
+        """The head of such a target."""
+        if self.period:
+            return CircularSpec(num_components, min_std, self.period)
+        return SupportSpec(num_components, min_std, self.low, self.high, self.step, self.atoms, self.shift, self.scale)
 
     @property
     def has_mass(self) -> bool:
@@ -73,7 +85,9 @@ class Support:
         return np.isnan(y) | between | np.isin(y, self.atoms)
 
     def fitted(self, y: Float[np.ndarray, " N"]) -> "Support":
-        """The same support with units of the mapped targets that are no atoms; NaN is left out."""
+        """The same support with units of the mapped targets that are no atoms; NaN is left out. A circle has none."""
+        if self.period:
+            return self
         rest = self.mapped(y[~np.isnan(y) & ~np.isin(y, self.atoms)])
         require(len(rest) > 1, f"a support leaves {len(rest)} values beside its atoms {list(self.atoms)}: drop some")
         units = Standardizer.fit(rest[:, None])
@@ -86,6 +100,10 @@ class Support:
             return y
         below = np.log(y - self.low)
         return below if math.isinf(self.high) else below - np.log(self.high - y)
+
+    def placed(self, y: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+        """Values as they are, and on a circle in [0, period)."""
+        return np.mod(y, self.period) if self.period else y
 
     def __str__(self) -> str:
         said = [f"a multiple of {self.step:g}"] if self.step else []
@@ -141,7 +159,8 @@ class SupportSpec:
     @property
     def support(self) -> Support:
         """The values that the target can have, and the units behind the map."""
-        return Support(self.low, self.high, self.step, tuple(self.atoms), self.shift, self.scale)
+        atoms = tuple(self.atoms)
+        return Support(self.low, self.high, self.step, atoms, shift=self.shift, scale=self.scale)
 
     @property
     def _num_logits(self) -> int:

@@ -2,6 +2,7 @@
 
 marginal        N(mean, std) of the training targets, whatever x; of kinds `frequencies`, of both `no_inputs`
 least_squares   N(a + B x, s), linear, s the std of the training residuals; of kinds `softmax`, of both `linear`
+                on a circle both are fitted to cosine and sine, and give a wrapped normal around their direction
 one_gaussian    the same network with one component
 """
 
@@ -18,8 +19,8 @@ from jax import Array
 from mdn_jax._typing import Float
 from mdn_jax.config import Config, ModelConfig, TrainingConfig
 from mdn_jax.data import Dataset, Part
-from mdn_jax.distributions import Categorical, Diagonal, Distribution, Mixture, Product
-from mdn_jax.heads import HEADS
+from mdn_jax.distributions import Categorical, Diagonal, Distribution, Mixture, Product, Wrapped
+from mdn_jax.heads import HEADS, Support
 from mdn_jax.judging.classifiers import Numbers, frequencies, softmax_regression
 from mdn_jax.judging.metrics import Scores
 from mdn_jax.judging.scoring import evaluate
@@ -30,7 +31,7 @@ __all__ = [
     "TITLES", "baseline_report", "baseline_scores", "baseline_sentences", "linear", "one_gaussian", "without_inputs",
 ]  # fmt: skip
 
-Classes = tuple[int | None, ...]
+Classes = tuple[int | Support | None, ...]
 
 MOST_ROWS = 50_000  # of the training rows that linear least squares takes
 SHORTER, MOST_STEPS = 4, 2_000  # of the steps that the one Gaussian trains: a quarter, and no more than these
@@ -53,7 +54,7 @@ def baseline_scores(config: Config, dataset: Dataset) -> dict[str, Scores | None
         config: of the model that they stand beside.
         dataset: its rows.
     """
-    rows, both = (dataset.train, dataset.test, dataset.num_classes), _sort_of(dataset)
+    rows, both = (dataset.train, dataset.test, dataset.for_training["num_classes"]), _sort_of(dataset)
     found = {WITHOUT[both]: without_inputs(*rows), LINEAR[both]: linear(*rows), "one_gaussian": None}
     if _no_gaussian(config, dataset) is None:
         found["one_gaussian"] = one_gaussian(config.seed, dataset, *_one_gaussian_config(config))
@@ -103,7 +104,7 @@ def linear(train: Part, test: Part, classes: Classes = ()) -> Scores | None:
     Args:
         train: rows to fit.
         test: rows to score.
-        classes: of each target how many kinds it names, None of a number; () where all are numbers.
+        classes: of each target how many kinds it names, its support, or None; () where all are plain numbers.
 
     Returns:
         Scores, or None where a number has no more rows than there are coefficients.
@@ -121,14 +122,18 @@ def _scores(train: Part, test: Part, classes: Classes, of_number: Callable, of_k
     """The test rows' scores by a linear model of each target, fitted to the rows that know it; None where one is."""
     classes = classes or (None,) * train.y.shape[1]
     inputs, units = Standardizer.fit(train.x), Standardizer.fit(train.y)
-    numbers = np.array([count is None for count in classes])
-    targets = Standardizer(np.where(numbers, units.shift, 0.0), np.where(numbers, units.scale, 1.0))
+    periods = [one.period if isinstance(one, Support) else 0.0 for one in classes]
+    lines = np.array([not isinstance(one, int) and not period for one, period in zip(classes, periods)])
+    targets = Standardizer(np.where(lines, units.shift, 0.0), np.where(lines, units.scale, 1.0))
     x = np.concatenate([np.ones((len(train), 1)), inputs.standardize(train.x)], axis=1)
     weight, parts = np.ones(len(train)) if train.weight is None else train.weight, []
-    for y, count in zip(targets.standardize(train.y).T, classes, strict=True):
+    for y, count, period in zip(targets.standardize(train.y).T, classes, periods, strict=True):
         known = ~np.isnan(y) & (weight > 0)
         rows = x[known], y[known], weight[known] / weight[known].mean()
-        parts.append(of_number(*rows) if count is None else of_kinds(*rows, count))
+        if period:
+            parts.append(_around(*rows, period, of_number))
+        else:
+            parts.append(of_kinds(*rows, count) if isinstance(count, int) else of_number(*rows))
     if any(part is None for part in parts):
         return None
     model = Model(_Linear(tuple(parts)), inputs, targets)
@@ -138,19 +143,25 @@ def _scores(train: Part, test: Part, classes: Classes, of_number: Callable, of_k
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class _Linear:
-    """Independent targets: of a number its coefficients and the log of its deviation, of kinds their logits' ones."""
+    """Independent targets: of a number its coefficients and the log of its deviation, of kinds their logits' ones.
+
+    On a circle the coefficients are those of cosine and sine, and the period comes last.
+    """
 
     parts: tuple[Any, ...]
 
     def __call__(self, x: Float[Array, " X"]) -> Distribution:
         x = jnp.concatenate([jnp.ones(1, x.dtype), x])
-        blocks = [
-            Mixture(jnp.zeros_like(x[:1]), (x @ part[0])[None, None], Diagonal(jnp.asarray(part[1])[None, None]))
-            if isinstance(part, tuple)
-            else Categorical(x @ part)
-            for part in self.parts
-        ]
+        blocks = [_block(x, *part) if isinstance(part, tuple) else Categorical(x @ part) for part in self.parts]
         return blocks[0] if len(blocks) == 1 else Product(tuple(blocks))
+
+
+def _block(x: Float[Array, " X"], slopes: Any, log_std: Any, period: Any = None) -> Distribution:
+    """One Gaussian, on a line or a circle."""
+    found = x @ slopes
+    centre = found if period is None else jnp.arctan2(found[1], found[0]) * period / (2 * np.pi)
+    normal = Mixture(jnp.zeros_like(x[:1]), centre[None, None], Diagonal(jnp.asarray(log_std)[None, None]))
+    return normal if period is None else Wrapped(normal, jnp.asarray(period))
 
 
 def _sort_of(dataset: Dataset) -> int:
@@ -194,6 +205,18 @@ def _line(x: Numbers, y: Numbers, weight: Numbers) -> tuple[Numbers, Numbers] | 
     # unbiased: every coefficient takes a degree of freedom
     variance = np.average((y - x @ coefficients) ** 2, weights=weight) * len(rows) / (len(rows) - rank)
     return coefficients, _log_std(variance)
+
+
+def _around(x: Numbers, y: Numbers, weight: Numbers, period: float, of_number: Callable) -> tuple[Any, ...] | None:
+    """Coefficients of cosine and sine of a target on a circle, log deviation from their direction, and the period."""
+    angles = 2 * np.pi / period * y
+    each = [of_number(x, function(angles), weight) for function in (np.cos, np.sin)]
+    if None in each:
+        return None
+    slopes = np.stack([own for own, _ in each], axis=1)
+    direction = np.arctan2(*(x @ slopes).T[::-1])
+    length = np.average(np.cos(angles - direction), weights=weight)
+    return slopes, 0.5 * np.log(-2 * np.log(np.clip(length, 1e-6, 1 - 1e-12))) + np.log(period / (2 * np.pi)), period
 
 
 def _log_std(variance: Any) -> Numbers:

@@ -84,10 +84,11 @@ def _repeated(evidence: Evidence, dim: int) -> str | None:
     if share < REPEATED + CLEAR * error or grid(y) is not None or most in _atoms(evidence, dim):
         return None
     name = evidence.dataset.target_names[dim]
+    atoms = f"set dataset.atoms = {{ {name} = [{most:g}] }}, and it has one"
     return (
         f"{name!r} is exactly {most:g} in {100 * share:.0f} % of the training rows: a density cannot give one value a "
-        "probability, and its NLL only rewards an ever narrower spike there: set "
-        f"dataset.atoms = {{ {name} = [{most:g}] }}, and it has one"
+        "probability, and its NLL only rewards an ever narrower spike there: "
+        f"{'compare RMSE and CRPS' if _goes_round(evidence, dim) else atoms}"
     )
 
 
@@ -99,16 +100,22 @@ def _stepped(evidence: Evidence, dim: int) -> str | None:
     name, count = evidence.dataset.target_names[dim], len(np.unique(y))
     seen = values_of(y).support  # as `new` writes it; None where the grid does not hold 0
     told = f"{{ step = {step:g} }}" if isinstance(seen, dict) else f'"{seen}"'
-    cure = f"set dataset.support = {{ {name} = {told} }}" if seen else "compare RMSE and CRPS"
+    told = seen and not _goes_round(evidence, dim) and f"set dataset.support = {{ {name} = {told} }}"
     return (
         f"all values of {name!r} are multiples of {step:g}, and only {count} of them differ: it is counted or rounded, "
-        f"and the NLL of a density follows the width of its spikes: {cure}"
+        f"and the NLL of a density follows the width of its spikes: {told or 'compare RMSE and CRPS'}"
     )
 
 
 def _atoms(evidence: Evidence, dim: int) -> tuple[float, ...]:
     support = evidence.dataset.supports[dim]
     return () if support is None else support.atoms
+
+
+def _goes_round(evidence: Evidence, dim: int) -> bool:
+    """True on a circle, which has no ends and no units to decide."""
+    support = evidence.dataset.supports[dim]
+    return support is not None and support.period > 0
 
 
 def _deciding(evidence: Evidence, dim: int) -> str | None:
@@ -118,7 +125,7 @@ def _deciding(evidence: Evidence, dim: int) -> str | None:
     row = int(squares.argmax())
     share = squares[row] / squares.sum()
     others = np.sqrt(np.delete(squares, row).sum() / max(np.count_nonzero(~np.isnan(y)) - 1, 1))
-    if share < DECIDES or others == 0:
+    if share < DECIDES or others == 0 or _goes_round(evidence, dim):
         return None
     place, name = evidence.dataset.train.row_name(row, "training"), evidence.dataset.target_names[dim]
     return (
@@ -131,7 +138,7 @@ def _outside(evidence: Evidence, dim: int) -> str | None:
     y, name = evidence.column(dim), evidence.dataset.target_names[dim]
     least = max(OUTSIDE, FEW_OUTSIDE / len(y))
     below, above = evidence.outside[:, dim]
-    if not max(below, above) > least:
+    if not max(below, above) > least or _goes_round(evidence, dim):
         return None
     ends = [f"{100 * below:.1f} % below {y.min():.4g}"] if below > least else []
     ends += [f"{100 * above:.1f} % above {y.max():.4g}"] if above > least else []

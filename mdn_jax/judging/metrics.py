@@ -15,6 +15,7 @@ from jax import Array
 from mdn_jax._printing import ShortRepr
 from mdn_jax._typing import Bool, Float
 from mdn_jax.distributions import Distribution, log_prob, responsibilities
+from mdn_jax.distributions.protocol import apart, width
 from mdn_jax.judging.kinds import calibration_error, weighted_mean
 from mdn_jax.judging.targets import kinds_of, mixture_of, numbers_of, of_targets
 from mdn_jax.statistics import cdf, interval, mean
@@ -33,7 +34,7 @@ class Scores(ShortRepr):
 
     Attributes:
         nll: (N,) nats.
-        error: (N, D) mean minus target.
+        error: (N, D) mean minus target, the shorter way on a circle.
         crps: (N, D) of each target's marginal.
         pit: (N, D) the marginals' distribution functions at the targets: uniform where the model is calibrated. Where
             a target has a probability of its own, a place drawn within it.
@@ -178,11 +179,11 @@ def score(
     scores = {"nll": nll(distribution, y, observed=observed)}
     ends = of_targets(lambda one: interval(one, 0.9), distribution, shape=(2,))
     scores |= {
-        "error": of_targets(mean, distribution) - y,
+        "error": apart(distribution, of_targets(mean, distribution), y),
         "crps": of_targets(marginal_crps, distribution, y),
         "pit": jnp.clip(of_targets(cdf, distribution, y), 0.0, 1.0),
         "mass": of_targets(mass_at, distribution, y),
-        "width_90": ends[1] - ends[0],
+        "width_90": width(distribution, ends),
     }
     scores |= dict.fromkeys(OF_KINDS, jnp.full(y.shape, jnp.nan))
     for dim, one in kinds_of(distribution).items():

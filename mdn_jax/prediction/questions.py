@@ -12,6 +12,7 @@ from jax import Array
 from mdn_jax._checks import InputError, nearest, require
 from mdn_jax._typing import Bool, Float
 from mdn_jax.distributions import Distribution, condition, log_prob, sample
+from mdn_jax.distributions.protocol import apart
 from mdn_jax.judging import kinds_of, mixture_of, numbers_of, of_targets, target_of
 from mdn_jax.models import Kind, Rows
 from mdn_jax.statistics import mean, quantile, std, weighted_modes
@@ -183,7 +184,8 @@ def _log_prob(distribution: Distribution, y: Float[Array, " D"], observed: Any) 
 def _disagreement(numbers: Any, networks: tuple[int, ...]) -> Float[Array, " D"]:
     """Standard deviation over the networks of an ensemble of their means: which components are whose is known."""
     if mixture_of(numbers) is None:
-        means = [of_targets(mean, part) for part in getattr(numbers, "parts", ())]
+        parts, centre = getattr(numbers, "parts", ()), of_targets(mean, numbers)
+        means = [apart(numbers, of_targets(mean, part), centre) for part in parts]
         return jnp.std(jnp.stack(means), axis=0) if means else jnp.full(numbers.target_dim, jnp.nan)
     means, first = [], 0
     for count in networks:

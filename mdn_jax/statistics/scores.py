@@ -11,7 +11,7 @@ from jax import Array
 from mdn_jax._checks import require
 from mdn_jax._typing import Bool, Float, Key, Scalar
 from mdn_jax.distributions import Distribution, Merged, Mixture, Observed, log_prob
-from mdn_jax.distributions.protocol import capability, check_target, of_each
+from mdn_jax.distributions.protocol import apart, capability, check_target, of_each
 from mdn_jax.distributions.scales import PRECISION, length
 
 __all__ = ["crps", "energy_score", "nll", "squared_error"]
@@ -65,10 +65,10 @@ def squared_error(distribution: Distribution, y: Float[Array, " D"]) -> Scalar:
     distribution, y, _ = check_target("squared_error", distribution, y)
     if isinstance(distribution, Mixture):
         # y - E[Y] as a mean of distances, which a large offset leaves their digits
-        apart = jnp.einsum("k,kd->d", distribution.weights, y[None, :] - distribution.locs, precision=PRECISION)
+        errors = jnp.einsum("k,kd->d", distribution.weights, y[None, :] - distribution.locs, precision=PRECISION)
     else:
-        apart = y - of_each("squared_error", distribution, "mean")
-    return jnp.sum(apart**2)
+        errors = apart(distribution, y, of_each("squared_error", distribution, "mean"))
+    return jnp.sum(errors**2)
 
 
 def crps(distribution: Distribution, y: Float[Array, " D"]) -> Scalar:

@@ -1,6 +1,5 @@
 """The head and the network that a config chooses."""
 
-import dataclasses
 import inspect
 import itertools
 import json
@@ -10,7 +9,7 @@ from typing import Any
 from mdn_jax._checks import require
 from mdn_jax._seams import check_options, check_signature, find
 from mdn_jax.config import ModelConfig
-from mdn_jax.heads import HEADS, CategoricalSpec, Head, IndependentSpec, MixtureSpec, ProductSpec, Support, SupportSpec
+from mdn_jax.heads import HEADS, CategoricalSpec, Head, IndependentSpec, MixtureSpec, ProductSpec, Support
 from mdn_jax.networks import NETWORKS, Architecture
 from mdn_jax.training.objectives import Objective
 
@@ -48,6 +47,8 @@ def head_of(model: ModelConfig, objective: Objective, num_classes: Sequence[Coun
             model.head != "categorical" or None not in num_classes,
             'model.head = "categorical" needs targets that name kinds: add them to dataset.categorical',
         )
+        if any(isinstance(one, Support) for one in num_classes) and None not in num_classes:
+            _refuse_idle(model, ("covariance",), "under targets with a support, each of which stands alone")
         blocks = []
         for plain, block in itertools.groupby(num_classes, key=lambda count: count is None):
             counts = list(block)
@@ -62,11 +63,11 @@ def head_of(model: ModelConfig, objective: Objective, num_classes: Sequence[Coun
 
 
 def _of(told: int | Support | None, model: ModelConfig, objective: Objective) -> Head:
-    """The head of one target of kinds, or of one with bounds."""
+    """The head of one target of kinds, or of one with a support."""
     if isinstance(told, Support):
         mean_alone = "objective squared_error trains a mean without a density: drop dataset.support and dataset.atoms"
         require(not objective.sees_mean_alone, mean_alone)
-        return SupportSpec(model.num_components, model.min_std, **dataclasses.asdict(told))
+        return told.head(model.num_components, model.min_std)
     return CategoricalSpec(int(told or 0))
 
 
