@@ -4,7 +4,7 @@ A recurrent one gives raw outputs (T, P) for a sequence x (T, X), and goes step 
 `step(state, x, key=None) -> (state, raw)`. A network that draws numbers in training takes a key as well:
 `network(x, key)`, None where it is evaluated. `NETWORKS` is the table of names; `build(key, x, num_outputs, **options)`
 makes one for x, one standardised example; where it has a parameter `spec` it is given the head too, and its place in an
-ensemble where it has `member`.
+ensemble where it has `index`.
 """
 
 import inspect
@@ -41,8 +41,8 @@ class Architecture:
     options: str
     input_shape: tuple[int, ...]
 
-    def __call__(self, key: Key, x: PyTree, head: Head, member: Int[Array, ""] | int = 0) -> Callable:
+    def __call__(self, key: Key, x: PyTree, head: Head, index: Int[Array, ""] | int = 0) -> Callable:
         """A network for one x under a head, at its place in an ensemble."""
         known = inspect.signature(self.build).parameters
-        named = {name: value for name, value in (("spec", head), ("member", member)) if name in known}
+        named = {name: value for name, value in (("spec", head), ("index", index)) if name in known}
         return self.build(key=key, x=x, num_outputs=head.num_outputs, **json.loads(self.options), **named)

@@ -89,8 +89,8 @@ class MLP(nnx.Module):
             self.hidden[0].kernel, self.hidden[0].bias = nnx.Param(kernel), nnx.Param(bias)
         self.input_bins = input_bins if self.hidden else 0
         if self.input_bins:
-            fan_in, places = input_dim * input_bins, nnx.Rngs(jax.random.fold_in(keys[-1], 0))
-            self.binned = nnx.Linear(fan_in, sizes[1], use_bias=False, param_dtype=float, rngs=places)
+            fan_in, rngs = input_dim * input_bins, nnx.Rngs(jax.random.fold_in(keys[-1], 0))
+            self.binned = nnx.Linear(fan_in, hidden_sizes[0], use_bias=False, param_dtype=float, rngs=rngs)
             self.share = nnx.Param(jnp.asarray(share, float))
         self.activation = activation
         fan_in = sizes[-1] if sizes else 0
@@ -120,7 +120,7 @@ def mlp(
     activation: Activation = "silu",
     spec: Head | None = None,
     input_bins: int = 0,
-    member: Int[Array, ""] | int = 0,
+    index: Int[Array, ""] | int = 0,
 ) -> MLP:
     """An `MLP` under a head: without a last bias, which is the model's offset, and with the head's own last weights.
 
@@ -133,12 +133,12 @@ def mlp(
         spec: the head; where it draws the last weights itself (`kernel`), fewer components are a prefix of more.
         input_bins: pieces of each input's encoding, beside the input. Of an ensemble every second network, from the
             second on, goes without: such a mixture answered better than networks of either kind alone.
-        member: place in its ensemble.
+        index: place in its ensemble.
     """
     trunk_key, head_key = jax.random.split(key)
     network = MLP(
         x.shape[0], hidden_sizes, num_outputs, activation, use_bias=False, input_bins=input_bins,
-        share=(member + 1) % 2, key=trunk_key,
+        share=(index + 1) % 2, key=trunk_key,
     )  # fmt: skip
     fan_in = network.kernel[...].shape[0]
     if fan_in and spec is not None:

@@ -4,6 +4,7 @@ It looks at the numbers of training rows N and of inputs X alone, never at the t
 It was chosen on inner splits of training rows of six UCI tables (`experiments/uci_benchmark.py`).
 """
 
+from mdn_jax._seams import Options
 from mdn_jax.config import Config, ModelConfig, TrainingConfig, validate
 
 __all__ = ["complete", "is_complete", "table_recipe"]
@@ -19,8 +20,8 @@ def table_recipe(num_rows: int, num_inputs: int) -> tuple[ModelConfig, TrainingC
     on 10,000 of 128, from 20,000 on of 256; AdamW with a cosine schedule from 0.01; weight decay 10 / N, at most 0.01;
     noise of 0.01 on the standardised inputs. The mean of the weights over about 200 (500) steps is judged, for each
     network by a tenth of the rows of its own, and kept at its best; 6 networks are one mixture. Half of them see each
-    input in 5 (12) pieces too, where there are at most 100 inputs. Standard deviations never fall below a thousandth of the
-    target's.
+    input in 5 (12) pieces too, where there are at most 100 inputs. Standard deviations never fall below a thousandth of
+    the target's.
 
     Args:
         num_rows: N, validation rows included.
@@ -36,11 +37,12 @@ def table_recipe(num_rows: int, num_inputs: int) -> tuple[ModelConfig, TrainingC
         (6, 'own')
     """
     small, large = num_rows < 4_000, num_rows >= 20_000
+    bins = 0 if num_inputs > MOST_INPUTS else 5 if small else 12
     model = ModelConfig(
         num_components=10,
         hidden_sizes=(50, 50) if small else (100, 100),
         activation="silu",
-        network_options={"input_bins": 5 if small else 12} if num_inputs <= MOST_INPUTS else {},
+        network_options=Options({"input_bins": bins}),
         min_std=1e-3,
     )
     training = TrainingConfig(

@@ -120,7 +120,7 @@ def architecture_of(model: ModelConfig, input_shape: tuple[int, ...]) -> Archite
     _refuse_idle(model, [name for name in WIDTHS if name not in known], f"in {model.network}")
     told = {name: getattr(model, name) for name in WIDTHS if name in known}
     check_options(
-        build, model.network_options, ("key", "x", "num_outputs", "spec", "member", *told), "model.network_options"
+        build, model.network_options, ("key", "x", "num_outputs", "spec", "index", *told), "model.network_options"
     )
     name = model.network if isinstance(model.network, str) else build.__qualname__
     return Architecture(name, build, json.dumps(told | model.network_options.plain(), sort_keys=True), input_shape)
