@@ -225,6 +225,12 @@ def test_both_tables_or_none(place, monkeypatch):
         ("run new.csv --out out.csv --given price=1", "given names all targets (price): nothing is left to predict"),
         ("run new.csv --out out.csv --given prize=1", "'prize' is not a target of this model: did you mean 'price'?"),
         ("run new.csv --out out.csv --given price", "--given takes TARGET=VALUE; got 'price'"),
+        ("run new.csv --out out.csv --above price", "--above takes TARGET=VALUE, a number; got 'price'"),
+        ("run new.csv --out out.csv --below price=low", "--below takes TARGET=VALUE, a number; got 'price=low'"),
+        (
+            "run new.csv --out out.csv --above prize=1",
+            "above: 'prize' is no number that is predicted: did you mean 'price'?",
+        ),
         ("run new.csv --out out.csv --given price=1 --given price=2", "--given names 'price' twice"),
         ("run new.csv --out out.csv --keep ids", "new.csv: no column 'ids': did you mean 'id'?"),
         ("run new.csv --out out.csv --strict", "column 'colour', row 2: training never saw 'mauve'"),
@@ -269,4 +275,4 @@ def test_help_names_every_option(capsys):
     printed = capsys.readouterr().out
     assert left.value.code == 0
     flags = "--out --overwrite --keep --quantiles --interval --mass --calibrated --num-modes --given --samples --strict"
-    assert all(flag in printed for flag in f"{flags} --seed".split())
+    assert all(flag in printed for flag in f"{flags} --seed --above --below".split())

@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose
 import mdn_jax as mdn
 from mdn_jax.data import values_of
 from mdn_jax.judging.metrics import placed
+from mdn_jax.prediction import questions
 from mdn_jax.statistics.quantiles import mass_at
 
 
@@ -170,3 +171,13 @@ def test_what_counting_shows_of_a_column(name):
     y, support, atoms = SEEN[name]
     seen = values_of(y)
     assert (seen.support, seen.atoms) == (support, atoms)
+
+
+@pytest.mark.usefixtures("x64")
+def test_above_and_below_leave_out_a_value_that_has_a_probability():
+    for one, value in ((inflated(WIDE), 4.0), (count_of(WIDE), 3.0)):
+        y = jnp.full(1, value)
+        below, above = questions._below(one, y), questions._above(one, y)
+        assert mass_at(one, y) > 0.01
+        assert_allclose(above + below + mass_at(one, y), 1.0, atol=1e-9)
+        assert_allclose(above, 1.0 - mdn.cdf(one, y), atol=1e-9)

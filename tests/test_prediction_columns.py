@@ -100,3 +100,36 @@ def test_a_distribution_of_a_row_without_an_input_is_refused(one):
     dropping = replace(one, encoding=replace(one.encoding, missing_inputs="drop"))
     with pytest.raises(mdn.InputError, match="table: row 2 lacks an input: fill it in, or drop it"):
         mdn.predict_distributions(dropping, {"size": [5.0, None], "colour": ["red", "red"]})
+
+
+def test_probabilities_beyond_values_are_those_of_the_distribution(one, two):
+    table, values = rows(6, seed=3), [-0.5, 1.25]
+    found = mdn.predict(one, table, above={"price": values}, below={"price": 1.25}, columns=["above", "below"])
+    assert found.columns == ["price_above_-0.5", "price_above_1.25", "price_below_1.25"]
+    batch = mdn.predict_distributions(one, table)
+    for value in values:
+        expected = np.exp(jax.vmap(mdn.log_survival)(batch, jnp.full((6, 1), value)))[:, 0]
+        assert_allclose(found[f"price_above_{value:g}"].to_numpy(), expected, rtol=1e-4, atol=1e-9)
+    assert_allclose(found["price_above_1.25"].to_numpy() + found["price_below_1.25"].to_numpy(), 1.0, atol=1e-6)
+    median = mdn.predict(two, rows(1), columns=["q50"])
+    ends = {name: median[f"{name}_q50"][0] for name in two.target_names}
+    assert_allclose(mdn.predict(two, rows(1), above=ends, columns=["above"]).row(0), 0.5, atol=1e-4)
+
+
+def test_new_thresholds_compile_nothing(one, compilations):
+    for value in (1.0, 2.0):
+        compilations.clear()
+        mdn.predict(one, rows(3), above={"price": value}, columns=["above"])
+    assert compilations == []
+
+
+@pytest.mark.parametrize(
+    ("ends", "message"),
+    [
+        ({"prise": 1.0}, "above: 'prise' is no number that is predicted: did you mean 'price'"),
+        ({"price": [1.0, np.inf]}, r"above: 'price' takes finite numbers; got \[1.0, inf\]"),
+    ],
+)
+def test_thresholds_that_are_none_are_refused(one, ends, message):
+    with pytest.raises(mdn.InputError, match=message):
+        mdn.predict(one, rows(3), above=ends)

@@ -42,6 +42,14 @@ class _Predict:
         bool, tyro.conf.arg(help="Intervals that held this share of rows kept apart (dataset.calibration_fraction).")
     ] = False
     num_modes: Annotated[int, tyro.conf.arg(help="With 2 or more, the best modes and the weight of each.")] = 1
+    above: Annotated[
+        tyro.conf.UseAppendAction[tuple[str, ...]],
+        tyro.conf.arg(metavar="TARGET=VALUE", help="Tell the probability of more than a value; repeatable."),
+    ] = ()
+    below: Annotated[
+        tyro.conf.UseAppendAction[tuple[str, ...]],
+        tyro.conf.arg(metavar="TARGET=VALUE", help="Tell the probability of less than a value; repeatable."),
+    ] = ()
     given: Annotated[
         tyro.conf.UseAppendAction[tuple[str, ...]],
         tyro.conf.arg(
@@ -84,7 +92,8 @@ def _predict(options: _Predict, samples: Path) -> int:
 
     given, keep = _given(options.given), "all" if options.keep == ("all",) else options.keep
     asked = Asked(options.quantiles, options.num_modes, options.interval, options.mass, options.calibrated)
-    asked = asked._replace(columns=options.columns or None)
+    above, below = (_thresholds(side, getattr(options, side)) for side in ("above", "below"))
+    asked = asked._replace(columns=options.columns or None, above=above, below=below)
     prepared = prepare(load_run(options.model), options.table, asked, given=given, keep=keep, strict=options.strict)
     with _shown_progress(prepared.wanted.num_rows) as show:
         frame = answer(prepared, show)
@@ -112,6 +121,19 @@ def _given(pairs: tuple[str, ...]) -> dict[str, float | str]:
         except ValueError:
             given[name] = value
     return given
+
+
+def _thresholds(side: str, pairs: tuple[str, ...]) -> dict[str, list[float]]:
+    """The values of each target, in the order given."""
+    found: dict[str, list[float]] = {}
+    for pair in pairs:
+        name, _, value = pair.rpartition("=")
+        try:
+            found.setdefault(name, []).append(float(value))
+        except ValueError:
+            name = ""
+        require(bool(name), f"--{side} takes TARGET=VALUE, a number; got {pair!r}")
+    return found
 
 
 @contextmanager

@@ -45,6 +45,11 @@ class Prepared:
         """The indices of the predicted targets that are numbers."""
         return [dim for dim, kinds in enumerate(self.kinds) if kinds is None]
 
+    def thresholds(self, side: str) -> Float[np.ndarray, " E"]:
+        """The values above or below which probabilities are told, in standard units."""
+        units, ends = self.units.part(self.numbers), getattr(self.question, side)
+        return np.array([(value - units.shift[dim]) / units.scale[dim] for dim, value in ends])
+
     @property
     def program(self) -> Model:
         """The model without names, so that models of one structure share a compiled program."""
@@ -138,6 +143,8 @@ def _chunks(prepared: Prepared, key: np.ndarray | None = None) -> Iterator[tuple
             x, outside, _, _ = model.encoding.encode({"": np.zeros(size), **columns})
         y: dict[str, np.ndarray] = {"given": prepared.given_units.standardize(wanted.given[part])}
         y["mass"] = np.broadcast_to(masses, (size, len(masses)))
+        for side in ("above", "below"):
+            y[side] = np.broadcast_to(values := prepared.thresholds(side), (size, len(values)))
         observed = None
         if wanted.targets is not None:
             z = prepared.units.standardize(wanted.targets[part])
@@ -173,7 +180,7 @@ def _in_own_units(
         elif name == "log_prob":
             nats = -in_nats(-values, prepared.units, observed)
             answers[name] = np.where(observed.any(axis=1), np.round(nats, 7), np.nan)  # pyright: ignore
-        elif name == "mode_weight" or name.startswith("probs_"):
+        elif name in ("mode_weight", "above", "below") or name.startswith("probs_"):
             answers[name] = _significant(values)
         else:
             answers[name] = _placed(units, values)

@@ -51,6 +51,9 @@ def columns_of(
         for piece, number in enumerate([""] if central else [f"_{piece + 1}" for piece in range(facts.pieces)]):
             columns[f"{name}_low{number}"] = _at("ends", piece, 0, dim)
             columns[f"{name}_high{number}"] = _at("ends", piece, 1, dim)
+        for side, ends in (("above", question.above), ("below", question.below)):
+            own = ((place, value) for place, (of, value) in enumerate(ends) if of == dim)
+            columns |= {f"{name}_{side}_{value:.10g}": _at(side, place) for place, value in own}
         if question.networks:
             columns[f"{name}_disagreement"] = _at("disagreement", dim)
     for place in range(several if shared and numbers else 0):
@@ -63,7 +66,7 @@ def choose_columns(columns: Sequence[str], wanted: Sequence[str], targets: Seque
     """The names of the columns that the entries of `wanted` choose, each once, in the order of the entries.
 
     An entry chooses the column of its name; else that of each target, `NAME_entry`; else the numbered ones of these,
-    `entry_1`, ... or `NAME_entry_1`, ...
+    `entry_1`, ... or `NAME_entry_1`, ..., `NAME_above_0.5`.
 
     Raises:
         InputError: for an entry that chooses nothing, or no entry.
@@ -73,7 +76,7 @@ def choose_columns(columns: Sequence[str], wanted: Sequence[str], targets: Seque
     chosen, legal = dict[str, None](), list(dict.fromkeys(short))
     for entry in wanted:
         names = [entry, *(f"{target}_{entry}" for target in targets)]
-        numbered = re.compile(rf"({'|'.join(map(re.escape, names))})_\d+")
+        numbered = re.compile(rf"({'|'.join(map(re.escape, names))})_-?\d[\d.e+-]*")
         own = names[:1] if entry in columns else [name for name in names if name in columns]
         own = own or [name for name in columns if numbered.fullmatch(name)]
         require(bool(own), f"columns: {entry!r} is no column of this answer: {nearest(entry, legal)}")

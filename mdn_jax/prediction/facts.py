@@ -23,12 +23,14 @@ class Facts(NamedTuple):
         classes: of each target how many kinds it names, None of a number.
         pieces: of a highest-density region at most; 0 where no region of some number is known.
         shared: whether the numbers that are left share the components of one mixture.
+        circles: of each number that is left whether it goes round.
         networks: components of each network of an ensemble, 0 where its numbers share none; none of a network alone.
     """
 
     classes: tuple[int | None, ...]
     pieces: int
     shared: bool
+    circles: tuple[bool, ...]
     networks: tuple[int, ...]
 
 
@@ -47,11 +49,11 @@ def _facts_of(structure: Any, leaves: tuple, given: tuple[int, ...]) -> Facts:
     def look(x: Any, values: Any) -> None:
         whole = model.standardized(x)
         _, numbers = numbers_of(known(whole, given, values))
-        each = [] if numbers is None else [mixture_of(target_of(numbers, dim)) for dim in range(numbers.target_dim)]
+        alone = [] if numbers is None else [target_of(numbers, dim) for dim in range(numbers.target_dim)]
+        each, circles = [mixture_of(one) for one in alone], tuple(hasattr(one, "periods") for one in alone)
         pieces = 0 if None in each else max((one.num_components for one in each if one is not None), default=0)
-        found.append((tuple(kinds(whole)), min(pieces, MOST_PIECES), mixture_of(numbers) is not None))
+        found.append((tuple(kinds(whole)), min(pieces, MOST_PIECES), mixture_of(numbers) is not None, circles))
 
     jax.eval_shape(look, jnp.asarray(x), jnp.zeros(len(given)))
     networks = model.networks if len(model.networks) > 1 else ()
-    classes, pieces, shared = found[0]
-    return Facts(classes, pieces, shared, tuple(components_of(network, x) for network in networks))
+    return Facts(*found[0], tuple(components_of(network, x) for network in networks))

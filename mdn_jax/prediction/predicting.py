@@ -16,7 +16,7 @@ from mdn_jax.models import Kind, Model
 from mdn_jax.prediction.answers import OnProgress, Prepared, answer, distributions, draw
 from mdn_jax.prediction.columns import choose_columns, columns_of, implied_quantiles
 from mdn_jax.prediction.facts import facts_of
-from mdn_jax.prediction.questions import Asked, Question, check_asked, percent
+from mdn_jax.prediction.questions import Asked, Question, Thresholds, check_asked, percent
 from mdn_jax.prediction.tables import Given, TableLike, read_wanted, typed
 from mdn_jax.storage import load
 
@@ -36,6 +36,8 @@ def predict(
     interval: Kind = "highest-density",
     mass: float = 0.9,
     calibrated: bool = False,
+    above: Thresholds | None = None,
+    below: Thresholds | None = None,
     given: Given | None = None,
     keep: Sequence[str] | str = (),
     strict: bool = False,
@@ -68,6 +70,8 @@ def predict(
         interval: "highest-density" or "central".
         mass: that the intervals hold, in (0, 1).
         calibrated: ask the intervals for the mass that held the share `mass` of rows kept apart (`mdn.calibrate`).
+        above: target -> one value or several: columns `NAME_above_VALUE`, the probability of more than it.
+        below: the same of less than it, `NAME_below_VALUE`.
         given: targets that are known, target -> a number, a kind or the name of a column; the others are predicted
             from them too.
         keep: columns of the table to put first; "all" for all.
@@ -90,8 +94,10 @@ def predict(
         ['x', 'y_mean', 'y_std', 'y_q05', 'y_q50', 'y_q95', 'y_mode', 'y_low', 'y_high', 'log_prob']
         >>> mdn.predict(fit.model, {"x": 0.5}, columns=["mean", "q2.5"]).columns
         ['y_mean', 'y_q2.5']
+        >>> mdn.predict(fit.model, {"x": 0.5}, above={"y": [0.1, 0.4]}, columns=["above"]).columns
+        ['y_above_0.1', 'y_above_0.4']
     """
-    asked = Asked(quantiles, num_modes, interval, mass, calibrated, columns)
+    asked = Asked(quantiles, num_modes, interval, mass, calibrated, columns, above, below)
     return typed(answer(prepare(model, table, asked, given=given, keep=keep, strict=strict), on_progress))
 
 
@@ -188,8 +194,11 @@ def prepare(
     masses = _masses(model, asked, given=bool(given))
     own = tuple(masses[dim] for dim in free if kinds[dim] is None)
     interval = asked.interval if facts.pieces else "central"
-    question = Question((), quantiles, asked.num_modes, interval, own, dims, facts.networks)
     names, left = tuple(model.target_names[dim] for dim in free), tuple(kinds[dim] for dim in free)
+    numbers = [name for name, of in zip(names, left, strict=True) if of is None]
+    asked_ends = {"above": asked.above or {}, "below": asked.below or {}}
+    ends = [_ends(side, told, numbers, facts.circles) for side, told in asked_ends.items()]
+    question = Question((), quantiles, asked.num_modes, interval, own, dims, facts.networks, *ends)
     layout = partial(columns_of, names=names, kinds=left, facts=facts, encoded=model.encoding is not None)
     chosen = list(layout(question))
     if columns is not None:
@@ -225,6 +234,20 @@ def _given_dims(model: Model, given: Given) -> tuple[int, ...]:
         require(finite, f"given: {name!r} is {value}: give a finite number or the name of a column")
     require(len(given) < len(names), f"given names all targets ({', '.join(names)}): nothing is left to predict")
     return tuple(names.index(name) for name in given)
+
+
+def _ends(
+    side: str, told: Thresholds, numbers: Sequence[str], circles: Sequence[bool]
+) -> tuple[tuple[int, float], ...]:
+    """Thresholds by the places of their numbers."""
+    found: dict[tuple[int, float], None] = {}
+    for name, values in told.items():
+        require(name in numbers, f"{side}: {name!r} is no number that is predicted: {nearest(name, numbers)}")
+        dim, values = numbers.index(name), np.atleast_1d(np.asarray(values, np.float64))
+        require(not circles[dim], f"{side}: {name!r} goes round, and nothing on a circle is {side}: ask for quantiles")
+        require(bool(np.isfinite(values).all()), f"{side}: {name!r} takes finite numbers; got {values.tolist()}")
+        found |= dict.fromkeys((dim, float(value)) for value in values)
+    return tuple(found)
 
 
 def _masses(model: Model, asked: Asked, *, given: bool) -> list[float]:

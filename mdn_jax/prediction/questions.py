@@ -1,7 +1,7 @@
 """The questions about each row, and one distribution's answers to them, in standard units."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self, get_args
 
@@ -15,12 +15,16 @@ from mdn_jax.distributions import Distribution, condition, log_prob, sample
 from mdn_jax.distributions.protocol import apart
 from mdn_jax.judging import kinds_of, mixture_of, numbers_of, of_targets, target_of
 from mdn_jax.models import Kind, Rows
-from mdn_jax.statistics import mean, quantile, std, weighted_modes
+from mdn_jax.statistics import cdf, log_survival, mean, quantile, std, weighted_modes
 from mdn_jax.statistics.line import peaks, profile, region
+from mdn_jax.statistics.quantiles import mass_at
 
-__all__ = ["MOST_PIECES", "Asked", "Draw", "Question", "check_asked", "known", "percent"]
+__all__ = ["MOST_PIECES", "Asked", "Draw", "Question", "Thresholds", "check_asked", "known", "percent"]
 
 MOST_PIECES = 5  # of a highest-density region
+
+
+Thresholds = Mapping[str, float | Sequence[float]]
 
 
 class Asked(NamedTuple):
@@ -32,6 +36,8 @@ class Asked(NamedTuple):
     mass: float = 0.9
     calibrated: bool = False
     columns: Sequence[str] | None = None
+    above: Thresholds | None = None
+    below: Thresholds | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,8 @@ class Question:
     masses: tuple[float, ...]  # of the interval of each number that is left
     given: tuple[int, ...]  # indices of the targets that are known
     networks: tuple[int, ...]  # components of each network of an ensemble, 0 of other numbers; none for a single model
+    above: tuple[tuple[int, float], ...] = ()  # numbers by their places, and values above which a probability is told
+    below: tuple[tuple[int, float], ...] = ()
 
     @property
     def levels(self) -> tuple[float, ...]:
@@ -55,10 +63,12 @@ class Question:
 
     @property
     def on_device(self) -> Self:
-        """The compiled program's question: masses of regions are data, so that calibrated models share it."""
+        """The compiled program's question: masses of regions and thresholds are data, for which nothing compiles."""
         parts = set(self.parts) - ({"ends"} if self.interval == "central" else set())
         parts |= {"quantile"} if self.levels else set()
-        return replace(self, quantiles=self.levels, masses=(), parts=tuple(sorted(parts)))
+        above, below = (tuple((dim, 0.0) for dim, _ in ends) for ends in (self.above, self.below))
+        parts = tuple(sorted(parts))
+        return replace(self, quantiles=self.levels, masses=(), above=above, below=below, parts=parts)
 
     def __call__(self, distribution: Distribution, row: Rows) -> dict[str, Float[Array, "..."]]:
         """The answers for one row: numbers in standard units by name, and the probabilities of kinds."""
@@ -91,6 +101,8 @@ class Question:
             "mode": lambda: best["mode"],
             "mode_weight": lambda: best["mode_weight"][:, 0] if alone else best["mode_weight"],
             "disagreement": lambda: _disagreement(numbers, self.networks),
+            "above": lambda: _beyond(_above, numbers, self.above, row.y["above"]),
+            "below": lambda: _beyond(_below, numbers, self.below, row.y["below"]),
         }
 
     def _modes(self, mixture: Any, lines: list[Any]) -> tuple[Array, Array]:
@@ -179,6 +191,25 @@ def _log_prob(distribution: Distribution, y: Float[Array, " D"], observed: Any) 
         return log_prob(distribution, y, observed=observed)
     except InputError:
         return jnp.where(jnp.all(observed), log_prob(distribution, y), jnp.nan)
+
+
+def _beyond(ask: Callable, numbers: Distribution, ends: Sequence[tuple[int, float]], values: Array) -> Array:
+    """(E,) probabilities beyond the values (E,) of some of the numbers."""
+    each = [ask(target_of(numbers, dim), values[place][None]) for place, (dim, _) in enumerate(ends)]
+    return jnp.concatenate(each)
+
+
+def _above(distribution: Distribution, y: Float[Array, " 1"]) -> Float[Array, " 1"]:
+    """P(Y > y), right in the tail where the family knows how."""
+    try:
+        return jnp.exp(log_survival(distribution, y))
+    except InputError:
+        return 1.0 - cdf(distribution, y)
+
+
+def _below(distribution: Distribution, y: Float[Array, " 1"]) -> Float[Array, " 1"]:
+    """P(Y < y)."""
+    return cdf(distribution, y) - mass_at(distribution, y)
 
 
 def _disagreement(numbers: Any, networks: tuple[int, ...]) -> Float[Array, " D"]:
