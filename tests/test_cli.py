@@ -55,6 +55,17 @@ def test_a_run_prints_its_numbers_and_again_without_training(place, capsys, monk
     assert all(path.stat().st_mtime_ns > before[path] for path in before)
 
 
+def test_a_dry_run_tells_what_the_run_will_have_and_writes_nothing(place, capsys, no_figures):
+    before = names(".")
+    assert cli.main(["run", "small.toml", "--dry-run"]) == 0
+    told = capsys.readouterr().out
+    assert names(".") == before
+    assert cli.main(["run", "small.toml"]) == 0
+    metrics = json.loads((place / "runs/small/metrics.json").read_text())
+    assert f"of {metrics['num_parameters']:,} parameters" in told
+    assert f"rows: {metrics['num_train'] + metrics['num_validation']:,} to train on, {metrics['num_test']:,}" in told
+
+
 def test_the_resolved_config_elsewhere_gives_the_same_nll(place, no_figures):
     assert cli.main(["run", "least_squares.toml", "--out", "here"]) == 0
     elsewhere = place / "elsewhere"

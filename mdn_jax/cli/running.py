@@ -32,8 +32,10 @@ def run(arguments: list[str]) -> int:
     path, rest = path_first(arguments, usage)
     config = read_config(path)[0] if path else Config(dataset=DatasetConfig(name="inverse_sinusoid"))
     values = config_values(config, _Run, rest, "mdn-jax run CONFIG")
-    folder, overwrite = values.pop("out"), values.pop("overwrite")
+    folder, overwrite, dry = (values.pop(name) for name in ("out", "overwrite", "dry_run"))
     config = changed_by_hand(config, validate(said_by(values, config, rest), "command line" if rest else str(path)))
+    if dry:
+        return _print_plan(config)
     return _run_config(config, folder or Path("runs") / (path.stem if path else "run"), overwrite=overwrite)
 
 
@@ -41,6 +43,23 @@ def run(arguments: list[str]) -> int:
 class _Run:
     out: Annotated[Path | None, tyro.conf.arg(help="Run folder; runs/NAME of the config file where absent.")] = None
     overwrite: Annotated[bool, tyro.conf.arg(help="Replace another run in that folder.")] = False
+    dry_run: Annotated[bool, tyro.conf.arg(help="Tell rows, parameters, memory and time; write nothing.")] = False
+
+
+def _print_plan(config: Config) -> int:
+    """What a run would take."""
+    from mdn_jax import runs  # noqa: PLC0415
+
+    config, dataset = runs.resolve(config)
+    found, training = runs.plan(config, dataset=dataset), config.training
+    kept = f", {found['calibration_rows']:,} to calibrate" if found["calibration_rows"] else ""
+    print(f"rows: {found['train_rows']:,} to train on, {found['test_rows']:,} to test on{kept}")
+    print(f"columns: {found['num_inputs']:,} inputs, {found['num_targets']:,} targets")
+    print(f"networks: {found['num_networks']} of {found['num_parameters']:,} parameters, {training.num_steps:,} steps")
+    print(f"memory: {found['bytes'] / 2**20:,.2f} MiB for rows, networks and optimizer, and what one step takes")
+    took = f"{found['compile_seconds']:.1f} s until the first evaluation (a compiled program is kept)"
+    print(f"time: {took}, about {found['train_seconds']:.1f} s of training, without figures and report")
+    return 0
 
 
 def _run_config(config: Config, folder: Path, *, overwrite: bool) -> int:
