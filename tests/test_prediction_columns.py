@@ -133,3 +133,16 @@ def test_new_thresholds_compile_nothing(one, compilations):
 def test_thresholds_that_are_none_are_refused(one, ends, message):
     with pytest.raises(mdn.InputError, match=message):
         mdn.predict(one, rows(3), above=ends)
+
+
+def test_nothing_on_a_circle_is_above():
+    x = np.linspace(0, 350, 40)
+    training = mdn.TrainingConfig(num_steps=1, evaluate_every=1)
+    fit = mdn.fit(
+        jax.random.key(0), x[:, None], x, training=training, input_names=("hour",), target_names=("wind",),
+        num_classes=(mdn.Support(low=-np.inf, period=360.0),),
+    )  # fmt: skip
+    with pytest.raises(mdn.InputError, match="above: 'wind' goes round, and nothing on a circle is above: ask for qu"):
+        mdn.predict(fit.model, {"hour": 1.0}, above={"wind": 10.0})
+    found = mdn.predict(fit.model, {"hour": 1.0})
+    assert 0 <= found["wind_mean"][0] < 360 and {"wind_low", "wind_high"} < set(found.columns)
