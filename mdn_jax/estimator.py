@@ -266,6 +266,8 @@ def _seed(random_state: Any) -> int:
 
 def _hold_groups(state: TrainingState, groups: np.ndarray, fraction: float) -> TrainingState:
     """A state before its first step, with a share of the groups kept to choose the best step."""
+    count = len(np.unique(groups))
+    require(count > 1, f"groups names {count} group, none of which can be kept apart: set validation_fraction = 0.0")
     splitter = GroupShuffleSplit(1, test_size=fraction, random_state=0)
     parts = next(splitter.split(groups, groups=groups))
     train, held = (jax.tree.map(lambda leaf, rows=rows: leaf[rows], state.data.rows) for rows in parts)

@@ -160,6 +160,7 @@ def test_every_second_network_of_an_ensemble_goes_without_pieces(tmp_path):
         assert [float(one.conditional.network.share[...]) for one in ensemble.conditional.models] == [1, 0, 1]
 
 
-def test_less_than_no_pieces_are_refused():
-    with pytest.raises(mdn.InputError, match=r"input_bins must be 0 or more; got -1"):
-        mdn.MLP(1, (2,), 1, input_bins=-1, key=jax.random.key(0))
+@pytest.mark.parametrize("count", [-1, 2.5, "5", True])
+def test_less_than_no_pieces_are_refused(count):
+    with pytest.raises(mdn.InputError, match=rf"input_bins must be a whole number, 0 or more; got {count!r}"):
+        mdn.MLP(1, (2,), 1, input_bins=count, key=jax.random.key(0))

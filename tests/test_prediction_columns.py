@@ -135,12 +135,26 @@ def test_thresholds_that_are_none_are_refused(one, ends, message):
         mdn.predict(one, rows(3), above=ends)
 
 
+def test_networks_of_other_supports_are_asked_too_and_thresholds_keep_their_digits():
+    x, training = np.linspace(0.1, 8, 40), mdn.TrainingConfig(num_steps=1, evaluate_every=1)
+    fits = [
+        mdn.fit(
+            jax.random.key(0), x[:, None], x, training=training, input_names=("x",), target_names=("y",),
+            num_classes=(support,),
+        ) for support in (mdn.Support(high=9.0), mdn.Support())
+    ]  # fmt: skip
+    values = [12345678901.0, 12345678902.0, 0.1]
+    found = mdn.predict(mdn.ensemble([fit.model for fit in fits]), {"x": 1.0}, above={"y": values}, columns=["above"])
+    assert found.columns == ["y_above_12345678901", "y_above_12345678902", "y_above_0.1"]
+    assert found["y_above_0.1"][0] > 0.5 and found["y_above_12345678902"][0] < 1e-6
+
+
 def test_nothing_on_a_circle_is_above():
     x = np.linspace(0, 350, 40)
     training = mdn.TrainingConfig(num_steps=1, evaluate_every=1)
     fit = mdn.fit(
         jax.random.key(0), x[:, None], x, training=training, input_names=("hour",), target_names=("wind",),
-        num_classes=(mdn.Support(low=-np.inf, period=360.0),),
+        num_classes=(mdn.Support(period=360.0),),
     )  # fmt: skip
     with pytest.raises(mdn.InputError, match="above: 'wind' goes round, and nothing on a circle is above: ask for qu"):
         mdn.predict(fit.model, {"hour": 1.0}, above={"wind": 10.0})

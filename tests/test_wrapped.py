@@ -270,3 +270,9 @@ def test_a_full_covariance_of_an_angle_is_refused(tmp_path):
     config = config_of(text.format(path=tmp_path / "winds.csv"))
     with pytest.raises(mdn.InputError, match="covariance = 'full' has no use under targets with a support"):
         runs.run(config, tmp_path / "run")
+
+
+def test_a_circle_and_a_line_are_no_one_target():
+    line = mdn.Mixture(jnp.zeros(1), jnp.zeros((1, 1)), mdn.Isotropic(jnp.zeros(1)))
+    with pytest.raises(mdn.InputError, match="merge takes targets that lie on circles in all of its distributions, or"):
+        mdn.merge([mdn.Wrapped(line, jnp.array(360.0)), line])

@@ -144,7 +144,8 @@ def merge(
         categoricals one categorical. Of others a `Merged`.
 
     Raises:
-        InputError: for an empty sequence, different D, weights of another length, or both kinds of weights.
+        InputError: for an empty sequence, different D, targets on a circle beside others on a line, weights of another
+            length, or both kinds of weights.
 
     Example:
         >>> import jax.numpy as jnp, mdn_jax as mdn
@@ -165,6 +166,8 @@ def merge(
     parts = [as_dtype(single("merge", one), dtype) for one in distributions]
     dims = sorted({one.target_dim for one in parts})
     require(len(dims) == 1, f"merge takes distributions over the same targets; got target dimensions {dims}")
+    round_it = {getattr(one, "periods", None) is not None for one in parts}
+    require(len(round_it) == 1, "merge takes targets that lie on circles in all of its distributions, or in none")
     shares = _log_weights(weights, log_weights, len(parts), dtype)
     family = {type(one) for one in parts}
     closed = getattr(family.pop(), "merge", None) if len(family) == 1 else None

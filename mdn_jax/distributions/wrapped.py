@@ -44,7 +44,8 @@ KNOTS, ODD = range(6), (1, 3, 5)
 class Wrapped(OneTarget):
     """A target on a circle, where 0 is the period again: a mixture of Gaussians taken modulo the period.
 
-    Any y is legal, -10 degrees as well as 350; answers lie in [0, period). A central interval may hold 0: its lower
+    Any y is legal, -10 degrees as well as 350; answers lie in [0, period), but for the
+    quantiles of 0 and 1, which are infinite as on a line. A central interval may hold 0: its lower
     end is then above the upper one. No standard deviation of a component counts as more than a period.
 
     Attributes:

@@ -27,7 +27,7 @@ class Support:
     """The values that a target can have: between two open bounds, on a grid, single ones beside others, on a circle.
 
     Attributes:
-        low: lower bound; minus infinity for none.
+        low: lower bound; minus infinity for none, which a circle has.
         high: upper bound; infinite for none.
         step: distance of the values of a grid, multiples of it; 0 for none.
         atoms: values that have a probability of their own beside all others, in rising order; on a bound, too.
@@ -55,6 +55,8 @@ class Support:
 
     def __post_init__(self) -> None:
         require(0 <= self.period < math.inf, f"the period of a support is a positive number; got {self.period}")
+        if self.period and self.low == 0.0:  # the default
+            object.__setattr__(self, "low", -math.inf)
         alone = not self.period or (math.isinf(self.low) and not self.step and not self.atoms)
         require(alone, "a target with a period has no bounds, step or atoms: drop them, or the period")
         ordered = self.low < self.high and not (math.isinf(self.low) and math.isfinite(self.high))

@@ -33,6 +33,7 @@ __all__ = [
 
 Classes = tuple[int | Support | None, ...]
 
+KINDS = (int, np.integer)  # a count of them is a target of kinds
 MOST_ROWS = 50_000  # of the training rows that linear least squares takes
 SHORTER, MOST_STEPS = 4, 2_000  # of the steps that the one Gaussian trains: a quarter, and no more than these
 REPORTED = ("test_nll", "test_rmse", "test_crps", "coverage_90", "test_log_loss", "test_accuracy", "calibration_error")
@@ -123,7 +124,7 @@ def _scores(train: Part, test: Part, classes: Classes, of_number: Callable, of_k
     classes = classes or (None,) * train.y.shape[1]
     inputs, units = Standardizer.fit(train.x), Standardizer.fit(train.y)
     periods = [one.period if isinstance(one, Support) else 0.0 for one in classes]
-    lines = np.array([not isinstance(one, int) and not period for one, period in zip(classes, periods)])
+    lines = np.array([not isinstance(one, KINDS) and not period for one, period in zip(classes, periods)])
     targets = Standardizer(np.where(lines, units.shift, 0.0), np.where(lines, units.scale, 1.0))
     x = np.concatenate([np.ones((len(train), 1)), inputs.standardize(train.x)], axis=1)
     weight, parts = np.ones(len(train)) if train.weight is None else train.weight, []
@@ -133,7 +134,7 @@ def _scores(train: Part, test: Part, classes: Classes, of_number: Callable, of_k
         if period:
             parts.append(_around(*rows, period, of_number))
         else:
-            parts.append(of_kinds(*rows, count) if isinstance(count, int) else of_number(*rows))
+            parts.append(of_kinds(*rows, count) if isinstance(count, KINDS) else of_number(*rows))
     if any(part is None for part in parts):
         return None
     model = Model(_Linear(tuple(parts)), inputs, targets)

@@ -47,7 +47,7 @@ class MLP(nnx.Module):
             inputs; other biases start at 0.
 
     Raises:
-        InputError: for an unknown activation, or less than no pieces.
+        InputError: for an unknown activation, or a number of pieces that is none.
 
     Example:
         >>> import jax, jax.numpy as jnp, mdn_jax as mdn
@@ -74,7 +74,8 @@ class MLP(nnx.Module):
         key: Key,
     ) -> None:
         require(activation in _ACTIVATIONS, f"unknown activation {activation!r}: {nearest(activation, _ACTIVATIONS)}")
-        require(input_bins >= 0, f"input_bins must be 0 or more; got {input_bins}")
+        counted = type(input_bins) is int and input_bins >= 0
+        require(counted, f"input_bins must be a whole number, 0 or more; got {input_bins!r}")
         # without inputs hidden layers would only see their own biases
         sizes = (input_dim, *hidden_sizes) if input_dim else ()
         keys = jax.random.split(key, len(sizes) + 2)
@@ -104,7 +105,7 @@ class MLP(nnx.Module):
         """Raw outputs of one example: x (X,) -> (output_dim,)."""
         beside = 0.0
         if self.input_bins:
-            beside = jax.lax.stop_gradient(self.share[...]) * self.binned(in_bins(x, self.input_bins))
+            beside = jnp.where(self.share[...] > 0, self.binned(in_bins(x, self.input_bins)), 0.0)
         for layer in self.hidden:
             x, beside = _ACTIVATIONS[self.activation](layer(x) + beside), 0.0
         fan_in, output_dim = self.kernel[...].shape

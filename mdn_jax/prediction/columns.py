@@ -53,7 +53,7 @@ def columns_of(
             columns[f"{name}_high{number}"] = _at("ends", piece, 1, dim)
         for side, ends in (("above", question.above), ("below", question.below)):
             own = ((place, value) for place, (of, value) in enumerate(ends) if of == dim)
-            columns |= {f"{name}_{side}_{value:.10g}": _at(side, place) for place, value in own}
+            columns |= {f"{name}_{side}_{_shortest(value)}": _at(side, place) for place, value in own}
         if question.networks:
             columns[f"{name}_disagreement"] = _at("disagreement", dim)
     for place in range(several if shared and numbers else 0):
@@ -89,6 +89,11 @@ def implied_quantiles(wanted: Sequence[str], targets: Sequence[str]) -> list[flo
     name = re.compile(rf"(?:(?:{'|'.join(map(re.escape, targets))})_)?q(\d+(?:\.\d+)?)")
     found = [match for entry in wanted if (match := name.fullmatch(entry))]
     return list(dict.fromkeys(float(match[1]) / 100 for match in found))
+
+
+def _shortest(value: float) -> str:
+    """The shortest text that is this number alone."""
+    return str(int(value)) if value.is_integer() and abs(value) < 1e16 else repr(value)
 
 
 def _at(answer: str, *place: int) -> Column:

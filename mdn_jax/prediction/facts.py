@@ -50,9 +50,9 @@ def _facts_of(structure: Any, leaves: tuple, given: tuple[int, ...]) -> Facts:
         whole = model.standardized(x)
         _, numbers = numbers_of(known(whole, given, values))
         alone = [] if numbers is None else [target_of(numbers, dim) for dim in range(numbers.target_dim)]
-        each, circles = [mixture_of(one) for one in alone], tuple(hasattr(one, "periods") for one in alone)
+        each, circles = [mixture_of(one) for one in alone], [getattr(one, "periods", None) is not None for one in alone]
         pieces = 0 if None in each else max((one.num_components for one in each if one is not None), default=0)
-        found.append((tuple(kinds(whole)), min(pieces, MOST_PIECES), mixture_of(numbers) is not None, circles))
+        found.append((tuple(kinds(whole)), min(pieces, MOST_PIECES), mixture_of(numbers) is not None, tuple(circles)))
 
     jax.eval_shape(look, jnp.asarray(x), jnp.zeros(len(given)))
     networks = model.networks if len(model.networks) > 1 else ()

@@ -204,12 +204,12 @@ def _above(distribution: Distribution, y: Float[Array, " 1"]) -> Float[Array, " 
     try:
         return jnp.exp(log_survival(distribution, y))
     except InputError:
-        return 1.0 - cdf(distribution, y)
+        return jnp.maximum(1.0 - cdf(distribution, y), 0.0)
 
 
 def _below(distribution: Distribution, y: Float[Array, " 1"]) -> Float[Array, " 1"]:
     """P(Y < y)."""
-    return cdf(distribution, y) - mass_at(distribution, y)
+    return jnp.maximum(cdf(distribution, y) - mass_at(distribution, y), 0.0)
 
 
 def _disagreement(numbers: Any, networks: tuple[int, ...]) -> Float[Array, " D"]:

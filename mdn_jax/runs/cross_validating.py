@@ -24,8 +24,9 @@ def cross_validate(config: Config | str | os.PathLike, num_folds: int = 10) -> S
 
     For tables whose test part is too small to judge by. The folds are shuffled by `dataset.seed`, groups stay whole
     where `dataset.split` is "group", and columns are encoded and units fitted anew for each; `test_path` and
-    `calibration_fraction` have no part in it. Folds of one size train in one compiled program. For arrays of your own
-    see `fit_splits`, or `mdn_jax.estimator` with scikit-learn's `cross_val_score`.
+    `calibration_fraction` have no part in it. Folds of one size and one head train in one compiled program; a target
+    with bounds or steps has a head of its own in each. For arrays of your own see `fit_splits`, or
+    `mdn_jax.estimator` with scikit-learn's `cross_val_score`.
 
     Args:
         config: of a table: a `Config`, the path of a TOML file, or a run's folder.
@@ -36,8 +37,9 @@ def cross_validate(config: Config | str | os.PathLike, num_folds: int = 10) -> S
         `.report(target_names)` sums them up. Its standard errors take rows for independent, which they are not quite.
 
     Raises:
-        InputError: for a config without a table or with an ordered split, a number of folds that cannot be, or what a
-            run would refuse.
+        InputError: for a config without a table or with an ordered split, a number of folds that cannot be, a kind
+            of the target or all rows that weigh something in one fold alone (take fewer folds, or leave such rows out),
+            or what a run would refuse.
 
     Example:
         >>> import numpy as np, tempfile, mdn_jax as mdn
