@@ -56,4 +56,5 @@ def _facts_of(structure: Any, leaves: tuple, given: tuple[int, ...]) -> Facts:
 
     jax.eval_shape(look, jnp.asarray(x), jnp.zeros(len(given)))
     networks = model.networks if len(model.networks) > 1 else ()
-    return Facts(*found[0], tuple(components_of(network, x) for network in networks))
+    classes, pieces, shared, circles = found[0]
+    return Facts(classes, pieces, shared, circles, tuple(components_of(network, x) for network in networks))
