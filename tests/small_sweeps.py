@@ -5,7 +5,7 @@ from itertools import count
 from pathlib import Path
 
 import jax
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from small_runs import TEXT
 
 from mdn_jax.config import parse
@@ -52,10 +52,11 @@ def told(rows):
     }
 
 
-def assert_same_model(first, second):
+def assert_same_model(first, second, rtol=0.0):
+    """To the last bit, or within a rounding."""
     assert jax.tree.structure(first) == jax.tree.structure(second)
     for one, other in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
-        assert_array_equal(one, other)
+        assert_allclose(one, other, rtol=rtol, atol=rtol)
 
 
 def assert_same_sweep(folder, other):

@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from small_runs import FOLDER, content, names
 from small_sweeps import (
     BASE,
@@ -50,17 +50,19 @@ def no_members_train(monkeypatch):
 # A member is a run
 
 
-def assert_is_the_run(folder, space, member, run_folder):
+def assert_is_the_run(folder, space, member, run_folder, rtol=0.0):
     metrics = runs.run(Members(space).configs[member], run_folder)
     one = read_member(folder / "batches", member)
-    assert_same_model(one.model, mdn.load(run_folder))
-    assert_same_model(mdn.load(folder, member=member), mdn.load(run_folder))
-    for name in ("val_nll", "test_nll", "status", "best_step", "num_parameters", "num_train", "num_validation"):
+    assert_same_model(one.model, mdn.load(run_folder), rtol)
+    assert_same_model(mdn.load(folder, member=member), mdn.load(run_folder), rtol)
+    for name in ("status", "best_step", "num_parameters", "num_train", "num_validation"):
         assert one.row[name] == metrics[name], name
+    for name in ("val_nll", "test_nll"):
+        assert_allclose(one.row[name], metrics[name], rtol=rtol, err_msg=name)
     history = runs.history.read_history(run_folder / "history.csv")
     assert history.keys() == one.history.keys()
     for name, column in history.items():
-        assert_array_equal(one.history[name], column.astype(one.history[name].dtype))
+        assert_allclose(one.history[name], column.astype(one.history[name].dtype), rtol=rtol, atol=rtol)
 
 
 @pytest.mark.parametrize("member", [1, 2, 4, 7])
@@ -69,11 +71,14 @@ def test_a_member_is_the_run_of_its_config(finished, tmp_path, member):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("text", [BASE + "ensemble_size = 3\n", LEAST_SQUARES], ids=["ensemble", "squared_error"])
-def test_members_of_other_kinds_are_runs_too(tmp_path, text):
+@pytest.mark.parametrize(
+    ("text", "rtol"), [(BASE + "ensemble_size = 3\n", 0.0), (LEAST_SQUARES, 1e-5)], ids=["ensemble", "squared_error"]
+)
+def test_members_of_other_kinds_are_runs_too(tmp_path, text, rtol):
+    # at the level at which tests compile, not at the package's own, least squares differs in its last bit
     axis = '"training.learning_rate" = [0.01, 0.05]\n'
     sweep(tmp_path / "sweep", axis, text)
-    assert_is_the_run(tmp_path / "sweep", space_of(axis, text), 1, tmp_path / "run")
+    assert_is_the_run(tmp_path / "sweep", space_of(axis, text), 1, tmp_path / "run", rtol)
 
 
 def test_random_members_are_runs_too(tmp_path):

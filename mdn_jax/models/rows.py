@@ -117,8 +117,14 @@ def map_rows(
     if len(chunks) > 1:
         conditional = _distributions.lower(model, chunks[0].x).compile()
         answers = ask.lower(function, at_once, first, chunks[0]).compile()
+        wide = bool(jax.config.jax_enable_x64)  # here: a thread inherits none of JAX's switches
+
+        def answer(part: Rows) -> PyTree:
+            with jax.enable_x64(wide):
+                return jax.device_get(answers(conditional(model, part.x), part))
+
         with ThreadPoolExecutor() as pool:
-            parts += pool.map(lambda part: jax.device_get(answers(conditional(model, part.x), part)), chunks[1:])
+            parts += pool.map(answer, chunks[1:])
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *parts)
 
 
