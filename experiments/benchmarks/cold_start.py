@@ -13,6 +13,8 @@ RESULT (2026-11-23, AMD EPYC, 2 cores, other work running):
     import mdn_jax: 1.19 (1.09..1.42) times what it needs, over 9 repeats
     whole run:      13.9 s (13.7..14.7), over 3 repeats; 11.6 and 12.0 s on an idle machine
     2026-11-25, an idle machine, jax 0.10.1: 11.3 and 11.4 s, where the commit of 2026-11-23 took 7.4 and 7.8 s in turn
+    2026-11-29, Intel Xeon, 2 cores, jax 0.10.1: 22.4 s (19.0..22.6), import 1.39 (1.14..1.47); with other work running
+    23.1 s, and 30.9 s with XLA's fusion emitters (XLA_FLAGS=--xla_cpu_use_fusion_emitters=true), in turn
 """
 
 import os
