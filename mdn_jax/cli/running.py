@@ -47,7 +47,7 @@ class _Run:
 
 
 def _print_plan(config: Config) -> int:
-    """What a run would take."""
+    """Print the cost of a run."""
     from mdn_jax import runs  # noqa: PLC0415
 
     config, dataset = runs.resolve(config)

@@ -1,4 +1,4 @@
-"""What a run would take, found out by a chunk of its training."""
+"""The cost of a run, found out by a chunk of its training."""
 
 import time
 from typing import Any
