@@ -1,4 +1,4 @@
-"""A mixture density network as a scikit-learn regressor; a client of `mdn.start`, `mdn.advance` and `mdn.predict`.
+"""A mixture density network as a scikit-learn regressor; a client of `mdn.start`, `mdn.finish` and `mdn.predict`.
 
 Names are scikit-learn's, and skpro's where scikit-learn has none.
 """
@@ -18,7 +18,7 @@ from mdn_jax.config import ModelConfig, TrainingConfig, validate
 from mdn_jax.prediction import Asked, answer, draw, predict_distributions, prepare
 from mdn_jax.prediction.questions import percent
 from mdn_jax.recipe import complete
-from mdn_jax.training import TrainingState, advance, finish, start
+from mdn_jax.training import TrainingState, advance_to_end, finish, start
 
 try:
     from sklearn.base import BaseEstimator, RegressorMixin
@@ -122,9 +122,7 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         if groups is not None and fraction > 0:
             counts = slice(None) if sample_weight is None else np.asarray(sample_weight) > 0
             state = _hold_groups(state, np.asarray(groups)[counts], fraction)
-        while not state.done:
-            state, _ = advance(state)
-        fit = finish(state)
+        fit = finish(advance_to_end(state))
         self.model_, self.history_, self.status_ = fit.model, fit.history, fit.status
         if fit.status == "diverged":
             cure = "lower learning_rate, or look for rows far from all others"

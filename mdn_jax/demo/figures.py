@@ -19,6 +19,7 @@ COMPONENTS = ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", 
 LEAST = 0.02  # weight below which a component is not shown
 TOP, FAINT = 0.99, 0.03  # share of the cells above FAINT of the highest that lie below the darkest colour
 SHOWN = 1_000  # points
+KINDS = {"columns": "plain", "colour": "plain", "colours": "plain", "xs": "many", "ys": "many"}  # else one vector
 STEEP = 8  # times as far above the best loss as the median lies is where the loss's graph ends
 THEMES = {
     False: {"ink": "#333333", "grid": "#E6E6E6", "band": BLUE},
@@ -202,15 +203,10 @@ class Figures:
 
         for name, columns in self._tables.items():
             for column, values in columns.items():
-                kind = {"columns": "plain", "colour": "plain", "colours": "plain", "xs": "many", "ys": "many"}.get(
-                    column, "one"
-                )
-                told = {
-                    "plain": lambda plain: plain,
-                    "many": lambda each: [packed(one) for one in each],
-                    "one": packed,
-                }[kind](values)
-                layout.append([f"{name} rows", column, kind, told])
+                kind = KINDS.get(column, "one")
+                if kind != "plain":
+                    values = packed(values) if kind == "one" else [packed(one) for one in values]
+                layout.append([f"{name} rows", column, kind, values])
         places = {"layout": layout, "changes": self._changes}
         self._tables, self._changes = {}, {}
         return np.concatenate(vectors), places

@@ -58,9 +58,6 @@ class Categorical(OneTarget):
         codes = jnp.arange(self.logits.shape[0], dtype=y.dtype)
         return jnp.max(jnp.where(codes == y[0], log_softmax(self.logits), -jnp.inf))
 
-    def log_prob_observed(self, y: Float[Array, " 1"], observed: Bool[Array, " 1"]) -> Scalar:
-        return jnp.where(observed[0], self.log_prob(y), 0.0)
-
     def sample(
         self, key: Key, shape: tuple[int, ...] = (), temperature: float | Float[Array, ""] = 1.0
     ) -> Float[Array, "*S 1"]:

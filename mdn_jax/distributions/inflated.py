@@ -11,7 +11,7 @@ from jax import Array
 from jax.nn import log_softmax, logsumexp, softmax
 
 from mdn_jax._pytrees import register
-from mdn_jax._typing import Bool, Float, Key, Scalar
+from mdn_jax._typing import Float, Key, Scalar
 from mdn_jax.distributions.merged import merge
 from mdn_jax.distributions.protocol import OneTarget
 from mdn_jax.distributions.sampling import choose
@@ -58,8 +58,8 @@ class Inflated(OneTarget):
         both = jnp.logaddexp(atom, rest) if hasattr(self.rest, "mass_at") else atom  # a density gives one value nothing
         return jnp.where(at.any(), both, rest)
 
-    def log_prob_observed(self, y: Float[Array, " 1"], observed: Bool[Array, " 1"]) -> Scalar:
-        return jnp.where(observed[0], self.log_prob(jnp.where(observed, y, self.atoms[:1])), 0.0)
+    def stand_in(self, y: Float[Array, " 1"]) -> Float[Array, " 1"]:
+        return self.atoms[:1]
 
     def sample(
         self, key: Key, shape: tuple[int, ...] = (), temperature: float | Float[Array, ""] = 1.0

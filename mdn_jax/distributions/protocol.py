@@ -15,7 +15,7 @@ from jax import Array
 from jax.core import Tracer
 
 from mdn_jax._checks import InputError, promoted, require
-from mdn_jax._typing import Float, Key, Scalar
+from mdn_jax._typing import Bool, Float, Key, Scalar
 
 __all__ = [
     "Distribution", "OneTarget", "apart", "capability", "check_target", "kinds", "of_each", "shorter_way",
@@ -79,6 +79,13 @@ class OneTarget:
 
     def marginal(self, dims: tuple[int, ...]) -> Self:
         return self
+
+    def log_prob_observed(self: Any, y: Float[Array, " 1"], observed: Bool[Array, " 1"]) -> Scalar:
+        return jnp.where(observed[0], self.log_prob(jnp.where(observed, y, self.stand_in(y))), 0.0)
+
+    def stand_in(self, y: Float[Array, " 1"]) -> Float[Array, " 1"]:
+        """A value in place of a missing one, where the gradient is finite."""
+        return jnp.zeros_like(y)
 
     def affine(self, shift: Float[Array, " 1"], scale: Float[Array, " 1"]) -> Self:
         """Itself: shift 0 and scale 1 are the only units that it has, and traced ones are taken to be those."""

@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 
 from mdn_jax._pytrees import register
-from mdn_jax._typing import Bool, Float, Key, Scalar
+from mdn_jax._typing import Float, Key, Scalar
 from mdn_jax.distributions.merged import merge
 from mdn_jax.distributions.protocol import OneTarget
 
@@ -53,9 +53,6 @@ class Stepped(OneTarget):
         on_grid = jnp.abs(y / self.step - place) < ON_GRID + jnp.abs(place) * 4 * jnp.finfo(y.dtype).eps
         log_mass = self.base.log_mass((place - 0.5) * self.step, (place + 0.5) * self.step)
         return jnp.where(on_grid[0], log_mass, -jnp.inf)
-
-    def log_prob_observed(self, y: Float[Array, " 1"], observed: Bool[Array, " 1"]) -> Scalar:
-        return jnp.where(observed[0], self.log_prob(jnp.where(observed, y, 0.0)), 0.0)
 
     def sample(
         self, key: Key, shape: tuple[int, ...] = (), temperature: float | Float[Array, ""] = 1.0

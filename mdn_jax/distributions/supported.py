@@ -19,7 +19,7 @@ import numpy as np
 from jax import Array
 
 from mdn_jax._pytrees import register
-from mdn_jax._typing import Bool, Float, Key, Scalar
+from mdn_jax._typing import Float, Key, Scalar
 from mdn_jax.distributions.marginals import log_mass, total_mean, total_std
 from mdn_jax.distributions.mixture import Mixture
 from mdn_jax.distributions.protocol import OneTarget
@@ -59,8 +59,8 @@ class _Supported(OneTarget):
         t, log_slope, side = self._seen(y)
         return jnp.where(side[0] == 0, self.mixture.log_prob(t) + log_slope[0], -jnp.inf)
 
-    def log_prob_observed(self, y: Float[Array, " 1"], observed: Bool[Array, " 1"]) -> Scalar:
-        return jnp.where(observed[0], self.log_prob(jnp.where(observed, y, self._value(jnp.zeros_like(y)))), 0.0)
+    def stand_in(self, y: Float[Array, " 1"]) -> Float[Array, " 1"]:
+        return self._value(jnp.zeros_like(y))
 
     def sample(
         self, key: Key, shape: tuple[int, ...] = (), temperature: float | Float[Array, ""] = 1.0

@@ -25,7 +25,7 @@ from jax.scipy.special import ndtr
 from jax.scipy.stats import norm
 
 from mdn_jax._pytrees import register
-from mdn_jax._typing import Bool, Float, Key, Scalar
+from mdn_jax._typing import Float, Key, Scalar
 from mdn_jax.distributions.marginals import bisect
 from mdn_jax.distributions.mixture import Mixture
 from mdn_jax.distributions.protocol import OneTarget, shorter_way
@@ -75,9 +75,6 @@ class Wrapped(OneTarget):
 
     def log_prob(self, y: Float[Array, " 1"]) -> Scalar:
         return self._unrolled(y).log_prob(jnp.zeros_like(y)) + math.log(len(IMAGES))
-
-    def log_prob_observed(self, y: Float[Array, " 1"], observed: Bool[Array, " 1"]) -> Scalar:
-        return jnp.where(observed[0], self.log_prob(jnp.where(observed, y, 0.0)), 0.0)
 
     def sample(
         self, key: Key, shape: tuple[int, ...] = (), temperature: float | Float[Array, ""] = 1.0

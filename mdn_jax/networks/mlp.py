@@ -103,11 +103,11 @@ class MLP(nnx.Module):
 
     def __call__(self, x: Float[Array, " X"]) -> Float[Array, " P"]:
         """Raw outputs of one example: x (X,) -> (output_dim,)."""
-        beside = 0.0
-        if self.input_bins:
-            beside = jnp.where(self.share[...] > 0, self.binned(in_bins(x, self.input_bins)), 0.0)
-        for layer in self.hidden:
-            x, beside = _ACTIVATIONS[self.activation](layer(x) + beside), 0.0
+        for place, layer in enumerate(self.hidden):
+            units = layer(x)
+            if place == 0 and self.input_bins:
+                units = units + jnp.where(self.share[...] > 0, self.binned(in_bins(x, self.input_bins)), 0.0)
+            x = _ACTIVATIONS[self.activation](units)
         fan_in, output_dim = self.kernel[...].shape
         raw = x @ self.kernel[...] if fan_in else jnp.zeros(output_dim, self.kernel[...].dtype)
         return raw if self.bias is None else raw + self.bias[...]

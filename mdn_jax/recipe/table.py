@@ -1,7 +1,8 @@
 """The default recipe for tables: good without tuning, and written down.
 
 It looks at the numbers of training rows N and of inputs X alone, never at the targets, and is the same for all data.
-It was chosen on inner splits of training rows of six UCI tables (`experiments/uci_benchmark.py`).
+It was chosen on inner splits of training rows of six UCI tables (`experiments/uci_benchmark.py`), but for the pieces of
+inputs and the number of networks: test rows of the first splits of four of them (concrete, energy, power, yacht) chose.
 """
 
 from mdn_jax._seams import Options
